@@ -1,0 +1,148 @@
+//! A [`Bundle`]: a batch of records of one epoch, the unit of scheduling and of stealing.
+//!
+//! Records are owned, or shared with a prepared buffer that they are cloned from one by one as the
+//! stage's loop reaches them, so that replaying memory copies nothing in between. Next:
+//! [`crate::source`], where bundles come from.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::time::Time;
+
+/// What may flow: any value that can be cloned and handed from kernel to kernel.
+pub trait Record: Clone + Send + Sync + 'static {}
+impl<T: Clone + Send + Sync + 'static> Record for T {}
+
+/// A batch of records.
+#[derive(Clone, Debug)]
+pub struct Bundle<T> {
+    records: Records<T>,
+    times: Times,
+    bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Records<T> {
+    Owned(Vec<T>),
+    Shared(Arc<[T]>, Range<usize>),
+}
+
+/// The event times of a bundle's records.
+#[derive(Clone, Debug)]
+pub(crate) enum Times {
+    /// All records have this one.
+    Same(Time),
+    /// One for each record, in order.
+    Each(Vec<Time>),
+}
+
+impl<T> From<Vec<T>> for Bundle<T> {
+    /// Accounted as the vector's own elements; say more with [`Bundle::with_bytes`] where records
+    /// own memory elsewhere.
+    fn from(records: Vec<T>) -> Self {
+        let bytes = records.len() * size_of::<T>();
+        Self { records: Records::Owned(records), times: Times::Same(Time::MIN), bytes }
+    }
+}
+
+impl<T> Bundle<T> {
+    /// The records at `range` of a shared buffer. The buffer itself is not accounted: it is there
+    /// whether or not the bundle is.
+    ///
+    /// # Panics
+    /// When `range` does not lie within `records`.
+    pub fn shared(records: Arc<[T]>, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= records.len(), "range outside the buffer");
+        Self { records: Records::Shared(records, range), times: Times::Same(Time::MIN), bytes: 0 }
+    }
+
+    /// The same bundle, accounted as `bytes`: for records that own memory elsewhere (text).
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    pub(crate) fn with_times(mut self, times: Times) -> Self {
+        debug_assert!(!matches!(&times, Times::Each(each) if each.len() != self.len()));
+        self.times = times;
+        self
+    }
+
+    /// Bytes that the memory account is charged while the bundle is queued.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The records, in order.
+    pub fn as_slice(&self) -> &[T] {
+        match &self.records {
+            Records::Owned(records) => records,
+            Records::Shared(records, range) => &records[range.clone()],
+        }
+    }
+
+    /// How many records.
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+}
+
+impl<T: Clone> Bundle<T> {
+    /// The records as a vector: cloned only where they are shared.
+    pub fn into_vec(self) -> Vec<T> {
+        match self.records {
+            Records::Owned(records) => records,
+            Records::Shared(records, range) => records[range].to_vec(),
+        }
+    }
+
+    /// Calls `f` with each record and its time.
+    #[inline]
+    pub(crate) fn for_each(self, mut f: impl FnMut(Time, T)) {
+        match (self.records, self.times) {
+            (Records::Owned(records), Times::Same(t)) => records.into_iter().for_each(|r| f(t, r)),
+            (Records::Shared(records, range), Times::Same(t)) => {
+                records[range].iter().for_each(|r| f(t, r.clone()));
+            }
+            (Records::Owned(records), Times::Each(times)) => {
+                times.into_iter().zip(records).for_each(|(t, r)| f(t, r));
+            }
+            (Records::Shared(records, range), Times::Each(times)) => {
+                times.into_iter().zip(&records[range]).for_each(|(t, r)| f(t, r.clone()));
+            }
+        }
+    }
+
+    /// The first `at` records and the rest.
+    pub(crate) fn split_at(self, at: usize) -> (Self, Self) {
+        let share = |n: usize| (self.bytes * n).checked_div(self.len()).unwrap_or(0);
+        let (head_bytes, tail_bytes) = (share(at), self.bytes - share(at));
+        let (head_times, tail_times) = match self.times {
+            Times::Same(t) => (Times::Same(t), Times::Same(t)),
+            Times::Each(mut times) => {
+                let tail = times.split_off(at);
+                (Times::Each(times), Times::Each(tail))
+            }
+        };
+        let (head, tail) = match self.records {
+            Records::Owned(mut records) => {
+                let tail = records.split_off(at);
+                (Records::Owned(records), Records::Owned(tail))
+            }
+            Records::Shared(records, range) => {
+                let middle = range.start + at;
+                (Records::Shared(records.clone(), range.start..middle), Records::Shared(records, middle..range.end))
+            }
+        };
+        (
+            Self { records: head, times: head_times, bytes: head_bytes },
+            Self { records: tail, times: tail_times, bytes: tail_bytes },
+        )
+    }
+}
