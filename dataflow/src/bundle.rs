@@ -19,6 +19,7 @@ pub struct Bundle<T> {
     records: Records<T>,
     times: Times,
     bytes: usize,
+    position: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -41,7 +42,7 @@ impl<T> From<Vec<T>> for Bundle<T> {
     /// own memory elsewhere.
     fn from(records: Vec<T>) -> Self {
         let bytes = records.len() * size_of::<T>();
-        Self { records: Records::Owned(records), times: Times::Same(Time::MIN), bytes }
+        Self { records: Records::Owned(records), times: Times::Same(Time::MIN), bytes, position: 0 }
     }
 }
 
@@ -53,7 +54,7 @@ impl<T> Bundle<T> {
     /// When `range` does not lie within `records`.
     pub fn shared(records: Arc<[T]>, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= records.len(), "range outside the buffer");
-        Self { records: Records::Shared(records, range), times: Times::Same(Time::MIN), bytes: 0 }
+        Self { records: Records::Shared(records, range), times: Times::Same(Time::MIN), bytes: 0, position: 0 }
     }
 
     /// The same bundle, accounted as `bytes`: for records that own memory elsewhere (text).
@@ -67,6 +68,17 @@ impl<T> Bundle<T> {
         debug_assert!(!matches!(&times, Times::Each(each) if each.len() != self.len()));
         self.times = times;
         self
+    }
+
+    /// The same bundle, of which the first record was the source's `position`-th.
+    pub(crate) fn at(mut self, position: u64) -> Self {
+        self.position = position;
+        self
+    }
+
+    /// Which of its source's records the first one is, from 0; 0 too for what was made from records.
+    pub fn position(&self) -> u64 {
+        self.position
     }
 
     /// Bytes that the memory account is charged while the bundle is queued.
@@ -119,30 +131,46 @@ impl<T: Clone> Bundle<T> {
         }
     }
 
-    /// The first `at` records and the rest.
-    pub(crate) fn split_at(self, at: usize) -> (Self, Self) {
-        let share = |n: usize| (self.bytes * n).checked_div(self.len()).unwrap_or(0);
-        let (head_bytes, tail_bytes) = (share(at), self.bytes - share(at));
-        let (head_times, tail_times) = match self.times {
-            Times::Same(t) => (Times::Same(t), Times::Same(t)),
-            Times::Each(mut times) => {
-                let tail = times.split_off(at);
-                (Times::Each(times), Times::Each(tail))
+    /// Takes it apart, from the front.
+    pub(crate) fn into_pieces(self) -> Pieces<T> {
+        let share = self.bytes.checked_div(self.len()).unwrap_or(0);
+        let rest = match self.records {
+            Records::Owned(records) => Rest::Owned(records.into_iter()),
+            Records::Shared(records, range) => Rest::Shared(records, range),
+        };
+        Pieces { rest, share, position: self.position }
+    }
+}
+
+/// A bundle that is being taken apart.
+pub(crate) struct Pieces<T> {
+    rest: Rest<T>,
+    /// Bytes a record.
+    share: usize,
+    position: u64,
+}
+
+enum Rest<T> {
+    Owned(std::vec::IntoIter<T>),
+    Shared(Arc<[T]>, Range<usize>),
+}
+
+impl<T: Clone> Pieces<T> {
+    /// The next `n` records, of which there are so many.
+    pub(crate) fn take(&mut self, n: usize) -> Bundle<T> {
+        let position = self.position;
+        self.position += n as u64;
+        let records = match &mut self.rest {
+            Rest::Owned(records) if n == records.len() => {
+                Records::Owned(std::mem::take(records).collect())
+            }
+            Rest::Owned(records) => Records::Owned(records.take(n).collect()),
+            Rest::Shared(records, range) => {
+                let taken = range.start..range.start + n;
+                range.start = taken.end;
+                Records::Shared(records.clone(), taken)
             }
         };
-        let (head, tail) = match self.records {
-            Records::Owned(mut records) => {
-                let tail = records.split_off(at);
-                (Records::Owned(records), Records::Owned(tail))
-            }
-            Records::Shared(records, range) => {
-                let middle = range.start + at;
-                (Records::Shared(records.clone(), range.start..middle), Records::Shared(records, middle..range.end))
-            }
-        };
-        (
-            Self { records: head, times: head_times, bytes: head_bytes },
-            Self { records: tail, times: tail_times, bytes: tail_bytes },
-        )
+        Bundle { records, times: Times::Same(Time::MIN), bytes: n * self.share, position }
     }
 }

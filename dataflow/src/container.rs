@@ -1,0 +1,253 @@
+//! What a stage holds of each open epoch. The second of the five files of the data path.
+//!
+//! A [`Container`] is a count: of all that still stands between its epoch and its completion. That is each
+//! piece of work that was added and is not done, each input that has not closed the epoch yet, and the epoch
+//! before it, if that is not complete. Who brings the count to zero completes the epoch; nobody
+//! waits, and no lock is held over it. The two invariants follow from the counting:
+//!
+//! 1. *Watermark order*: an epoch completes after all its work and after all epochs before it.
+//! 2. *Epoch boundaries*: what a piece of work gives is added downstream, to the same epoch, before the piece is
+//!    counted as done, so the epoch is still open there.
+//!
+//! Work waits in a lane per kernel, oldest epoch first. Next: [`crate::stage`], what consumes it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::sync::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
+use crate::time::{Epoch, Punctuation, Time};
+
+/// The count of one epoch at one stage.
+pub(crate) struct Container {
+    pub(crate) epoch: Epoch,
+    /// Work not done, inputs not closed, and the epoch before.
+    pending: AtomicUsize,
+    /// The least of the inputs' watermarks.
+    watermark: AtomicI64,
+    /// Whether what is pending now is the work that completes the epoch.
+    sealed: AtomicBool,
+}
+
+impl Container {
+    fn new(epoch: Epoch, pending: usize) -> Self {
+        Self {
+            epoch,
+            pending: AtomicUsize::new(pending),
+            watermark: AtomicI64::new(Time::MAX.0),
+            sealed: AtomicBool::new(false),
+        }
+    }
+
+    /// What closes the epoch; final when nothing is pending.
+    pub(crate) fn punctuation(&self) -> Punctuation {
+        Punctuation { epoch: self.epoch, watermark: Time(self.watermark.load(Ordering::Acquire)) }
+    }
+
+    /// Counts `n` more pieces of work. To be called while something is pending, or by who completes the epoch.
+    pub(crate) fn expect(&self, n: usize) {
+        self.pending.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Counts one as done: whether nothing is pending any more.
+    #[must_use]
+    pub(crate) fn done(&self) -> bool {
+        let before = self.pending.fetch_sub(1, Ordering::AcqRel);
+        debug_assert!(before > 0, "{} was counted down twice", self.epoch);
+        before == 1
+    }
+
+    /// Marks that the work of completion follows: whether it was not marked before.
+    pub(crate) fn seal(&self) -> bool {
+        !self.sealed.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// In which order a stage takes up the work of its open epochs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum EpochOrder {
+    /// Later epochs go on while earlier ones have stragglers.
+    #[default]
+    Out,
+    /// An epoch waits until the one before it is complete: what other engines do, here for comparison.
+    In,
+}
+
+/// How lanes are served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Service {
+    pub(crate) order: EpochOrder,
+    /// Whether a kernel takes work from other kernels' lanes.
+    pub(crate) stealing: bool,
+}
+
+/// The containers of one stage, and the work in them.
+pub(crate) struct Containers<W> {
+    /// How many close each epoch.
+    inputs: AtomicUsize,
+    service: Service,
+    lanes: Box<[Lane<W>]>,
+    open: Mutex<Open>,
+    /// The first epoch that is not complete.
+    first: AtomicU64,
+    /// Pieces of work in the lanes.
+    queued: AtomicUsize,
+}
+
+struct Open {
+    first: Epoch,
+    containers: VecDeque<Arc<Container>>,
+}
+
+/// Work that waits for one kernel, by epoch. Aligned so that lanes don't share cache lines.
+#[repr(align(128))]
+struct Lane<W> {
+    /// The epoch of the front, or [`EMPTY`]; a hint that is exact under the lock.
+    front: AtomicU64,
+    queue: Mutex<VecDeque<(Arc<Container>, W)>>,
+}
+
+const EMPTY: u64 = u64::MAX;
+
+impl<W> Lane<W> {
+    fn update_front(&self, queue: &VecDeque<(Arc<Container>, W)>) {
+        self.front.store(queue.front().map_or(EMPTY, |(container, _)| container.epoch.0), Ordering::Release);
+    }
+
+    fn push(&self, container: Arc<Container>, work: W) {
+        let queue = &mut *lock(&self.queue);
+        // Nearly always at the back.
+        let later = queue.iter().rev().take_while(|(other, _)| other.epoch > container.epoch).count();
+        queue.insert(queue.len() - later, (container, work));
+        self.update_front(queue);
+    }
+
+    fn pop(&self, at_most: u64) -> Option<(Arc<Container>, W)> {
+        let queue = &mut *lock(&self.queue);
+        if queue.front()?.0.epoch.0 > at_most {
+            return None;
+        }
+        let work = queue.pop_front();
+        self.update_front(queue);
+        work
+    }
+}
+
+impl<W> Containers<W> {
+    pub(crate) fn new(kernels: usize, service: Service) -> Self {
+        let lane = || Lane { front: AtomicU64::new(EMPTY), queue: Mutex::new(VecDeque::new()) };
+        Self {
+            inputs: AtomicUsize::new(0),
+            service,
+            lanes: std::iter::repeat_with(lane).take(kernels).collect(),
+            open: Mutex::new(Open { first: Epoch(0), containers: VecDeque::new() }),
+            first: AtomicU64::new(0),
+            queued: AtomicUsize::new(0),
+        }
+    }
+
+    /// One more input will close each epoch. Before the first epoch only.
+    pub(crate) fn add_input(&self) {
+        self.inputs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Pieces of work that wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.load(Ordering::SeqCst)
+    }
+
+    /// The container of `epoch`, which is not complete.
+    fn container(&self, epoch: Epoch) -> Arc<Container> {
+        self.at(&mut lock(&self.open), epoch)
+    }
+
+    fn at(&self, open: &mut Open, epoch: Epoch) -> Arc<Container> {
+        assert!(epoch >= open.first, "{epoch} is complete");
+        let index = (epoch.0 - open.first.0) as usize;
+        while open.containers.len() <= index {
+            let next = Epoch(open.first.0 + open.containers.len() as u64);
+            // The epoch before counts, but for the first.
+            let pending = self.inputs.load(Ordering::Relaxed) + usize::from(next > Epoch(0));
+            open.containers.push_back(Arc::new(Container::new(next, pending)));
+        }
+        open.containers[index].clone()
+    }
+
+    /// Adds work to an epoch that the caller keeps open: it is an input that has not closed it.
+    pub(crate) fn add(&self, lane: usize, epoch: Epoch, work: W) {
+        let container = self.container(epoch);
+        container.expect(1);
+        self.push(lane, container, work);
+    }
+
+    /// Adds work that has been counted.
+    pub(crate) fn push(&self, lane: usize, container: Arc<Container>, work: W) {
+        self.queued.fetch_add(1, Ordering::SeqCst);
+        self.lanes[lane % self.lanes.len()].push(container, work);
+    }
+
+    /// The epoch of the work that [`claim`](Self::claim) would give.
+    pub(crate) fn oldest(&self, lane: usize) -> Option<Epoch> {
+        self.best_lane(lane).map(|(_, epoch)| Epoch(epoch))
+    }
+
+    /// The lane with the oldest work that `lane`'s kernel may take; its own, among equals.
+    fn best_lane(&self, own: usize) -> Option<(usize, u64)> {
+        let front = |lane: usize| self.lanes[lane].front.load(Ordering::Acquire);
+        let mut best = (own, front(own));
+        if self.service.stealing {
+            for lane in 0..self.lanes.len() {
+                let epoch = front(lane);
+                if epoch < best.1 {
+                    best = (lane, epoch);
+                }
+            }
+        }
+        (best.1 != EMPTY && best.1 <= self.at_most()).then_some(best)
+    }
+
+    /// The latest epoch that work may be claimed of.
+    fn at_most(&self) -> u64 {
+        match self.service.order {
+            EpochOrder::Out => EMPTY,
+            EpochOrder::In => self.first.load(Ordering::Acquire),
+        }
+    }
+
+    /// Takes the oldest work that there is for `lane`'s kernel. Count it as [`done`](Container::done) afterwards.
+    pub(crate) fn claim(&self, lane: usize) -> Option<(Arc<Container>, W)> {
+        loop {
+            let (best, _) = self.best_lane(lane)?;
+            // Another kernel may have been faster: look again.
+            if let Some(work) = self.lanes[best].pop(self.at_most()) {
+                self.queued.fetch_sub(1, Ordering::SeqCst);
+                debug_assert!(work.0.epoch.0 >= self.first.load(Ordering::Acquire), "work of a complete epoch");
+                return Some(work);
+            }
+        }
+    }
+
+    /// One input closes `epoch`: the container, if that was the last that was pending.
+    pub(crate) fn close(&self, punctuation: Punctuation) -> Option<Arc<Container>> {
+        let container = self.container(punctuation.epoch);
+        container.watermark.fetch_min(punctuation.watermark.0, Ordering::AcqRel);
+        container.done().then_some(container)
+    }
+
+    /// The epoch is complete: its successor, if nothing is pending there now.
+    pub(crate) fn retire(&self, container: &Container) -> Option<Arc<Container>> {
+        let next = {
+            let open = &mut *lock(&self.open);
+            let first = open.containers.pop_front();
+            debug_assert!(first.is_some_and(|first| first.epoch == container.epoch), "epochs complete in order");
+            open.first = container.epoch.next();
+            self.first.store(open.first.0, Ordering::Release);
+            self.at(open, container.epoch.next())
+        };
+        next.done().then_some(next)
+    }
+
+    /// Epochs that are open, at least one.
+    pub(crate) fn open_epochs(&self) -> usize {
+        lock(&self.open).containers.len().max(1)
+    }
+}

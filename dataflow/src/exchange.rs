@@ -1,0 +1,68 @@
+//! How what a stage gives reaches the stages after it. The fourth of the five files of the data path.
+//!
+//! An [`Outlet`] hands bundles and punctuations on to [`Port`]s, each the entry of a stage or of a sink. No record
+//! is sent to a certain kernel: bundles lie down in the lane of the kernel that made them, and idle kernels come
+//! and take them. (What must be merged by key is merged by hash range, in [`crate::window::WindowStage`].)
+//! Next: [`crate::sink`].
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use crate::bundle::{Bundle, Record};
+use crate::time::{Epoch, Punctuation};
+
+/// The entry of a stage or of a sink.
+pub(crate) trait Port<T>: Send + Sync {
+    /// One more input will close each epoch. Before the first epoch only.
+    fn add_input(&self);
+    /// Takes a bundle of an epoch that the caller has not closed; `kernel` is where it was made.
+    fn add(&self, kernel: usize, epoch: Epoch, bundle: Bundle<T>);
+    /// One input gives no more of this epoch.
+    fn close(&self, kernel: usize, punctuation: Punctuation);
+    /// Whether an input should wait before it adds to `epoch`.
+    fn is_full(&self, epoch: Epoch) -> bool;
+}
+
+/// The exit of a source or of a stage: the ports that it feeds, none for a branch that nobody reads.
+pub(crate) struct Outlet<T> {
+    ports: RwLock<Vec<Arc<dyn Port<T>>>>,
+}
+
+impl<T> Default for Outlet<T> {
+    fn default() -> Self {
+        Self { ports: RwLock::default() }
+    }
+}
+
+impl<T: Record> Outlet<T> {
+    /// Connects a port, before the first epoch.
+    pub(crate) fn connect(&self, port: Arc<dyn Port<T>>) {
+        self.ports.write().unwrap_or_else(PoisonError::into_inner).push(port);
+    }
+
+    fn ports(&self) -> RwLockReadGuard<'_, Vec<Arc<dyn Port<T>>>> {
+        self.ports.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Announces one more input to all ports.
+    pub(crate) fn add_input(&self) {
+        self.ports().iter().for_each(|port| port.add_input());
+    }
+
+    /// Gives a bundle to all ports.
+    pub(crate) fn add(&self, kernel: usize, epoch: Epoch, bundle: Bundle<T>) {
+        if let Some((last, others)) = self.ports().split_last() {
+            others.iter().for_each(|port| port.add(kernel, epoch, bundle.clone()));
+            last.add(kernel, epoch, bundle);
+        }
+    }
+
+    /// Closes an epoch at all ports.
+    pub(crate) fn close(&self, kernel: usize, punctuation: Punctuation) {
+        self.ports().iter().for_each(|port| port.close(kernel, punctuation));
+    }
+
+    /// Whether some port is full.
+    pub(crate) fn is_full(&self, epoch: Epoch) -> bool {
+        self.ports().iter().any(|port| port.is_full(epoch))
+    }
+}

@@ -1,0 +1,68 @@
+//! A [`Stage`]: the work between two pipeline breakers, as a pure thing. The third of the five files of the data path.
+//!
+//! A stage takes bundles and punctuations and gives bundles. It does no I/O, starts no thread, reads no
+//! clock and holds no channel, so that anything can drive it: a kernel's worker (see [`crate::worker`]),
+//! a test ([`crate::testing`]), another engine's task, a browser. Next: [`crate::exchange`], how what it
+//! gives reaches the stages after it.
+
+use crate::bundle::{Bundle, Record};
+use crate::source::Error;
+use crate::time::{Generation, Punctuation};
+
+/// The unit of placement of keyed state: one of 256 ranges of the key's hash.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct KeyGroup(pub u8);
+
+/// Takes what a stage gives.
+pub type Emit<'a, T> = &'a mut dyn FnMut(Bundle<T>);
+
+/// The work between two pipeline breakers.
+///
+/// # How to drive one
+/// Make as many [`local`](Stage::local)s as there are drivers. Each driver gives bundles to
+/// [`bundle`](Stage::bundle) with its own local, in any order of epochs. When all bundles of an epoch and of those before
+/// it have been given, and all inputs have closed it, one driver calls [`seal`](Stage::seal), in order of
+/// epochs, and any drivers give the parts that it returns to [`part`](Stage::part). The epoch is complete when
+/// these are done. Only then is the next one sealed. Bundles of later epochs may be given all the while.
+pub trait Stage: Send + Sync + 'static {
+    /// What goes in.
+    type In: Record;
+    /// What comes out.
+    type Out: Record;
+    /// One driver's share of the state. Shared, so that whoever seals an epoch can take what is its from it while
+    /// the driver is busy with later ones.
+    type Local: Send + Sync;
+    /// A piece of the work that completes an epoch, apart from the others.
+    type Part: Send;
+
+    /// A new driver's share.
+    fn local(&self) -> Self::Local;
+
+    /// Consumes a bundle of an epoch of `generation`.
+    fn bundle(&self, local: &Self::Local, generation: Generation, bundle: Bundle<Self::In>, emit: Emit<'_, Self::Out>);
+
+    /// Consumes a punctuation: what is to be done before the epoch is complete.
+    fn seal(&self, locals: &[Self::Local], punctuation: Punctuation) -> Vec<Self::Part>;
+
+    /// Does a piece of what [`seal`](Stage::seal) returned.
+    fn part(&self, part: Self::Part, emit: Emit<'_, Self::Out>);
+
+    /// Bytes held as state, all shares together, without what keys and values own elsewhere.
+    fn state_bytes(&self) -> usize {
+        0
+    }
+
+    /// The state that generations up to `through` have left, by key group. To be called when the last epoch of that
+    /// generation is complete, and before the next one is sealed; writes of later generations do not show.
+    fn snapshot(&self, locals: &[Self::Local], through: Generation) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
+        let _ = (locals, through);
+        Ok(Vec::new())
+    }
+
+    /// Takes back some or all key groups of a snapshot, before the first bundle. The number of locals may be another.
+    fn restore(&self, locals: &[Self::Local], groups: Vec<(KeyGroup, Vec<u8>)>) -> Result<(), Error> {
+        let _ = (locals, groups);
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! A hash table from keys to accumulators, laid out for windows: filled once, merged once, emitted once.
+//!
+//! Entries stand densely in the order of insertion, so that merging and emitting are linear scans; an array of
+//! slots beside them holds a 32 bit tag of the hash and the entry's index, so that a probe touches an
+//! entry only when it is (nearly always) the right one, and growing never touches entries at all.
+//! Next: [`crate::partial`], which cuts it into partitions.
+
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::fast::FixedState;
+use updraft_kernel::prefetch;
+
+use crate::aggregate::State;
+
+/// What records are grouped by.
+pub trait Key: State + Hash + Eq {}
+impl<K: State + Hash + Eq> Key for K {}
+
+/// The hash of a key: the same in each process, for it decides the key group that state is stored under.
+#[inline]
+pub(crate) fn hash_of<K: Hash>(key: &K) -> u64 {
+    FixedState::default().hash_one(key)
+}
+
+/// Slots of a table that has entries; a power of two.
+const MIN_SLOTS: usize = 16;
+
+/// See the module's page.
+#[derive(Clone, Debug)]
+pub(crate) struct Table<K, V> {
+    /// `tag << 32 | index + 1`, or 0 where empty. A power of two of them, at most 5/8 full.
+    slots: Vec<u64>,
+    entries: Vec<(K, V)>,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self { slots: vec![0], entries: Vec::new() }
+    }
+}
+
+/// The part of a hash that slots are found by. The top bits choose partitions, so these are the low ones.
+#[inline]
+fn tag(hash: u64) -> u32 {
+    hash as u32
+}
+
+impl<K: Eq, V> Table<K, V> {
+    #[inline]
+    fn mask(&self) -> usize {
+        self.slots.len() - 1
+    }
+
+    /// Asks the memory for the slot that `hash` will be looked up in.
+    #[inline]
+    pub(crate) fn prefetch_slot(&self, hash: u64) {
+        prefetch(&self.slots, tag(hash) as usize & self.mask());
+    }
+
+    /// Asks the memory for the entry that the slot of `hash` points to.
+    #[inline]
+    pub(crate) fn prefetch_entry(&self, hash: u64) {
+        let slot = self.slots[tag(hash) as usize & self.mask()];
+        prefetch(&self.entries, (slot as u32 as usize).wrapping_sub(1));
+    }
+
+    /// The value of `key`, made by `create` where there is none yet.
+    #[inline]
+    pub(crate) fn entry(&mut self, hash: u64, key: K, create: impl FnOnce() -> V) -> &mut V {
+        if self.entries.len() >= self.slots.len() / 8 * 5 {
+            self.grow();
+        }
+        let (mask, tag) = (self.mask(), tag(hash));
+        let mut at = tag as usize & mask;
+        let index = loop {
+            let slot = self.slots[at];
+            if slot == 0 {
+                let index = self.entries.len();
+                self.entries.push((key, create()));
+                self.slots[at] = u64::from(tag) << 32 | (index as u64 + 1);
+                break index;
+            }
+            let index = slot as u32 as usize - 1;
+            if (slot >> 32) as u32 == tag && self.entries[index].0 == key {
+                break index;
+            }
+            at = (at + 1) & mask;
+        };
+        &mut self.entries[index].1
+    }
+
+    /// The value of `key`.
+    pub(crate) fn get(&self, hash: u64, key: &K) -> Option<&V> {
+        let (mask, tag) = (self.mask(), tag(hash));
+        let mut at = tag as usize & mask;
+        loop {
+            let slot = self.slots[at];
+            if slot == 0 {
+                return None;
+            }
+            let (k, v) = &self.entries[slot as u32 as usize - 1];
+            if (slot >> 32) as u32 == tag && k == key {
+                return Some(v);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        // Slots hold an index of 32 bits; a partition that large would be hundreds of gigabytes.
+        assert!(self.entries.len() < u32::MAX as usize - 1, "a table partition holds too many keys");
+        let size = (self.slots.len() * 2).max(MIN_SLOTS);
+        let mask = size - 1;
+        let mut slots = vec![0; size];
+        for &slot in self.slots.iter().filter(|slot| **slot != 0) {
+            let mut at = (slot >> 32) as usize & mask;
+            while slots[at] != 0 {
+                at = (at + 1) & mask;
+            }
+            slots[at] = slot;
+        }
+        self.slots = slots;
+    }
+}
+
+impl<K, V> Table<K, V> {
+    /// Keys held.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes of memory held, without what keys and values own elsewhere.
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<u64>() + self.entries.capacity() * size_of::<(K, V)>()
+    }
+
+    /// The entries, in order of insertion.
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, (K, V)> {
+        self.entries.iter()
+    }
+
+    /// The entries, in order of insertion.
+    pub(crate) fn into_entries(self) -> Vec<(K, V)> {
+        self.entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_hash_map(keys in proptest::collection::vec(0u16..500, 0..2_000), weak in any::<bool>()) {
+            // A weak hash makes long probe sequences and equal tags.
+            let hash = |k: &u16| if weak { u64::from(*k % 3) } else { hash_of(k) };
+            let mut table = Table::default();
+            let mut model = HashMap::new();
+            for key in &keys {
+                *table.entry(hash(key), *key, || 0) += 1;
+                *model.entry(*key).or_insert(0) += 1;
+            }
+            prop_assert_eq!(table.len(), model.len());
+            for key in 0..500 {
+                prop_assert_eq!(table.get(hash(&key), &key), model.get(&key));
+            }
+            prop_assert_eq!(table.into_entries().into_iter().collect::<HashMap<_, _>>(), model);
+        }
+    }
+}

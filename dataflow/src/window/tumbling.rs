@@ -1,0 +1,38 @@
+//! Windows side by side.
+
+use std::time::Duration;
+
+use super::{Slicing, Windows};
+use crate::time::micros;
+
+/// Windows of one length, one after the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tumbling {
+    size: i64,
+    offset: i64,
+}
+
+impl Tumbling {
+    /// Windows of `size`, aligned to the origin of time.
+    ///
+    /// # Panics
+    /// When `size` is less than a microsecond.
+    pub fn of(size: Duration) -> Self {
+        let size = micros(size);
+        assert!(size > 0, "a tumbling window must be at least a microsecond long");
+        Self { size, offset: 0 }
+    }
+
+    /// The same, with an edge at `offset` after the origin (days in another time zone).
+    #[must_use]
+    pub fn offset(mut self, offset: Duration) -> Self {
+        self.offset = micros(offset) % self.size;
+        self
+    }
+}
+
+impl Windows for Tumbling {
+    fn slicing(&self) -> Slicing {
+        Slicing { size: self.size, slide: self.size, offset: self.offset }
+    }
+}

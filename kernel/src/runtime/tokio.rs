@@ -1,0 +1,46 @@
+//! Kernels on real threads: each drives a tokio current-thread runtime, for its timers and sockets.
+//!
+//! The kernel's scheduler is the one future that tokio runs. It runs ready tasks for a while, then returns to let tokio look
+//! at its events; with nothing ready it returns until somebody wakes it.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread;
+
+use core_affinity::CoreId;
+use tokio::runtime;
+
+use crate::clock;
+use crate::random;
+use crate::scheduler::{Kernel, Shared};
+
+/// Starts the thread of a kernel.
+pub(super) fn start(shared: Arc<Shared>, kernels: usize, core: Option<CoreId>) -> io::Result<thread::JoinHandle<()>> {
+    let tokio = runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name(format!("kernel-{}", shared.id.0)).spawn(move || {
+        if let Some(core) = core
+            && !core_affinity::set_for_current(core)
+        {
+            tracing::warn!(kernel = shared.id.0, "could not be pinned to a core");
+        }
+        random::seed(clock::wall().as_nanos() as u64 ^ (shared.id.0 as u64) << 48);
+        let kernel = Kernel::install(shared, kernels);
+        tokio.block_on(poll_fn(|cx| turn(&kernel, cx)));
+        Kernel::uninstall();
+    })
+}
+
+/// One turn of the kernel, between two looks of tokio at its events.
+fn turn(kernel: &Rc<Kernel>, cx: &mut Context<'_>) -> Poll<()> {
+    let idle = kernel.run(kernel.shared.quantum * 2);
+    if kernel.is_over() {
+        return Poll::Ready(());
+    }
+    if !idle || !kernel.sleep(cx.waker()) {
+        cx.waker().wake_by_ref();
+    }
+    Poll::Pending
+}

@@ -1,0 +1,66 @@
+//! SIGINT and SIGTERM: the first one asks jobs to drain, the second one ends the process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use crate::context::KernelId;
+use crate::runtime::Handle;
+use crate::scheduler::Class;
+
+/// Tells when the process was asked to end.
+#[derive(Clone, Default, Debug)]
+pub struct Shutdown(Arc<(AtomicBool, Notify)>);
+
+impl Shutdown {
+    /// Whether the process was asked to end.
+    pub fn is_requested(&self) -> bool {
+        self.0.0.load(Ordering::Acquire)
+    }
+
+    /// Waits until the process is asked to end.
+    pub async fn requested(&self) {
+        loop {
+            let changed = self.0.1.notified();
+            if self.is_requested() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn request(&self) {
+        self.0.0.store(true, Ordering::Release);
+        self.0.1.notify_waiters();
+    }
+}
+
+/// The exit code of a process that a second signal has ended.
+const INTERRUPTED: i32 = 130;
+
+/// Listens for SIGINT and SIGTERM: after the first one, [`Shutdown::requested`]; with the second one the
+/// process exits at once with code 130.
+pub fn install(handle: &Handle) -> Shutdown {
+    let shutdown = Shutdown::default();
+    let request = shutdown.clone();
+    handle.group("signals", Class::Stream).spawn(KernelId(0), "signals", || async move {
+        let listen = || Ok::<_, std::io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?));
+        let (mut interrupt, mut terminate) = match listen() {
+            Ok(signals) => signals,
+            Err(error) => return tracing::error!(%error, "signals cannot be listened for"),
+        };
+        for asked in 0.. {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if asked > 0 {
+                std::process::exit(INTERRUPTED);
+            }
+            request.request();
+        }
+    });
+    shutdown
+}
