@@ -1,1 +1,49 @@
-//! connectors
+//! Sources and sinks for Updraft. A connector is one file (or folder) and one line in the lists below.
+//!
+//! Sources implement [`updraft_dataflow::Source`]:
+//!
+//! * [`memory`]: records that are in memory already, without copying them.
+//! * [`generator`]: records made by a function of their number, at a rate.
+//! * [`nexmark`]: the auction of the public Nexmark benchmark.
+//! * [`files`]: text, CSV and JSON files, compressed or not, read once or followed as they grow.
+//! * [`stdin`]: the same formats over standard input.
+//!
+//! Sinks implement [`updraft_dataflow::Sink`]:
+//!
+//! * [`stdout`]: an aligned table, CSV or JSON lines on standard output.
+//! * [`file`]: the same to a file, compressed or not, that appears when it is whole.
+//! * [`collect`]: into a vector.
+//! * [`channel`]: bundle by bundle to another task or thread.
+//! * [`blackhole`]: nowhere, counted.
+//! * [`dead_letters`]: rejected records, as JSON lines.
+//!
+//! What they share: [`format`](mod@format) turns bytes into records, [`rows`] turns records into bytes. To write a
+//! connector of your own, start from [`memory`] and [`blackhole`], the shortest ones.
+
+pub mod blackhole;
+pub mod channel;
+pub mod collect;
+mod compression;
+pub mod dead_letters;
+pub mod file;
+pub mod files;
+pub mod format;
+pub mod generator;
+pub mod memory;
+pub mod nexmark;
+mod pace;
+pub mod rows;
+pub mod stdin;
+pub mod stdout;
+
+pub use blackhole::Blackhole;
+pub use channel::Channel;
+pub use collect::Collect;
+pub use dead_letters::DeadLetters;
+pub use file::FileSink;
+pub use files::Files;
+pub use generator::Generator;
+pub use memory::Memory;
+pub use nexmark::Nexmark;
+pub use stdin::Stdin;
+pub use stdout::Stdout;

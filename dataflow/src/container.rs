@@ -150,9 +150,16 @@ impl<W> Containers<W> {
         self.inputs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Pieces of work that wait.
-    pub(crate) fn queued(&self) -> usize {
-        self.queued.load(Ordering::SeqCst)
+    /// Whether inputs should wait before they add to `epoch`.
+    pub(crate) fn is_full(&self, capacity: usize, epoch: Epoch) -> bool {
+        // In order, what fills the lanes may wait for work that is still to be added to the first epoch.
+        let exempt = self.service.order == EpochOrder::In && epoch.0 <= self.first.load(Ordering::Acquire);
+        self.queued.load(Ordering::SeqCst) >= capacity && !exempt
+    }
+
+    /// Whether work waits.
+    pub(crate) fn has_work(&self) -> bool {
+        self.queued.load(Ordering::SeqCst) > 0
     }
 
     /// The container of `epoch`, which is not complete.
@@ -244,10 +251,5 @@ impl<W> Containers<W> {
             self.at(open, container.epoch.next())
         };
         next.done().then_some(next)
-    }
-
-    /// Epochs that are open, at least one.
-    pub(crate) fn open_epochs(&self) -> usize {
-        lock(&self.open).containers.len().max(1)
     }
 }

@@ -39,19 +39,25 @@ pub(crate) struct EpochClock {
     frontier: AtomicI64,
     /// When epochs were closed by the first partition, for those not complete: the oldest's number, and times.
     closed: Mutex<(u64, VecDeque<Nanos>)>,
-    pub(crate) bells: Bells,
+    /// Sources that wait, for an epoch to follow or for room.
+    pub(crate) sources: Bells,
 }
 
 impl EpochClock {
-    pub(crate) fn new(partitions: usize) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             current: AtomicU64::new(0),
-            live: AtomicUsize::new(partitions),
+            live: AtomicUsize::new(0),
             last: AtomicU64::new(u64::MAX),
             frontier: AtomicI64::new(Time::MIN.0),
             closed: Mutex::default(),
-            bells: Bells::default(),
+            sources: Bells::default(),
         }
+    }
+
+    /// One more partition, before the first epoch.
+    pub(crate) fn add_partition(&self) {
+        self.live.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The latest epoch that is begun: all before it are to be closed by all.
@@ -66,7 +72,7 @@ impl EpochClock {
             closed.1.push_back(now);
             self.current.store(epoch.0 + 1, Ordering::Release);
             drop(closed);
-            self.bells.ring_all();
+            self.sources.ring_all();
         }
     }
 

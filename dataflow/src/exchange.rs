@@ -20,6 +20,8 @@ pub(crate) trait Port<T>: Send + Sync {
     fn close(&self, kernel: usize, punctuation: Punctuation);
     /// Whether an input should wait before it adds to `epoch`.
     fn is_full(&self, epoch: Epoch) -> bool;
+    /// Whether something waits here or further on.
+    fn has_work(&self) -> bool;
 }
 
 /// The exit of a source or of a stage: the ports that it feeds, none for a branch that nobody reads.
@@ -64,5 +66,10 @@ impl<T: Record> Outlet<T> {
     /// Whether some port is full.
     pub(crate) fn is_full(&self, epoch: Epoch) -> bool {
         self.ports().iter().any(|port| port.is_full(epoch))
+    }
+
+    /// Whether something waits at some port or further on.
+    pub(crate) fn has_work(&self) -> bool {
+        self.ports().iter().any(|port| port.has_work())
     }
 }

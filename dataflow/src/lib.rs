@@ -1,17 +1,38 @@
-//! Updraft's dataflow engine.
-
+//! Updraft's dataflow engine: epochs out of order, windows, aggregates, pure stages.
 pub mod aggregate;
+mod bell;
 pub mod bundle;
+pub mod container;
+pub mod epoch;
+mod exchange;
+pub mod input;
+pub mod job;
+pub mod lateness;
+pub mod metrics;
+pub mod operator;
 pub(crate) mod partial;
 pub mod pipe;
 pub mod sink;
 pub mod source;
 pub mod stage;
+pub mod stream;
+mod sync;
 pub mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod window;
+mod worker;
 
 pub use bundle::{Bundle, Record};
+pub use container::EpochOrder;
+pub use epoch::Epochs;
+pub use job::{Job, JobError, Running};
+pub use lateness::Watermarks;
+pub use pipe::Pipe;
 pub use sink::Sink;
-pub use source::{Batch, DeadLetter, Error, Partition, Source};
+pub use source::{BadRecords, Batch, DeadLetter, Error, Idle, Partition, Source};
+pub use stage::{KeyGroup, Stage};
+pub use stream::Stream;
 pub use time::{Epoch, Generation, Punctuation, Time};
+pub use window::{Sliding, Tumbling, Window, Windowed};

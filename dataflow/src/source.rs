@@ -1,13 +1,25 @@
 //! Where records come from: the first of the five files of the data path.
 //!
-//! A [`Source`] is a list of [`Partition`]s; each is read by one task, in order. Next:
-//! [`crate::container`], where their bundles go.
+//! A [`Source`] is a list of [`Partition`]s; each is read by one task, in order, which stamps what it reads with
+//! its epoch ([`Feed`]) and closes epochs. Next: [`crate::container`], where the bundles go.
 
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use updraft_kernel::clock::{self, Nanos};
+
+use crate::bell::Bell;
 use crate::bundle::{Bundle, Record};
+use crate::epoch::Epochs;
+use crate::exchange::Outlet;
+use crate::lateness::{Run, Stamp};
+use crate::metrics::SourceMetrics;
+use crate::time::{Epoch, Punctuation, Time};
+use crate::worker::{Shared, here};
 
 /// An error of a source or a sink that ends the job. Its text names the file (or address), the
 /// line or field, and the remedy.
@@ -83,5 +95,330 @@ pub struct DeadLetter {
 impl fmt::Display for DeadLetter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.origin, self.line, self.reason)
+    }
+}
+
+/// What becomes of a record that cannot be decoded. It is counted either way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum BadRecords {
+    /// The job ends, with an error that tells file, line and reason.
+    #[default]
+    Stop,
+    /// It goes to the source's dead letters, or nowhere if nobody reads them.
+    SetAside,
+}
+
+/// A source that gives nothing: when it stops holding the others back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Idle {
+    /// After so long without a record a partition is idle: its watermark is then as far as that of the
+    /// farthest partition which is not.
+    pub after: Option<Duration>,
+    /// Whether an idle partition's watermark also moves on with the clock: for records whose event time is
+    /// the present, so that the last windows don't wait for the next record.
+    pub follow_clock: bool,
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self { after: Some(Duration::from_secs(5)), follow_clock: false }
+    }
+}
+
+/// How a source is fed to its job.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FeedOptions {
+    pub(crate) bundle: usize,
+    pub(crate) epochs: Epochs,
+    pub(crate) idle: Idle,
+    pub(crate) bad: BadRecords,
+}
+
+/// Reads `partition` to its end: the task of a partition.
+pub(crate) async fn drive<P, F>(mut partition: P, mut feed: Feed<P::Item, F>) -> Result<(), Error>
+where
+    P: Partition,
+    P::Item: Record,
+    F: Fn(&P::Item) -> Time,
+{
+    while feed.room().await {
+        let batch = {
+            let mut next = pin!(partition.next(feed.options.bundle));
+            loop {
+                tokio::select! {
+                    biased;
+                    batch = &mut next => break batch?,
+                    goes_on = feed.meanwhile() => if !goes_on { break None },
+                }
+            }
+        };
+        match batch {
+            Some(batch) => feed.take(batch)?,
+            None => break,
+        }
+    }
+    feed.end().await;
+    Ok(())
+}
+
+/// Takes what a partition reads: stamps it, closes epochs, and hands it on.
+pub(crate) struct Feed<T, F> {
+    pub(crate) options: FeedOptions,
+    /// `None` where records have no event time.
+    pub(crate) stamp: Option<Stamp<T, F>>,
+    pub(crate) outlet: Arc<Outlet<T>>,
+    pub(crate) late: Arc<Outlet<T>>,
+    pub(crate) dead: Arc<Outlet<DeadLetter>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) metrics: Arc<SourceMetrics>,
+    /// Rung when another partition closes an epoch, and when there is room.
+    pub(crate) bell: Arc<Bell>,
+    /// The epoch of what is read now.
+    pub(crate) epoch: Epoch,
+    /// The watermark declared by what was handed on. The stamp's is ahead while a batch is being cut up.
+    pub(crate) declared: Time,
+    pub(crate) begun: Nanos,
+    /// When the last record came, and whether that is too long ago.
+    pub(crate) active: Nanos,
+    pub(crate) is_idle: bool,
+    /// Records taken in this epoch, without event time.
+    pub(crate) taken: usize,
+    pub(crate) position: u64,
+}
+
+impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
+    /// Waits for room, and follows the other partitions meanwhile; whether the job goes on.
+    async fn room(&mut self) -> bool {
+        if !self.is_blocked() {
+            return !self.shared.draining.load(Ordering::Acquire);
+        }
+        let since = clock::now();
+        while self.is_blocked() && !self.shared.draining.load(Ordering::Acquire) {
+            let (shared, epoch) = (&self.shared, self.epoch);
+            let blocked = || self.is_blocked();
+            self.bell
+                .wait(|| !blocked() || shared.clock.current() > epoch || shared.draining.load(Ordering::Acquire))
+                .await;
+            self.follow();
+        }
+        let now = clock::now();
+        self.metrics.blocked.fetch_add(now.since(since).as_nanos() as u64, Ordering::Relaxed);
+        // Waiting for others is not being idle.
+        self.active = now;
+        !self.shared.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether what is downstream should be given time. With nothing queued there is nothing to wait for:
+    /// then a bundle is let through even over budget, for only new records move windows on.
+    fn is_blocked(&self) -> bool {
+        self.outlet.is_full(self.epoch) || self.shared.account.over_budget() && self.outlet.has_work()
+    }
+
+    /// Waits for what has to be done although no record comes, and does it; whether the job goes on.
+    async fn meanwhile(&mut self) -> bool {
+        let (shared, epoch) = (self.shared.clone(), self.epoch);
+        let rung = self.bell.wait(|| shared.clock.current() > epoch || shared.draining.load(Ordering::Acquire));
+        match self.wakes_at() {
+            Some(at) => tokio::select! {
+                () = rung => {}
+                () = clock::sleep_until(at) => {}
+            },
+            None => rung.await,
+        }
+        self.follow();
+        self.tick(clock::now());
+        !self.shared.draining.load(Ordering::Acquire)
+    }
+
+    /// When there is something to do although no record comes.
+    fn wakes_at(&self) -> Option<Nanos> {
+        let tick = if let Epochs::WallClock(every) = self.options.epochs { Some(self.begun + every) } else { None };
+        let idle = self.options.idle.after.map(|after| self.active + after);
+        let idle = if !self.is_idle {
+            idle
+        } else {
+            // Then it moves on with the clock, ten times a second.
+            self.options.idle.follow_clock.then(|| clock::now() + Duration::from_millis(100))
+        };
+        tick.into_iter().chain(idle).min()
+    }
+
+    /// Closes an epoch if its time is over, and finds out whether the partition is idle.
+    fn tick(&mut self, now: Nanos) {
+        if self.options.idle.after.is_some_and(|after| now.since(self.active) >= after) {
+            self.is_idle = true;
+        }
+        if self.is_idle && self.options.idle.follow_clock {
+            self.follow_clock(now);
+        }
+        if let Epochs::WallClock(every) = self.options.epochs
+            && now.since(self.begun) >= every
+        {
+            self.declare_and_close(now);
+        }
+    }
+
+    fn follow_clock(&mut self, now: Nanos) {
+        let idle_for = now.since(self.active);
+        if let Some(stamp) = &mut self.stamp
+            && stamp.newest() > Time::MIN
+        {
+            let watermark = stamp.newest() + idle_for;
+            stamp.raise(watermark);
+            self.declared = stamp.watermark();
+            self.close(now);
+        }
+    }
+
+    /// Takes what was read.
+    fn take(&mut self, batch: Batch<T>) -> Result<(), Error> {
+        let now = clock::now();
+        self.active = now;
+        if std::mem::take(&mut self.is_idle) {
+            // What others have come past meanwhile stays past.
+            let frontier = self.shared.clock.frontier();
+            self.stamp.iter_mut().for_each(|stamp| stamp.raise(frontier));
+            self.declared = self.declared.max(frontier);
+        }
+        self.follow();
+        self.reject(batch.rejected)?;
+        let records = batch.records;
+        self.metrics.records.fetch_add(records.len() as u64, Ordering::Relaxed);
+        let runs = match &mut self.stamp {
+            Some(stamp) => stamp.cut(records.as_slice()),
+            None => self.cut_by_count(records.len()),
+        };
+        if let Some(stamp) = &self.stamp {
+            self.metrics.newest.fetch_max(stamp.newest().0, Ordering::Relaxed);
+        }
+        let mut pieces = records.at(self.position).into_pieces();
+        for run in runs {
+            let (len, ends) = (run.len, run.ends);
+            self.hand_on(pieces.take(len), &run);
+            self.position += len as u64;
+            self.declared = run.watermark;
+            if ends {
+                self.close(now);
+            }
+        }
+        self.tick(now);
+        Ok(())
+    }
+
+    /// The runs of `len` records without event time.
+    fn cut_by_count(&mut self, len: usize) -> Vec<Run> {
+        let Epochs::Records(quota) = self.options.epochs else {
+            return vec![Run { len, watermark: Time::MIN, ..Run::default() }];
+        };
+        let (mut runs, mut rest) = (Vec::new(), len);
+        while rest > 0 {
+            let len = rest.min(quota.max(1) - self.taken);
+            rest -= len;
+            self.taken += len;
+            let ends = self.taken == quota.max(1);
+            if ends {
+                self.taken = 0;
+            }
+            runs.push(Run { len, ends, watermark: Time::MIN, ..Run::default() });
+        }
+        runs
+    }
+
+    fn hand_on(&mut self, bundle: Bundle<T>, run: &Run) {
+        let kernel = here().0;
+        let in_time = if run.late.is_empty() { bundle } else { self.sift(bundle, &run.late) };
+        if !in_time.is_empty() {
+            self.outlet.add(kernel, self.epoch, in_time);
+        }
+    }
+
+    /// Sets the late ones aside.
+    fn sift(&mut self, bundle: Bundle<T>, late: &[usize]) -> Bundle<T> {
+        self.metrics.late.fetch_add(late.len() as u64, Ordering::Relaxed);
+        let (bytes, position, total) = (bundle.bytes(), bundle.position(), bundle.len());
+        let mut late = late.iter().copied().peekable();
+        let (mut aside, mut in_time) = (Vec::new(), Vec::with_capacity(total));
+        for (index, record) in bundle.into_vec().into_iter().enumerate() {
+            if late.next_if_eq(&index).is_some() { aside.push(record) } else { in_time.push(record) }
+        }
+        let share = |n: usize| (bytes * n).checked_div(total).unwrap_or(0);
+        let aside_bytes = share(aside.len());
+        self.late.add(here().0, self.epoch, Bundle::from(aside).with_bytes(aside_bytes));
+        Bundle::from(in_time).with_bytes(bytes - aside_bytes).at(position)
+    }
+
+    fn reject(&mut self, rejected: Vec<DeadLetter>) -> Result<(), Error> {
+        self.metrics.rejected.fetch_add(rejected.len() as u64, Ordering::Relaxed);
+        match (self.options.bad, rejected.first()) {
+            (_, None) => {}
+            (BadRecords::SetAside, Some(_)) => {
+                let bytes = rejected.iter().map(|letter| letter.bytes.len() + size_of::<DeadLetter>()).sum();
+                self.dead.add(here().0, self.epoch, Bundle::from(rejected).with_bytes(bytes));
+            }
+            (BadRecords::Stop, Some(first)) => {
+                return Err(format!("{first} (to go on without such records, set them aside: `.dead_letters()`)").into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the epochs that others have closed, where this partition stands.
+    fn follow(&mut self) {
+        while self.shared.clock.current() > self.epoch {
+            self.punctuate(self.watermark());
+        }
+    }
+
+    /// How far this partition lets the job's watermark come.
+    fn watermark(&self) -> Time {
+        if self.is_idle { self.declared.max(self.shared.clock.frontier()) } else { self.declared }
+    }
+
+    fn declare_and_close(&mut self, now: Nanos) {
+        if let Some(stamp) = &mut self.stamp {
+            stamp.declare();
+            self.declared = stamp.watermark();
+        }
+        self.close(now);
+    }
+
+    /// Closes the epoch, and has the others follow.
+    fn close(&mut self, now: Nanos) {
+        let watermark = self.watermark();
+        if watermark > Time::MIN {
+            self.shared.clock.declare(watermark);
+        }
+        self.begun = now;
+        let epoch = self.epoch;
+        self.punctuate(watermark);
+        self.shared.clock.advance_past(epoch, now);
+        self.follow();
+    }
+
+    /// Closes the epoch at all outlets, and goes on to the next one.
+    fn punctuate(&mut self, watermark: Time) {
+        let punctuation = Punctuation { epoch: self.epoch, watermark };
+        let kernel = here().0;
+        self.outlet.close(kernel, punctuation);
+        self.late.close(kernel, punctuation);
+        self.dead.close(kernel, punctuation);
+        self.epoch = self.epoch.next();
+    }
+
+    /// The partition is exhausted: it holds nobody back, and follows until all others are.
+    async fn end(mut self) {
+        let now = clock::now();
+        self.shared.clock.end_partition(now);
+        loop {
+            while self.shared.clock.current() > self.epoch {
+                self.punctuate(Time::MAX);
+            }
+            let last = self.shared.clock.last();
+            if last.is_some_and(|last| self.epoch > last) {
+                return;
+            }
+            let (shared, epoch) = (&self.shared, self.epoch);
+            self.bell.wait(|| shared.clock.current() > epoch).await;
+        }
     }
 }

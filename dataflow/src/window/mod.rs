@@ -55,19 +55,14 @@ pub struct Slicing {
 }
 
 impl Slicing {
-    /// The length of a slice: the greatest that both `size` and `slide` are multiples of.
-    pub(crate) fn width(&self) -> i64 {
-        let (mut a, mut b) = (self.size, self.slide);
-        while b != 0 {
-            (a, b) = (b, a % b);
-        }
-        a
-    }
-
-    /// The start of the slice that holds `time`. Saturates at the ends of time.
+    /// The slice that holds `time`: its start, and its end. Slices end where windows start or end, so there are
+    /// at most two of them a slide, whatever the sizes ("paired windows": Krishnamurthy et al., "On-the-fly Sharing for
+    /// Streamed Aggregation", SIGMOD 2006, §3). Saturates at the ends of time.
     #[inline]
-    pub(crate) fn slice_start(&self, time: i64, width: i64) -> i64 {
-        align_down(time, width, self.offset)
+    pub(crate) fn slice(&self, time: i64) -> (i64, i64) {
+        let start = align_down(time, self.slide, self.offset);
+        let (ends_at, next) = (start.saturating_add(self.size % self.slide), start.saturating_add(self.slide));
+        if time < ends_at { (start, ends_at) } else { (ends_at, next) }
     }
 
     /// The end of the first window that ends after `time`.

@@ -40,7 +40,6 @@ where
     key: F,
     aggregate: Over<P::Out, A>,
     slicing: Slicing,
-    width: i64,
     /// Of the hash space: what is merged apart from each other. A power of two.
     pieces: Vec<Mutex<Panes<K, A::Acc>>>,
     /// All slices that start before it are sealed.
@@ -120,7 +119,6 @@ where
             key,
             aggregate: Over::new(aggregate),
             slicing,
-            width: slicing.width(),
             pieces: std::iter::repeat_with(Mutex::default).take(pieces).collect(),
             sealed: AtomicI64::new(i64::MIN),
             bytes: AtomicUsize::new(0),
@@ -135,7 +133,6 @@ where
     ) -> Writer<'a, F, K, Over<P::Out, A>> {
         Writer {
             slicing: self.slicing,
-            width: self.width,
             piece_bits: self.pieces.len().ilog2(),
             aggregate: &self.aggregate,
             key: &local.key,
@@ -150,7 +147,7 @@ where
     }
 
     fn tumbles(&self) -> bool {
-        self.width == self.slicing.size
+        self.slicing.slide == self.slicing.size
     }
 
     /// The slices that start before `edge`, of all kernels.
@@ -187,7 +184,7 @@ where
 
     fn emit_tumbling(&self, piece: Piece<K, A::Item, A::Acc>, emit: Emit<'_, Windowed<K, A::Out>>) {
         for (start, ranges) in piece.slices {
-            let end = start.saturating_add(self.width);
+            let end = start.saturating_add(self.slicing.size);
             for shares in ranges.into_iter().filter(|shares| !shares.is_empty()) {
                 let table = join(shares, &self.aggregate);
                 self.emit_window(end, table.into_entries().into_iter(), emit);
@@ -241,7 +238,6 @@ type Slices<K, A> = Vec<Slice<K, Item<A>, Acc<A>>>;
 /// Writes the records of one bundle to the slices of one kernel.
 struct Writer<'a, F, K, A: Accumulate> {
     slicing: Slicing,
-    width: i64,
     piece_bits: u32,
     aggregate: &'a A,
     key: &'a F,
@@ -272,8 +268,7 @@ impl<'a, F, K: Key, A: Accumulate> Writer<'a, F, K, A> {
 
     /// Makes the slice that holds `time` the current one.
     fn turn_to(&mut self, time: i64) {
-        self.start = self.slicing.slice_start(time, self.width);
-        self.end = self.start.saturating_add(self.width);
+        (self.start, self.end) = self.slicing.slice(time);
         let held = self.held.iter().position(|slice| slice.start == self.start);
         self.current = held.unwrap_or_else(|| {
             let slice = self.take().unwrap_or_else(|| self.create());
@@ -345,7 +340,7 @@ where
 
     fn seal(&self, locals: &[Self::Local], punctuation: Punctuation) -> Vec<Self::Part> {
         let through = punctuation.watermark.0;
-        let edge = self.slicing.slice_start(through, self.width);
+        let (edge, _) = self.slicing.slice(through);
         if self.sealed.fetch_max(edge, Ordering::Relaxed) >= edge {
             return Vec::new();
         }

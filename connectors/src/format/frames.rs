@@ -1,0 +1,290 @@
+//! Cuts a stream of bytes into records, in bounded memory. [`super::Decoder`] feeds it and decodes what it cuts.
+
+use std::ops::Range;
+
+/// What ends a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// A newline.
+    Lines,
+    /// A newline outside of quotes.
+    Csv {
+        /// What is between two fields.
+        delimiter: u8,
+    },
+}
+
+/// A stretch of bytes between two ends of records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// Where its bytes are, without the newline: see [`Frames::bytes`].
+    pub(crate) range: Range<usize>,
+    /// The number of its first line, from 1.
+    pub(crate) line: u64,
+    pub(crate) verdict: Verdict,
+}
+
+/// Whether a frame is a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Whole,
+    /// It goes on for longer than a record may: this is its first line, or the part of it that was kept.
+    TooLong,
+    /// A quote was opened and never closed: this is its first line.
+    OpenQuote,
+}
+
+/// Where in a record the scan stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scan {
+    FieldStart,
+    Plain,
+    Quoted,
+    /// After a quote within quotes: the end of the field, or the first half of an escaped quote.
+    QuoteInQuotes,
+}
+
+/// Bytes on their way to become records.
+#[derive(Clone, Debug)]
+pub(crate) struct Frames {
+    framing: Framing,
+    max: usize,
+    buffer: Vec<u8>,
+    /// Where the record that is being scanned starts, and where its scan goes on.
+    start: usize,
+    scanned: usize,
+    scan: Scan,
+    line: u64,
+    /// The rest of an overlong line is on its way: dropped up to its newline.
+    skipping: bool,
+    fresh: bool,
+}
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+impl Frames {
+    /// Records of `max` bytes at most.
+    pub(crate) fn new(framing: Framing, max: usize) -> Self {
+        Self {
+            framing,
+            max: max.max(1),
+            buffer: Vec::new(),
+            start: 0,
+            scanned: 0,
+            scan: Scan::FieldStart,
+            line: 1,
+            skipping: false,
+            fresh: true,
+        }
+    }
+
+    /// Room for `more` bytes; those of records cut before are gone. To be extended, never cut.
+    pub(crate) fn spare(&mut self, more: usize) -> &mut Vec<u8> {
+        self.buffer.drain(..self.start);
+        self.scanned -= self.start;
+        self.start = 0;
+        self.buffer.reserve(more);
+        &mut self.buffer
+    }
+
+    /// The line where the next record starts.
+    pub(crate) fn line(&self) -> u64 {
+        self.line
+    }
+
+    pub(crate) fn bytes(&self, frame: &Frame) -> &[u8] {
+        &self.buffer[frame.range.clone()]
+    }
+
+    /// The part of a record that waits for the rest.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// The longest record, in bytes.
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// The bytes come from the middle of a line: its rest is no record.
+    pub(crate) fn skip_line(&mut self) {
+        self.skipping = true;
+    }
+
+    /// The next record that has ended, if any.
+    pub(crate) fn next(&mut self) -> Option<Frame> {
+        self.skip_bom()?;
+        if self.skipping {
+            self.skip_rest()?;
+        }
+        match self.find_end() {
+            Some(end) if end - self.start > self.max => Some(self.first_line(Verdict::TooLong)),
+            Some(end) => Some(self.cut(end, Verdict::Whole)),
+            None if self.buffer.len() - self.start > self.max => Some(self.first_line(Verdict::TooLong)),
+            None => None,
+        }
+    }
+
+    /// The next record of what is left, now that nothing follows.
+    pub(crate) fn last(&mut self) -> Option<Frame> {
+        self.fresh = false;
+        if self.skipping {
+            self.start = self.buffer.len();
+        }
+        if self.rest().is_empty() {
+            return None;
+        }
+        match self.find_end() {
+            Some(end) => Some(self.cut(end, Verdict::Whole)),
+            None if self.scan == Scan::Quoted => Some(self.first_line(Verdict::OpenQuote)),
+            None => Some(self.cut(self.buffer.len(), Verdict::Whole)),
+        }
+    }
+
+    /// A mark that some editors put before the first line. `None`: it takes more bytes to tell.
+    fn skip_bom(&mut self) -> Option<()> {
+        if self.fresh {
+            if self.buffer.len() < BOM.len() && BOM.starts_with(&self.buffer) {
+                return None;
+            }
+            self.fresh = false;
+            if self.buffer.starts_with(BOM) {
+                self.start = BOM.len();
+                self.scanned = self.start;
+            }
+        }
+        Some(())
+    }
+
+    /// Drops the rest of an overlong line. `None`: its end has not come.
+    fn skip_rest(&mut self) -> Option<()> {
+        let end = memchr::memchr(b'\n', &self.buffer[self.start..]);
+        self.start = end.map_or(self.buffer.len(), |end| self.start + end + 1);
+        self.restart();
+        end?;
+        self.skipping = false;
+        self.line += 1;
+        Some(())
+    }
+
+    /// The newline that ends the record, as far as it has come.
+    fn find_end(&mut self) -> Option<usize> {
+        let rest = &self.buffer[self.scanned..];
+        let end = match self.framing {
+            Framing::Lines => memchr::memchr(b'\n', rest),
+            Framing::Csv { delimiter } => rest.iter().position(|&byte| self.scan.step(byte, delimiter)),
+        };
+        let end = end.map(|end| self.scanned + end);
+        self.scanned = end.unwrap_or(self.buffer.len());
+        end
+    }
+
+    /// The record up to the newline at `end`.
+    fn cut(&mut self, end: usize, verdict: Verdict) -> Frame {
+        let (start, line) = (self.start, self.line);
+        let newlines = memchr::memchr_iter(b'\n', &self.buffer[start..end]).count();
+        self.line += newlines as u64 + 1;
+        self.start = self.buffer.len().min(end + 1);
+        self.restart();
+        let end = if self.buffer[start..end].ends_with(b"\r") { end - 1 } else { end };
+        Frame { range: start..end, line, verdict }
+    }
+
+    /// The first line of what cannot be a record. The lines after it are tried as records of their own, so
+    /// that one stray quote costs one line and not the rest of the file.
+    fn first_line(&mut self, verdict: Verdict) -> Frame {
+        let bytes = &self.buffer[self.start..];
+        match memchr::memchr(b'\n', bytes) {
+            Some(end) => self.cut(self.start + end, verdict),
+            None => {
+                let range = self.start..self.buffer.len();
+                self.start = range.end;
+                self.skipping = true;
+                self.restart();
+                Frame { range, line: self.line, verdict }
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        self.scanned = self.start;
+        self.scan = Scan::FieldStart;
+    }
+}
+
+impl Scan {
+    /// Goes on by one byte; true if it ends the record. A quote counts only where a field starts.
+    fn step(&mut self, byte: u8, delimiter: u8) -> bool {
+        let quoted = matches!(self, Self::Quoted);
+        *self = match (*self, byte) {
+            (Self::FieldStart | Self::QuoteInQuotes, b'"') => Self::Quoted,
+            (Self::Quoted, b'"') => Self::QuoteInQuotes,
+            (Self::Quoted, _) => Self::Quoted,
+            _ if byte == delimiter => Self::FieldStart,
+            _ => Self::Plain,
+        };
+        byte == b'\n' && !quoted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CSV: Framing = Framing::Csv { delimiter: b',' };
+
+    /// All records of `chunks`, given one after the other.
+    fn frames(framing: Framing, max: usize, chunks: &[&[u8]]) -> Vec<(u64, String, Verdict)> {
+        let mut frames = Frames::new(framing, max);
+        let mut out = Vec::new();
+        let mut push = |frames: &Frames, f: Frame| {
+            out.push((f.line, String::from_utf8_lossy(frames.bytes(&f)).into_owned(), f.verdict));
+        };
+        for chunk in chunks {
+            frames.spare(chunk.len()).extend_from_slice(chunk);
+            while let Some(frame) = frames.next() {
+                push(&frames, frame);
+            }
+        }
+        while let Some(frame) = frames.last() {
+            push(&frames, frame);
+        }
+        out
+    }
+
+    fn whole(lines: &[(u64, &str)]) -> Vec<(u64, String, Verdict)> {
+        lines.iter().map(|&(line, text)| (line, text.to_owned(), Verdict::Whole)).collect()
+    }
+
+    #[test]
+    fn cuts_lines_across_chunks() {
+        let got = frames(Framing::Lines, 100, &[b"\xEF", b"\xBB\xBFab", b"c\r", b"\n\nd\n", b"e"]);
+        assert_eq!(got, whole(&[(1, "abc"), (2, ""), (3, "d"), (4, "e")]));
+    }
+
+    #[test]
+    fn newlines_in_quotes_are_data() {
+        let got = frames(CSV, 100, &[b"a,\"b\n", b"\"", b"\"c\"\nd\"e,f\n"]);
+        assert_eq!(got, whole(&[(1, "a,\"b\n\"\"c\""), (3, "d\"e,f")]));
+    }
+
+    #[test]
+    fn an_overlong_line_is_dropped_as_it_comes() {
+        let got = frames(Framing::Lines, 4, &[b"ok\n12345", b"6789", b"0\nok\n12345\nlast"]);
+        let long = |line, text: &str| (line, text.to_owned(), Verdict::TooLong);
+        let mut want = whole(&[(1, "ok"), (3, "ok"), (5, "last")]);
+        want.insert(1, long(2, "12345"));
+        want.insert(3, long(4, "12345"));
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn an_open_quote_costs_one_line() {
+        let got = frames(CSV, 100, &[b"1\n\"2\n3\n4"]);
+        assert_eq!(got[1], (2, "\"2".to_owned(), Verdict::OpenQuote));
+        assert_eq!((&got[..1], &got[2..]), (&whole(&[(1, "1")])[..], &whole(&[(3, "3"), (4, "4")])[..]));
+        let got = frames(CSV, 4, &[b"\"2\n3\n4\n5\n6\n"]);
+        assert_eq!(got[0], (1, "\"2".to_owned(), Verdict::TooLong));
+        assert_eq!(got.len(), 5);
+    }
+}

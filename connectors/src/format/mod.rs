@@ -1,0 +1,169 @@
+//! How bytes become records: what [`crate::files`] and [`crate::stdin`] share.
+//!
+//! A [`Format`] says what ends a record and decodes one. To add one, write a file beside [`json`] and a line
+//! here; any source of bytes can use it then, through `.format(..)`.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use updraft_dataflow::{Batch, Bundle, DeadLetter, Record};
+
+pub mod csv;
+pub mod decode;
+pub(crate) mod frames;
+pub mod json;
+pub mod lines;
+
+pub use csv::Csv;
+pub use decode::Decode;
+pub use frames::Framing;
+pub use json::Json;
+pub use lines::Lines;
+
+use frames::{Frame, Frames, Verdict};
+
+/// The longest record that is taken unless told otherwise, in bytes: 1 MiB.
+pub const MAX_LINE: usize = 1 << 20;
+
+/// How much is read at a time, in bytes.
+const CHUNK: usize = 256 << 10;
+
+/// How much of a rejected record its dead letter holds, in bytes.
+const KEPT: usize = 64 << 10;
+
+/// Turns bytes into records. Each file is decoded by a clone of the one given, in the state it was given in.
+pub trait Format: Clone + Send + 'static {
+    /// What it yields.
+    type Item: Record;
+
+    /// What ends a record.
+    fn framing(&self) -> Framing;
+
+    /// Decodes one record, without the newline that ends it. `None` for what is no record: a blank line, a
+    /// header. The error says what is wrong, naming the field and what was expected; the caller adds
+    /// file and line.
+    fn decode(&mut self, record: &[u8]) -> Result<Option<Self::Item>, String>;
+
+    /// Whether the first record of a file is needed to decode the others, so that it is read even where
+    /// reading starts at the end.
+    fn has_header(&self) -> bool {
+        false
+    }
+}
+
+/// Decodes one stream of bytes.
+#[derive(Debug)]
+pub(crate) struct Decoder<F> {
+    origin: Arc<str>,
+    frames: Frames,
+    format: F,
+}
+
+impl<F: Format> Decoder<F> {
+    /// `origin` is what dead letters name; records are of `max` bytes at most.
+    pub(crate) fn new(origin: &str, format: F, max: usize) -> Self {
+        Self { origin: origin.into(), frames: Frames::new(format.framing(), max), format }
+    }
+
+    /// Reads the next chunk; 0 at the end of the input.
+    pub(crate) async fn fill(&mut self, input: &mut (impl AsyncRead + Unpin)) -> std::io::Result<usize> {
+        let buffer = self.frames.spare(CHUNK);
+        input.take(CHUNK as u64).read_buf(buffer).await
+    }
+
+    /// Decodes what has been read, until `out` is full.
+    pub(crate) fn decode(&mut self, out: &mut Output<F::Item>) {
+        while !out.is_full() {
+            let Some(frame) = self.frames.next() else { return };
+            self.decode_frame(&frame, out);
+        }
+    }
+
+    /// Decodes what is left, now that nothing follows, until `out` is full.
+    pub(crate) fn finish(&mut self, out: &mut Output<F::Item>) {
+        while !out.is_full() {
+            let Some(frame) = self.frames.last() else { return };
+            self.decode_frame(&frame, out);
+        }
+    }
+
+    fn decode_frame(&mut self, frame: &Frame, out: &mut Output<F::Item>) {
+        let bytes = self.frames.bytes(frame);
+        let decoded = match frame.verdict {
+            Verdict::Whole => self.format.decode(bytes),
+            Verdict::TooLong => Err(format!(
+                "record longer than max_line, {} bytes: raise max_line, or look for a missing newline or quote",
+                self.frames.max()
+            )),
+            Verdict::OpenQuote => Err("quote never closed: close it, or double a quote that is data".into()),
+        };
+        match decoded {
+            Ok(Some(record)) => out.push(record, bytes.len()),
+            Ok(None) => {}
+            Err(reason) => out.reject(dead_letter(&self.origin, frame.line, bytes, reason)),
+        }
+    }
+
+    /// Gives up the part of a record that has come: the rest never will.
+    pub(crate) fn abandon(&mut self, reason: &str, out: &mut Output<F::Item>) {
+        let rest = self.frames.rest();
+        if !rest.is_empty() {
+            out.reject(dead_letter(&self.origin, self.frames.line(), rest, reason.into()));
+        }
+    }
+
+    /// The first bytes come from the middle of a line, which is left out.
+    pub(crate) fn skip_line(&mut self) {
+        self.frames.skip_line();
+    }
+
+    /// `file:line` of the next record.
+    pub(crate) fn position(&self) -> String {
+        format!("{}:{}", self.origin, self.frames.line())
+    }
+}
+
+fn dead_letter(origin: &Arc<str>, line: u64, bytes: &[u8], mut reason: String) -> DeadLetter {
+    if bytes.len() > KEPT {
+        reason.push_str(&format!(" (the first {KEPT} bytes are kept)"));
+    }
+    let bytes = bytes[..bytes.len().min(KEPT)].to_vec();
+    DeadLetter { origin: origin.clone(), line, bytes, reason }
+}
+
+/// The batch that a decoder is filling.
+#[derive(Debug)]
+pub(crate) struct Output<T> {
+    records: Vec<T>,
+    rejected: Vec<DeadLetter>,
+    limit: usize,
+    bytes: usize,
+}
+
+impl<T> Output<T> {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { records: Vec::new(), rejected: Vec::new(), limit: limit.max(1), bytes: 0 }
+    }
+
+    fn push(&mut self, record: T, bytes: usize) {
+        self.records.push(record);
+        self.bytes += bytes + size_of::<T>();
+    }
+
+    fn reject(&mut self, letter: DeadLetter) {
+        self.rejected.push(letter);
+    }
+
+    /// Dead letters count, too: a file of nothing else must not become one batch.
+    pub(crate) fn is_full(&self) -> bool {
+        self.records.len() + self.rejected.len() >= self.limit
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.rejected.is_empty()
+    }
+
+    pub(crate) fn into_batch(self) -> Batch<T> {
+        Batch { records: Bundle::from(self.records).with_bytes(self.bytes), rejected: self.rejected }
+    }
+}

@@ -1,0 +1,211 @@
+//! An [`Input`]: a source as a job reads it, until it becomes a [`Stream`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use updraft_kernel::clock;
+
+use crate::epoch::Epochs;
+use crate::exchange::Outlet;
+use crate::job::{Assembly, Job};
+use crate::lateness::{Stamp, Watermarks};
+use crate::pipe::{Identity, Stamped};
+use crate::source::{self, BadRecords, DeadLetter, Error, Feed, FeedOptions, Idle, Source};
+use crate::stream::Stream;
+use crate::time::{Epoch, Time};
+
+/// Bytes of records in a bundle: what stays in the level 2 cache of one kernel between a source and its first stage.
+const BUNDLE_BYTES: usize = 128 << 10;
+
+/// A source that is being described. [`stream`](Self::stream) ends the description.
+pub struct Input<S: Source> {
+    job: Job,
+    name: Arc<str>,
+    source: S,
+    options: FeedOptions,
+    late: Arc<Outlet<S::Item>>,
+    dead: Arc<Outlet<DeadLetter>>,
+}
+
+impl<S: Source> Input<S> {
+    pub(crate) fn new(job: Job, name: Arc<str>, source: S) -> Self {
+        let options = FeedOptions {
+            bundle: (BUNDLE_BYTES / size_of::<S::Item>().max(1)).clamp(256, 8192),
+            epochs: Epochs::WallClock(Duration::from_millis(100)),
+            idle: Idle::default(),
+            bad: BadRecords::Stop,
+        };
+        Self { job, name, source, options, late: Arc::default(), dead: Arc::default() }
+    }
+
+    /// Records in a bundle, at most. By default as many as make 128 KiB, between 256 and 8192.
+    #[must_use]
+    pub fn bundle(mut self, records: usize) -> Self {
+        self.options.bundle = records.max(1);
+        self
+    }
+
+    /// When epochs are closed. By default each 100 ms by the clock; with event time, by the watermark.
+    #[must_use]
+    pub fn epochs(mut self, epochs: Epochs) -> Self {
+        self.options.epochs = epochs;
+        self
+    }
+
+    /// When a partition that gives nothing stops holding the others back; after 5 s by default.
+    #[must_use]
+    pub fn idle(mut self, idle: Idle) -> Self {
+        self.options.idle = idle;
+        self
+    }
+
+    /// Sets records aside that cannot be decoded, instead of ending the job: they are this stream.
+    pub fn dead_letters(&mut self) -> Stream<DeadLetter> {
+        self.options.bad = BadRecords::SetAside;
+        Stream::new(self.job.clone(), self.dead.clone(), Identity, format!("{} dead letters", self.name).into(), false)
+    }
+
+    /// Says what becomes of records that cannot be decoded.
+    #[must_use]
+    pub fn bad_records(mut self, bad: BadRecords) -> Self {
+        self.options.bad = bad;
+        self
+    }
+
+    /// Records have an event time, which `time` reads, and are out of order as `watermarks` says. Unless said otherwise
+    /// after this, an epoch is closed each 100 ms of event time.
+    #[must_use]
+    pub fn timestamps<F>(mut self, time: F, watermarks: Watermarks<S::Item>) -> TimedInput<S, F>
+    where
+        F: Fn(&S::Item) -> Time + Clone + Send + Sync + 'static,
+    {
+        self.options.epochs = Epochs::WatermarkStep(Duration::from_millis(100));
+        TimedInput { input: self, time, watermarks }
+    }
+
+    /// The records, without event time.
+    pub fn stream(self) -> Stream<S::Item> {
+        let (job, name) = (self.job.clone(), self.name.clone());
+        let outlet = self.read(|_| None::<Stamp<S::Item, fn(&S::Item) -> Time>>);
+        Stream::new(job, outlet, Identity, name, false)
+    }
+
+    /// Adds the tasks that read it.
+    fn read<F>(self, stamp: impl Fn(Epochs) -> Option<Stamp<S::Item, F>> + 'static) -> Arc<Outlet<S::Item>>
+    where
+        F: Fn(&S::Item) -> Time + Send + 'static,
+    {
+        let outlet = Arc::new(Outlet::default());
+        let Self { job, name, source, options, late, dead } = self;
+        let feeds = outlet.clone();
+        job.step(move |assembly| {
+            let partitions = source.open().map_err(|error| format!("source `{name}`: {error}"))?;
+            let metrics = assembly.source_metrics(name.clone());
+            for partition in partitions {
+                let feed = Feed {
+                    options,
+                    stamp: stamp(options.epochs),
+                    outlet: feeds.clone(),
+                    late: late.clone(),
+                    dead: dead.clone(),
+                    shared: assembly.shared.clone(),
+                    metrics: metrics.clone(),
+                    bell: assembly.shared.clock.sources.hang(),
+                    epoch: Epoch(0),
+                    declared: Time::MIN,
+                    begun: clock::now(),
+                    active: clock::now(),
+                    is_idle: false,
+                    taken: 0,
+                    position: 0,
+                };
+                start(assembly, name.clone(), partition, feed);
+            }
+            Ok(())
+        });
+        outlet
+    }
+}
+
+fn start<P, F>(assembly: &mut Assembly, name: Arc<str>, partition: P, feed: Feed<P::Item, F>)
+where
+    P: source::Partition,
+    P::Item: crate::bundle::Record,
+    F: Fn(&P::Item) -> Time + Send + 'static,
+{
+    assembly.shared.clock.add_partition();
+    let (outlet, late, dead) = (feed.outlet.clone(), feed.late.clone(), feed.dead.clone());
+    assembly.wire(move || {
+        outlet.add_input();
+        late.add_input();
+        dead.add_input();
+    });
+    assembly.task(move |group, kernel, _| {
+        let fails = group.clone();
+        group.spawn(kernel, name.clone(), move || async move {
+            if let Err(error) = source::drive(partition, feed).await {
+                fails.fail(Error::from(format!("source `{name}`: {error}")));
+            }
+        });
+    });
+}
+
+/// A source with event time that is being described.
+pub struct TimedInput<S: Source, F> {
+    input: Input<S>,
+    time: F,
+    watermarks: Watermarks<S::Item>,
+}
+
+impl<S, F> TimedInput<S, F>
+where
+    S: Source,
+    F: Fn(&S::Item) -> Time + Clone + Send + Sync + 'static,
+{
+    /// As [`Input::epochs`].
+    #[must_use]
+    pub fn epochs(mut self, epochs: Epochs) -> Self {
+        self.input = self.input.epochs(epochs);
+        self
+    }
+
+    /// As [`Input::bundle`].
+    #[must_use]
+    pub fn bundle(mut self, records: usize) -> Self {
+        self.input = self.input.bundle(records);
+        self
+    }
+
+    /// As [`Input::idle`].
+    #[must_use]
+    pub fn idle(mut self, idle: Idle) -> Self {
+        self.input = self.input.idle(idle);
+        self
+    }
+
+    /// As [`Input::dead_letters`].
+    pub fn dead_letters(&mut self) -> Stream<DeadLetter> {
+        self.input.dead_letters()
+    }
+
+    /// As [`Input::bad_records`].
+    #[must_use]
+    pub fn bad_records(mut self, bad: BadRecords) -> Self {
+        self.input = self.input.bad_records(bad);
+        self
+    }
+
+    /// The records that came after the watermark had passed them. They are counted in any case.
+    pub fn late(&mut self) -> Stream<S::Item> {
+        let input = &self.input;
+        Stream::new(input.job.clone(), input.late.clone(), Identity, format!("{} late", input.name).into(), false)
+    }
+
+    /// The records, each with its event time.
+    pub fn stream(self) -> Stream<S::Item, Stamped<F>> {
+        let (job, name) = (self.input.job.clone(), self.input.name.clone());
+        let (time, watermarks) = (self.time.clone(), self.watermarks);
+        let outlet = self.input.read(move |epochs| Some(Stamp::new(time.clone(), watermarks.clone(), epochs)));
+        Stream::new(job, outlet, Stamped(self.time), name, true)
+    }
+}

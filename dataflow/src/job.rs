@@ -1,0 +1,275 @@
+//! A [`Job`]: a dataflow graph that is described first and started then.
+//!
+//! Describing it collects steps; starting it runs them on a runtime's kernels: every stage gets its
+//! containers, then all are wired, then the workers, sinks and sources begin.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use updraft_kernel::{Class, Group, GroupError, Handle, KernelId, Runtime};
+
+use crate::bell::{Bell, Bells};
+use crate::container::{EpochOrder, Service};
+use crate::epoch::EpochClock;
+use crate::input::Input;
+use crate::metrics::{JobMetrics, SourceMetrics, StageMetrics};
+use crate::source::{Error, Source};
+use crate::stage::Stage;
+use crate::worker::{self, Runner, Shared, StageRunner};
+use crate::exchange::{Outlet, Port};
+
+/// Why a job has ended before its work was done.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("job `{job}`: {error}")]
+pub struct JobError {
+    /// The job.
+    pub job: Arc<str>,
+    /// What went wrong.
+    pub error: GroupError,
+}
+
+/// A dataflow graph to be started.
+#[derive(Clone)]
+pub struct Job {
+    pub(crate) plan: Rc<RefCell<Plan>>,
+}
+
+pub(crate) struct Plan {
+    name: Arc<str>,
+    class: Class,
+    order: EpochOrder,
+    stealing: bool,
+    memory_budget: Option<usize>,
+    steps: Vec<Step>,
+}
+
+type Step = Box<dyn FnOnce(&mut Assembly) -> Result<(), Error>>;
+
+/// A graph that is being put together on a runtime.
+pub(crate) struct Assembly {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) metrics: JobMetrics,
+    stages: Vec<Arc<dyn Runner>>,
+    wiring: Vec<Box<dyn FnOnce()>>,
+    /// Starts the task of a sink or of a source's partition, on the kernel whose turn it is.
+    tasks: Vec<Box<dyn FnOnce(&Group, KernelId, &Arc<JobMetrics>)>>,
+}
+
+impl Assembly {
+    /// Adds a stage that reads from `upstream`.
+    pub(crate) fn stage<S: Stage>(
+        &mut self,
+        names: &[Arc<str>],
+        upstream: &Outlet<S::In>,
+        stage: S,
+        outlet: Arc<Outlet<S::Out>>,
+    ) {
+        let name: Arc<str> = names.join(" → ").into();
+        let metrics = Arc::new(StageMetrics::new(name.clone()));
+        self.metrics.stages.push(metrics.clone());
+        let runner = Arc::new(StageRunner::new(name, stage, outlet, self.shared.clone(), metrics));
+        upstream.connect(runner.clone() as Arc<dyn Port<S::In>>);
+        self.stages.push(runner);
+    }
+
+    pub(crate) fn sink_metrics(&mut self, name: Arc<str>) -> Arc<StageMetrics> {
+        let metrics = Arc::new(StageMetrics::new(name));
+        self.metrics.sinks.push(metrics.clone());
+        metrics
+    }
+
+    pub(crate) fn source_metrics(&mut self, name: Arc<str>) -> Arc<SourceMetrics> {
+        let metrics = Arc::new(SourceMetrics::new(name));
+        self.metrics.sources.push(metrics.clone());
+        metrics
+    }
+
+    pub(crate) fn wire(&mut self, wire: impl FnOnce() + 'static) {
+        self.wiring.push(Box::new(wire));
+    }
+
+    pub(crate) fn task(&mut self, start: impl FnOnce(&Group, KernelId, &Arc<JobMetrics>) + 'static) {
+        self.tasks.push(Box::new(start));
+    }
+}
+
+impl Job {
+    /// A graph without anything in it, of class `stream`.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        let plan = Plan {
+            name: name.into(),
+            class: Class::Stream,
+            order: EpochOrder::Out,
+            stealing: true,
+            memory_budget: None,
+            steps: Vec::new(),
+        };
+        Self { plan: Rc::new(RefCell::new(plan)) }
+    }
+
+    /// What its tasks are owed; `stream` by default.
+    #[must_use]
+    pub fn class(self, class: Class) -> Self {
+        self.plan.borrow_mut().class = class;
+        self
+    }
+
+    /// Bytes that it may hold in queues and as state before its sources wait; without it, as much as the runtime may.
+    #[must_use]
+    pub fn memory_budget(self, bytes: usize) -> Self {
+        self.plan.borrow_mut().memory_budget = Some(bytes);
+        self
+    }
+
+    /// Whether epochs are worked on out of order, as they are by default. For comparison.
+    #[must_use]
+    pub fn epoch_order(self, order: EpochOrder) -> Self {
+        self.plan.borrow_mut().order = order;
+        self
+    }
+
+    /// Whether idle kernels take work that others have made, as they do by default. For comparison.
+    #[must_use]
+    pub fn stealing(self, stealing: bool) -> Self {
+        self.plan.borrow_mut().stealing = stealing;
+        self
+    }
+
+    /// Reads a source.
+    pub fn source<S: Source>(&self, name: impl Into<Arc<str>>, source: S) -> Input<S> {
+        Input::new(self.clone(), name.into(), source)
+    }
+
+    pub(crate) fn step(&self, step: impl FnOnce(&mut Assembly) -> Result<(), Error> + 'static) {
+        self.plan.borrow_mut().steps.push(Box::new(step));
+    }
+
+    /// Runs it on a runtime of its own, with a kernel on each core, until its sources have ended.
+    ///
+    /// # Errors
+    /// When a source cannot be opened, a record cannot be decoded (unless those are set aside), a sink fails or an
+    /// operator panics; the error names the place.
+    pub fn run(self) -> Result<Arc<JobMetrics>, JobError> {
+        let name = self.plan.borrow().name.clone();
+        let runtime = Runtime::new().map_err(|error| JobError {
+            job: name,
+            error: GroupError::Failed(Arc::from(Error::from(format!("the kernels cannot be started: {error}")))),
+        })?;
+        let running = self.start(runtime.handle())?;
+        runtime.block_on(running.join())
+    }
+
+    /// Starts it on the kernels of a runtime.
+    ///
+    /// # Errors
+    /// When a source cannot be opened.
+    pub fn start(self, handle: &Handle) -> Result<Running, JobError> {
+        let plan = &mut *self.plan.borrow_mut();
+        let group = handle.group(plan.name.clone(), plan.class);
+        if let Some(bytes) = plan.memory_budget {
+            group.account().set_budget(bytes);
+        }
+        let kernels = handle.kernels();
+        let shared = Arc::new(Shared {
+            kernels,
+            service: Service { order: plan.order, stealing: plan.stealing },
+            // Enough that a kernel finds something while a source catches its breath; little enough to stay in the cache.
+            capacity: 4 + 4 * kernels,
+            account: group.account().clone(),
+            clock: EpochClock::new(),
+            work: Bells::default(),
+            unfinished: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+        });
+        let mut assembly = Assembly {
+            shared: shared.clone(),
+            metrics: JobMetrics::default(),
+            stages: Vec::new(),
+            wiring: Vec::new(),
+            tasks: Vec::new(),
+        };
+        for step in plan.steps.drain(..) {
+            step(&mut assembly).map_err(|error| JobError {
+                job: plan.name.clone(),
+                error: GroupError::Failed(Arc::from(error)),
+            })?;
+        }
+        assembly.stages.iter().for_each(|stage| stage.wire());
+        assembly.wiring.into_iter().for_each(|wire| wire());
+        let metrics = Arc::new(assembly.metrics);
+        start_workers(&group, &shared, &assembly.stages);
+        for (index, task) in assembly.tasks.into_iter().enumerate() {
+            task(&group, KernelId(index % kernels), &metrics);
+        }
+        Ok(Running { name: plan.name.clone(), group, shared, metrics })
+    }
+}
+
+fn start_workers(group: &Group, shared: &Arc<Shared>, stages: &[Arc<dyn Runner>]) {
+    let stages: Arc<[_]> = stages.into();
+    let bells: Vec<Arc<Bell>> = (0..shared.kernels).map(|_| shared.work.hang()).collect();
+    for (kernel, bell) in bells.into_iter().enumerate() {
+        let (shared, stages) = (shared.clone(), stages.clone());
+        group.spawn_stackful(KernelId(kernel), "worker", move || worker::work(&shared, &stages, kernel, &bell));
+    }
+}
+
+/// A job that was started. It goes on when this is dropped.
+#[derive(Clone)]
+pub struct Running {
+    name: Arc<str>,
+    group: Group,
+    shared: Arc<Shared>,
+    metrics: Arc<JobMetrics>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Waits until its sources have ended and all results are with the sinks.
+    ///
+    /// # Errors
+    /// As for [`Job::run`], or when it was cancelled.
+    pub async fn join(&self) -> Result<Arc<JobMetrics>, JobError> {
+        self.group.join().await.map_err(|error| JobError { job: self.name.clone(), error })?;
+        Ok(self.metrics.clone())
+    }
+
+    /// Has the sources stop reading; all windows fire, and the job ends well.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+        self.shared.clock.sources.ring_all();
+    }
+
+    /// Ends it where it stands.
+    pub fn cancel(&self) {
+        self.group.cancel();
+    }
+
+    /// What it has done so far.
+    pub fn metrics(&self) -> &Arc<JobMetrics> {
+        &self.metrics
+    }
+
+    /// Epochs that are closed at a source and not complete at a sink.
+    pub fn epochs_in_flight(&self) -> usize {
+        self.shared.clock.in_flight()
+    }
+
+    /// Bytes in its queues and held as state.
+    pub fn memory(&self) -> usize {
+        self.group.account().used()
+    }
+
+    /// The most bytes that it has held.
+    pub fn peak_memory(&self) -> usize {
+        self.group.account().peak()
+    }
+}

@@ -1,0 +1,155 @@
+//! What a running job tells of itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use updraft_kernel::metrics::Histogram;
+
+use crate::time::{Punctuation, Time};
+
+/// What a source has done.
+#[derive(Debug)]
+pub struct SourceMetrics {
+    /// Its name.
+    pub name: Arc<str>,
+    pub(crate) records: AtomicU64,
+    pub(crate) late: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+    pub(crate) blocked: AtomicU64,
+    pub(crate) newest: AtomicI64,
+}
+
+impl SourceMetrics {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            records: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            blocked: AtomicU64::new(0),
+            newest: AtomicI64::new(Time::MIN.0),
+        }
+    }
+
+    /// Records read, the late ones included.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// Records that came after the watermark had passed them.
+    pub fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// Records that could not be decoded.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
+    }
+
+    /// Time that its partitions have waited for those behind them, added up.
+    pub fn blocked(&self) -> Duration {
+        Duration::from_nanos(self.blocked.load(Ordering::Relaxed))
+    }
+
+    /// The greatest event time read.
+    pub fn newest(&self) -> Time {
+        Time(self.newest.load(Ordering::Relaxed))
+    }
+}
+
+/// What a stage or a sink has done.
+#[derive(Debug)]
+pub struct StageMetrics {
+    /// Its operators, in order.
+    pub name: Arc<str>,
+    pub(crate) records_in: AtomicU64,
+    pub(crate) records_out: AtomicU64,
+    epochs: AtomicU64,
+    watermark: AtomicI64,
+}
+
+impl StageMetrics {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            records_in: AtomicU64::new(0),
+            records_out: AtomicU64::new(0),
+            epochs: AtomicU64::new(0),
+            watermark: AtomicI64::new(Time::MIN.0),
+        }
+    }
+
+    pub(crate) fn complete(&self, punctuation: Punctuation) {
+        self.epochs.store(punctuation.epoch.0 + 1, Ordering::Relaxed);
+        self.watermark.store(punctuation.watermark.0, Ordering::Relaxed);
+    }
+
+    /// Records consumed.
+    pub fn records_in(&self) -> u64 {
+        self.records_in.load(Ordering::Relaxed)
+    }
+
+    /// Records given.
+    pub fn records_out(&self) -> u64 {
+        self.records_out.load(Ordering::Relaxed)
+    }
+
+    /// Epochs completed.
+    pub fn epochs(&self) -> u64 {
+        self.epochs.load(Ordering::Relaxed)
+    }
+
+    /// The watermark of the last completed epoch.
+    pub fn watermark(&self) -> Time {
+        Time(self.watermark.load(Ordering::Relaxed))
+    }
+}
+
+/// What a job has done so far.
+#[derive(Default, Debug)]
+pub struct JobMetrics {
+    /// Its sources.
+    pub sources: Vec<Arc<SourceMetrics>>,
+    /// Its stages, in the order of the data.
+    pub stages: Vec<Arc<StageMetrics>>,
+    /// Its sinks.
+    pub sinks: Vec<Arc<StageMetrics>>,
+    /// From the moment that a punctuation enters the first source to the moment that all results of its epoch have
+    /// been taken by the first sink to be done with it.
+    pub latency: Histogram,
+}
+
+impl JobMetrics {
+    /// Records read by all sources.
+    pub fn records(&self) -> u64 {
+        self.sources.iter().map(|source| source.records()).sum()
+    }
+
+    /// Late records of all sources.
+    pub fn late(&self) -> u64 {
+        self.sources.iter().map(|source| source.late()).sum()
+    }
+
+    /// Records of all sources that could not be decoded.
+    pub fn rejected(&self) -> u64 {
+        self.sources.iter().map(|source| source.rejected()).sum()
+    }
+
+    /// Records taken by all sinks.
+    pub fn results(&self) -> u64 {
+        self.sinks.iter().map(|sink| sink.records_in()).sum()
+    }
+
+    /// How far the last stage's watermark trails the newest record: how much event time is unfinished. Zero before the first
+    /// epoch is complete.
+    pub fn watermark_lag(&self) -> Duration {
+        let newest = self.sources.iter().map(|source| source.newest().0).max().unwrap_or(i64::MIN);
+        let last = self.sinks.iter().chain(&self.stages);
+        let watermark = last.map(|stage| stage.watermark().0).min().unwrap_or(i64::MIN);
+        if watermark == i64::MIN {
+            return Duration::ZERO;
+        }
+        Duration::from_micros(u64::try_from(newest.saturating_sub(watermark)).unwrap_or(0))
+    }
+}

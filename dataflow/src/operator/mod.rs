@@ -1,0 +1,22 @@
+//! The operators, one file each. To add one: a file here with an `impl Stream`, and a line in this list.
+
+mod filter;
+mod flat_map;
+mod fold;
+mod fork;
+mod inspect;
+mod key_by;
+mod map;
+mod materialize;
+mod sink;
+mod union;
+mod window;
+
+pub use filter::Filter;
+pub use flat_map::FlatMap;
+pub use fold::FoldStage;
+pub use inspect::Inspect;
+pub use key_by::KeyedStream;
+pub use map::Map;
+pub use materialize::EmitStage;
+pub use window::WindowedStream;

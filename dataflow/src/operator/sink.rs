@@ -1,0 +1,37 @@
+//! `sink`: where records leave the job.
+
+use std::sync::Arc;
+
+use crate::bundle::Record;
+use crate::exchange::Port;
+use crate::operator::EmitStage;
+use crate::pipe::Pipe;
+use crate::sink::{self, Sink, SinkPort};
+use crate::source::Error;
+use crate::stream::Stream;
+
+impl<I: Record, P: Pipe<I>> Stream<I, P>
+where
+    P::Out: Record,
+{
+    /// Gives all records to `sink`, which `name` tells from others in errors and metrics.
+    pub fn sink(self, name: impl Into<Arc<str>>, sink: impl Sink<P::Out>) {
+        // Sinks take records as they are: their event times end here.
+        let stream = self.stage("sink", |pipe, _| EmitStage::new(pipe, false));
+        let name = name.into();
+        stream.job.step(move |assembly| {
+            let metrics = assembly.sink_metrics(name.clone());
+            let port = Arc::new(SinkPort::new(assembly.shared.clone(), metrics));
+            stream.upstream.connect(port.clone() as Arc<dyn Port<P::Out>>);
+            assembly.task(move |group, kernel, metrics| {
+                let (fails, metrics) = (group.clone(), metrics.clone());
+                group.spawn(kernel, name.clone(), move || async move {
+                    if let Err(error) = sink::drive(sink, port, metrics).await {
+                        fails.fail(Error::from(format!("sink `{name}`: {error}")));
+                    }
+                });
+            });
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,34 @@
+//! `union`: several streams as one.
+
+use std::sync::Arc;
+
+use crate::bundle::Record;
+use crate::exchange::Outlet;
+use crate::operator::EmitStage;
+use crate::pipe::{Identity, Pipe};
+use crate::stream::Stream;
+
+impl<I: Record, P: Pipe<I>> Stream<I, P>
+where
+    P::Out: Record,
+{
+    /// The records of both, in no particular order. The watermark is the lesser of the two.
+    pub fn union<J: Record, Q: Pipe<J, Out = P::Out>>(self, other: Stream<J, Q>) -> Stream<P::Out> {
+        let outlet: Arc<Outlet<P::Out>> = Arc::default();
+        let (job, timed) = (self.job.clone(), self.timed && other.timed);
+        self.feed(&outlet, timed);
+        other.feed(&outlet, timed);
+        Stream::new(job, outlet, Identity, "union".into(), timed)
+    }
+
+    /// Ends the chain in a stage that gives to `outlet`, beside others.
+    fn feed(self, outlet: &Arc<Outlet<P::Out>>, timed: bool) {
+        let Self { job, upstream, pipe, mut names, .. } = self;
+        names.push("union".into());
+        let outlet = outlet.clone();
+        job.step(move |assembly| {
+            assembly.stage(&names, &upstream, EmitStage::new(pipe, timed), outlet);
+            Ok(())
+        });
+    }
+}

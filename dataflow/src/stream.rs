@@ -1,0 +1,58 @@
+//! A [`Stream`]: the high-level API. Its operators are in [`crate::operator`], one file each.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::bundle::Record;
+use crate::exchange::Outlet;
+use crate::job::Job;
+use crate::pipe::{Identity, Pipe};
+use crate::stage::Stage;
+
+/// Records on their way: what some outlet gives, after a chain `P` of stateless operators that will be fused with
+/// whatever comes next.
+///
+/// A function that takes any stream of `T` is written `fn f<I: Record>(stream: Stream<I, impl Pipe<I, Out = T>>)`;
+/// [`materialize`](Self::materialize) makes it a plain `Stream<T>`.
+#[must_use = "a stream does nothing until it reaches a sink"]
+pub struct Stream<I, P = Identity> {
+    pub(crate) job: Job,
+    pub(crate) upstream: Arc<Outlet<I>>,
+    pub(crate) pipe: P,
+    /// The operators of the chain, for people.
+    pub(crate) names: Vec<Arc<str>>,
+    /// Whether records have an event time.
+    pub(crate) timed: bool,
+    input: PhantomData<fn(I)>,
+}
+
+impl<I: Record, P: Pipe<I>> Stream<I, P> {
+    pub(crate) fn new(job: Job, upstream: Arc<Outlet<I>>, pipe: P, name: Arc<str>, timed: bool) -> Self {
+        Self { job, upstream, pipe, names: vec![name], timed, input: PhantomData }
+    }
+
+    /// The same with a longer chain.
+    pub(crate) fn chain<Q: Pipe<I>>(self, name: &str, longer: impl FnOnce(P) -> Q) -> Stream<I, Q> {
+        let Self { job, upstream, pipe, mut names, timed, input } = self;
+        names.push(name.into());
+        Stream { job, upstream, pipe: longer(pipe), names, timed, input }
+    }
+
+    /// Ends the chain in a stage, which `make` makes of it for a number of kernels.
+    pub(crate) fn stage<S: Stage<In = I>>(
+        self,
+        name: &str,
+        make: impl FnOnce(P, usize) -> S + 'static,
+    ) -> Stream<S::Out> {
+        let Self { job, upstream, pipe, mut names, timed, .. } = self;
+        names.push(name.into());
+        let outlet = Arc::new(Outlet::default());
+        let feeds = outlet.clone();
+        job.step(move |assembly| {
+            let stage = make(pipe, assembly.shared.kernels);
+            assembly.stage(&names, &upstream, stage, feeds);
+            Ok(())
+        });
+        Stream::new(job, outlet, Identity, name.into(), timed)
+    }
+}

@@ -1,0 +1,125 @@
+//! What tests of jobs are made of: a source that is scripted, a sink that remembers, a checker of punctuations, and an
+//! oracle: the same job, evaluated one record after the other, without engine, state or parallelism.
+//!
+//! Behind the feature `testing`.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use updraft_kernel::yield_now;
+
+use crate::bundle::{Bundle, Record};
+use crate::epoch::Epochs;
+use crate::sink::Sink;
+use crate::source::{Batch, Error, Partition, Source};
+use crate::time::{Epoch, Punctuation, Time, micros};
+use crate::window::{Slicing, Window};
+
+/// A source that gives prepared batches: for each partition a list of them.
+pub struct Scripted<T>(pub Vec<Vec<Vec<T>>>);
+
+impl<T: Record> Source for Scripted<T> {
+    type Item = T;
+    type Partition = Script<T>;
+
+    fn open(self) -> Result<Vec<Script<T>>, Error> {
+        Ok(self.0.into_iter().map(|batches| Script { batches: batches.into(), given: 0 }).collect())
+    }
+}
+
+/// A partition of [`Scripted`].
+pub struct Script<T> {
+    batches: VecDeque<Vec<T>>,
+    given: usize,
+}
+
+impl<T: Record> Partition for Script<T> {
+    type Item = T;
+
+    async fn next(&mut self, _: usize) -> Result<Option<Batch<T>>, Error> {
+        // Others may come in between.
+        yield_now().await;
+        let batch = self.batches.pop_front();
+        self.given += batch.as_ref().map_or(0, Vec::len);
+        Ok(batch.map(Batch::from))
+    }
+
+    fn position(&self) -> String {
+        format!("record {}", self.given)
+    }
+}
+
+/// A sink that remembers all records, and checks that punctuations come in order.
+pub struct Gather<T> {
+    records: Arc<Mutex<Vec<T>>>,
+    last: Option<Punctuation>,
+}
+
+/// What a [`Gather`] has gathered.
+pub struct Gathered<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T> Gathered<T> {
+    /// All records so far; the next call gives those after them.
+    pub fn take(&self) -> Vec<T> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A sink, and what it gathers.
+pub fn gather<T>() -> (Gather<T>, Gathered<T>) {
+    let records = Arc::default();
+    (Gather { records: Arc::clone(&records), last: None }, Gathered(records))
+}
+
+impl<T: Record> Sink<T> for Gather<T> {
+    async fn write(&mut self, bundle: Bundle<T>) -> Result<(), Error> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).extend(bundle.into_vec());
+        Ok(())
+    }
+
+    async fn complete(&mut self, punctuation: Punctuation) -> Result<(), Error> {
+        let expected = self.last.map_or(Epoch(0), |last| last.epoch.next());
+        assert_eq!(punctuation.epoch, expected, "epochs complete in order, each once");
+        let before = self.last.map_or(Time::MIN, |last| last.watermark);
+        assert!(punctuation.watermark >= before, "the watermark never goes back");
+        self.last = Some(punctuation);
+        Ok(())
+    }
+}
+
+/// Which of a partition's records are late, straight from the definition: `times` in the order of arrival, with
+/// watermarks that trail the greatest time by `disorder`.
+pub fn late(times: &[Time], disorder: std::time::Duration, epochs: Epochs) -> Vec<bool> {
+    let disorder = micros(disorder);
+    let greatest = |n: usize| times[..n].iter().map(|t| t.0).max();
+    let declared = |before: usize| match epochs {
+        Epochs::WatermarkStep(step) => {
+            let step = micros(step);
+            let floor = |t: i64| (t - disorder).div_euclid(step) * step;
+            // The step that the first record lies in is never declared.
+            greatest(before).map(floor).filter(|reached| *reached > floor(times[0].0))
+        }
+        Epochs::Records(n) => greatest(before / n * n).map(|t| t - disorder),
+        Epochs::WallClock(_) => unimplemented!("depends on the clock"),
+    };
+    (0..times.len()).map(|at| declared(at).is_some_and(|watermark| times[at].0 < watermark)).collect()
+}
+
+/// All windows and keys that have records, each with its records, straight from the definition.
+pub fn windows<K: Ord, T: Clone>(records: &[(Time, K, T)], slicing: Slicing) -> BTreeMap<(Window, K), Vec<T>>
+where
+    K: Clone,
+{
+    let mut windows = BTreeMap::<_, Vec<T>>::new();
+    for (time, key, record) in records {
+        // The last window that starts at or before the record, and those before it that still hold it.
+        let mut start = (time.0 - slicing.offset).div_euclid(slicing.slide) * slicing.slide + slicing.offset;
+        while start + slicing.size > time.0 {
+            let window = Window { start: Time(start), end: Time(start + slicing.size) };
+            windows.entry((window, key.clone())).or_default().push(record.clone());
+            start -= slicing.slide;
+        }
+    }
+    windows
+}

@@ -1,0 +1,237 @@
+//! The workers: what each kernel does for a job, and the runner of a stage that it drives.
+//!
+//! A worker is synchronous code on a stack of its own: it takes the oldest work that any stage of the job has, the
+//! stage nearest to the exit first, and suspends when it is somebody else's turn or nothing is there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use updraft_kernel::{Account, KernelId, block_on, context, yield_point};
+
+use crate::bell::Bells;
+use crate::bundle::Bundle;
+use crate::container::{Container, Containers, Service};
+use crate::epoch::EpochClock;
+use crate::exchange::{Outlet, Port};
+use crate::metrics::StageMetrics;
+use crate::stage::Stage;
+use crate::time::{Epoch, Generation, Punctuation};
+
+/// What the tasks of a job share.
+pub(crate) struct Shared {
+    pub(crate) kernels: usize,
+    pub(crate) service: Service,
+    /// Pieces of work that may wait at a stage before its sources wait.
+    pub(crate) capacity: usize,
+    pub(crate) account: Arc<Account>,
+    pub(crate) clock: EpochClock,
+    /// Workers that wait for work.
+    pub(crate) work: Bells,
+    /// The last stages and sinks that have not completed the job's last epoch.
+    pub(crate) unfinished: AtomicUsize,
+    pub(crate) draining: AtomicBool,
+}
+
+impl Shared {
+    /// Something was consumed: sources that wait for room look again.
+    pub(crate) fn consumed(&self) {
+        self.clock.sources.ring_all();
+    }
+
+    /// A stage or sink has completed the last epoch.
+    pub(crate) fn finished(&self) {
+        if self.unfinished.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.work.ring_all();
+        }
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.unfinished.load(Ordering::Acquire) == 0
+    }
+
+    /// The generation that `epoch` writes to.
+    pub(crate) fn generation(&self, _: Epoch) -> Generation {
+        // One, until snapshots are asked for while a job runs.
+        Generation(0)
+    }
+}
+
+/// A stage, as a worker sees it.
+pub(crate) trait Runner: Send + Sync {
+    /// Announces its outlet to the stages after it, once all are connected.
+    fn wire(&self);
+    /// The oldest epoch that there is work of, for `kernel`.
+    fn oldest(&self, kernel: usize) -> Option<Epoch>;
+    /// Does a piece of the oldest work: whether there was any.
+    fn run(&self, kernel: usize) -> bool;
+}
+
+/// A piece of a stage's work.
+enum Work<T, P> {
+    Bundle(Bundle<T>),
+    Part(P),
+}
+
+/// Runs a stage: its containers, its state on each kernel, and where its results go.
+pub(crate) struct StageRunner<S: Stage> {
+    name: Arc<str>,
+    stage: S,
+    containers: Containers<Work<S::In, S::Part>>,
+    locals: Vec<S::Local>,
+    outlet: Arc<Outlet<S::Out>>,
+    shared: Arc<Shared>,
+    metrics: Arc<StageMetrics>,
+    /// Bytes of state, as last charged.
+    charged: AtomicUsize,
+}
+
+impl<S: Stage> StageRunner<S> {
+    pub(crate) fn new(
+        name: Arc<str>,
+        stage: S,
+        outlet: Arc<Outlet<S::Out>>,
+        shared: Arc<Shared>,
+        metrics: Arc<StageMetrics>,
+    ) -> Self {
+        shared.unfinished.fetch_add(1, Ordering::AcqRel);
+        Self {
+            name,
+            containers: Containers::new(shared.kernels, shared.service),
+            locals: (0..shared.kernels).map(|_| stage.local()).collect(),
+            stage,
+            outlet,
+            shared,
+            metrics,
+            charged: AtomicUsize::new(0),
+        }
+    }
+
+    fn consume(&self, kernel: usize, container: &Arc<Container>, work: Work<S::In, S::Part>) {
+        let epoch = container.epoch;
+        let emit = &mut |bundle: Bundle<S::Out>| {
+            self.metrics.records_out.fetch_add(bundle.len() as u64, Ordering::Relaxed);
+            self.outlet.add(kernel, epoch, bundle);
+        };
+        match work {
+            Work::Bundle(bundle) => {
+                let (bytes, len) = (bundle.bytes(), bundle.len());
+                context::set_place(&self.name, bundle.position());
+                self.stage.bundle(&self.locals[kernel], self.shared.generation(epoch), bundle, emit);
+                self.metrics.records_in.fetch_add(len as u64, Ordering::Relaxed);
+                self.shared.account.release(bytes);
+            }
+            Work::Part(part) => self.stage.part(part, emit),
+        }
+        self.charge();
+    }
+
+    /// Brings the account in line with the state that the stage holds.
+    fn charge(&self) {
+        let bytes = self.stage.state_bytes();
+        let before = self.charged.swap(bytes, Ordering::AcqRel);
+        if bytes > before {
+            self.shared.account.charge(bytes - before);
+        } else {
+            self.shared.account.release(before - bytes);
+        }
+    }
+
+    /// Nothing is pending in `container` any more: seals or completes its epoch, and those after it that waited for that alone.
+    fn settle(&self, kernel: usize, container: Arc<Container>) {
+        let mut settled = Some(container);
+        while let Some(container) = settled {
+            if container.seal() && self.deal_out(kernel, &container) {
+                return;
+            }
+            let punctuation = container.punctuation();
+            self.outlet.close(kernel, punctuation);
+            self.metrics.complete(punctuation);
+            if self.shared.clock.last() == Some(punctuation.epoch) {
+                self.shared.finished();
+                return;
+            }
+            settled = self.containers.retire(&container);
+        }
+    }
+
+    /// Adds the work that completes an epoch: whether there is any.
+    fn deal_out(&self, kernel: usize, container: &Arc<Container>) -> bool {
+        let parts = self.stage.seal(&self.locals, container.punctuation());
+        container.expect(parts.len());
+        let any = !parts.is_empty();
+        for (index, part) in parts.into_iter().enumerate() {
+            self.containers.push(kernel + index, container.clone(), Work::Part(part));
+            self.shared.work.ring_from(kernel + index);
+        }
+        any
+    }
+}
+
+impl<S: Stage> Runner for StageRunner<S> {
+    fn wire(&self) {
+        self.outlet.add_input();
+    }
+
+    fn oldest(&self, kernel: usize) -> Option<Epoch> {
+        self.containers.oldest(kernel).filter(|epoch| !self.outlet.is_full(*epoch))
+    }
+
+    fn run(&self, kernel: usize) -> bool {
+        let Some((container, work)) = self.containers.claim(kernel) else { return false };
+        self.shared.consumed();
+        self.consume(kernel, &container, work);
+        if container.done() {
+            self.settle(kernel, container);
+        }
+        true
+    }
+}
+
+impl<S: Stage> Port<S::In> for StageRunner<S> {
+    fn add_input(&self) {
+        self.containers.add_input();
+    }
+
+    fn add(&self, kernel: usize, epoch: Epoch, bundle: Bundle<S::In>) {
+        self.shared.account.charge(bundle.bytes());
+        self.containers.add(kernel, epoch, Work::Bundle(bundle));
+        self.shared.work.ring_from(kernel);
+    }
+
+    fn close(&self, kernel: usize, punctuation: Punctuation) {
+        if let Some(container) = self.containers.close(punctuation) {
+            self.settle(kernel, container);
+        }
+    }
+
+    fn is_full(&self, epoch: Epoch) -> bool {
+        self.containers.is_full(self.shared.capacity, epoch)
+    }
+
+    fn has_work(&self) -> bool {
+        self.containers.has_work() || self.outlet.has_work()
+    }
+}
+
+/// Works for a job on one kernel until the job is done. `stages` are in order of the data.
+pub(crate) fn work(shared: &Shared, stages: &[Arc<dyn Runner>], kernel: usize, bell: &crate::bell::Bell) {
+    // Nearest to the exit first, among equal epochs.
+    let oldest = || {
+        let work = stages.iter().rev().filter_map(|stage| Some((stage.oldest(kernel)?, stage)));
+        work.min_by_key(|(epoch, _)| *epoch).map(|(_, stage)| stage)
+    };
+    while !shared.is_finished() {
+        match oldest() {
+            Some(stage) => {
+                stage.run(kernel);
+            }
+            None => block_on(bell.wait(|| shared.is_finished() || oldest().is_some())),
+        }
+        yield_point();
+    }
+}
+
+/// The kernel that a task of a job was started on.
+pub(crate) fn here() -> KernelId {
+    updraft_kernel::kernel_id().unwrap_or(KernelId(0))
+}

@@ -1,0 +1,199 @@
+//! Random windowed jobs against the oracle: whatever the disorder, the epochs, the bundles, the number of kernels and
+//! who steals from whom, the same rows and the same late records.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use updraft_dataflow::aggregate::{avg, count, max, min, sum};
+use updraft_dataflow::testing::{Scripted, gather, late, windows};
+use updraft_dataflow::window::Windows;
+use updraft_dataflow::{EpochOrder, Epochs, Job, Sliding, Time, Tumbling, Watermarks, Windowed};
+use updraft_kernel::Runtime;
+
+type Event = (i64, u16, i32);
+
+#[derive(Clone, Debug)]
+struct Case {
+    /// By partition and batch.
+    events: Vec<Vec<Vec<Event>>>,
+    disorder: Duration,
+    epochs: Epochs,
+    size: u64,
+    slides: u64,
+    offset: u64,
+    kernels: usize,
+    stealing: bool,
+    order: EpochOrder,
+    bundle: usize,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let event = (0i64..5_000, prop_oneof![Just(7u16), 0u16..20, any::<u16>()], -50i32..50);
+    // Time moves on from batch to batch, so that windows close while others are open.
+    let partition = proptest::collection::vec(proptest::collection::vec(event, 0..40), 0..30).prop_map(|batches| {
+        let ascending = batches.into_iter().enumerate();
+        ascending.map(|(i, batch)| batch.into_iter().map(|(t, k, v)| (t + 2_000 * i as i64 - 9_000, k, v)).collect()).collect()
+    });
+    let epochs = prop_oneof![
+        (1u64..20_000).prop_map(|us| Epochs::WatermarkStep(Duration::from_micros(us))),
+        (1usize..200).prop_map(Epochs::Records),
+    ];
+    (
+        (proptest::collection::vec(partition, 1..4), 0u64..8_000, epochs),
+        (1u64..6_000, 1u64..6, 0u64..5_000),
+        (1usize..4, any::<bool>(), prop_oneof![Just(EpochOrder::Out), Just(EpochOrder::In)], 1usize..100),
+    )
+        .prop_map(|((events, disorder, epochs), (size, slides, offset), (kernels, stealing, order, bundle))| Case {
+            events,
+            disorder: Duration::from_micros(disorder),
+            epochs,
+            size,
+            slides,
+            offset,
+            kernels,
+            stealing,
+            order,
+            bundle,
+        })
+}
+
+fn runtime(kernels: usize) -> &'static Runtime {
+    static RUNTIMES: [OnceLock<Runtime>; 4] = [const { OnceLock::new() }; 4];
+    RUNTIMES[kernels].get_or_init(|| Runtime::builder().kernels(kernels).pin(false).build().unwrap())
+}
+
+/// The events that are in time and those that are late.
+fn split(case: &Case) -> (Vec<Event>, Vec<Event>) {
+    let (mut kept, mut behind) = (Vec::new(), Vec::new());
+    for partition in &case.events {
+        let events = partition.concat();
+        let times: Vec<_> = events.iter().map(|event| Time(event.0)).collect();
+        for (event, late) in events.into_iter().zip(late(&times, case.disorder, case.epochs)) {
+            if late { behind.push(event) } else { kept.push(event) }
+        }
+    }
+    (kept, behind)
+}
+
+/// What the operators before the window make of an event.
+fn chain(event: Event) -> Vec<Event> {
+    let (time, key, value) = event;
+    if value % 7 == 0 { Vec::new() } else { vec![(time, key, value * 2), (time, key / 3, value)] }
+}
+
+type Row = (Time, Time, u16, (u64, i64, i32, i32, Vec<i32>));
+
+fn expected(kept: &[Event], windows_type: &impl Windows) -> Vec<Row> {
+    let events: Vec<_> = kept.iter().flat_map(|event| chain(*event)).collect();
+    let records: Vec<_> = events.iter().map(|(t, k, v)| (Time(*t), *k, *v)).collect();
+    let mut rows: Vec<_> = windows(&records, windows_type.slicing())
+        .into_iter()
+        .map(|((window, key), values)| {
+            let mut best = values.clone();
+            best.sort_by_key(|v| (std::cmp::Reverse(v.abs()), *v));
+            best.truncate(3);
+            let sum = values.iter().map(|v| i64::from(*v)).sum();
+            let value = (values.len() as u64, sum, *values.iter().min().unwrap(), *values.iter().max().unwrap(), best);
+            (window.start, window.end, key, value)
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
+fn actual(case: &Case, windows: impl Windows) -> (Vec<Row>, Vec<Event>, u64) {
+    let job = Job::new("oracle").stealing(case.stealing).epoch_order(case.order);
+    let mut input = job
+        .source("events", Scripted(case.events.clone()))
+        .timestamps(|event: &Event| Time(event.0), Watermarks::bounded(case.disorder))
+        .epochs(case.epochs)
+        .bundle(case.bundle);
+    let (late_sink, late) = gather();
+    input.late().sink("late", late_sink);
+    let (sink, rows) = gather();
+    input
+        .stream()
+        .filter(|event| event.2 % 7 != 0)
+        .flat_map(|(time, key, value)| [(time, key, value * 2), (time, key / 3, value)])
+        .map(|(_, key, value)| (key, value))
+        .key_by(|event| event.0)
+        .window(windows)
+        .aggregate((
+            count(),
+            sum(|event: &(u16, i32)| i64::from(event.1)),
+            min(|event: &(u16, i32)| event.1),
+            max(|event: &(u16, i32)| event.1),
+            updraft_dataflow::aggregate::top_k(3, |event: &(u16, i32)| event.1.abs()),
+        ))
+        .sink("rows", sink);
+    let runtime = runtime(case.kernels);
+    let metrics = runtime.block_on(job.start(runtime.handle()).unwrap().join()).unwrap();
+    let row = |row: Windowed<u16, (u64, i64, i32, i32, Vec<(u16, i32)>)>| {
+        let (count, sum, min, max, top) = row.value;
+        let top = top.into_iter().map(|event| event.1).collect();
+        (row.window.start, row.window.end, row.key, (count, sum, min, max, top))
+    };
+    let mut rows: Vec<_> = rows.take().into_iter().map(row).collect();
+    rows.sort();
+    (rows, late.take(), metrics.late())
+}
+
+fn check(case: &Case, windows: impl Windows) {
+    let (kept, mut behind) = split(case);
+    let (rows, mut late, counted) = actual(case, windows.clone());
+    behind.sort();
+    late.sort();
+    assert_eq!(counted, behind.len() as u64);
+    assert_eq!(late, behind);
+    assert_eq!(rows, expected(&kept, &windows));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn tumbling(case in cases()) {
+        let windows = Tumbling::of(Duration::from_micros(case.size)).offset(Duration::from_micros(case.offset));
+        check(&case, windows);
+    }
+
+    #[test]
+    fn sliding(case in cases()) {
+        let slide = Duration::from_micros(case.size.div_ceil(case.slides));
+        let windows = Sliding::of(Duration::from_micros(case.size), slide).offset(Duration::from_micros(case.offset));
+        check(&case, windows);
+    }
+}
+
+/// So many keys that the tables go deep, on some kernels before others.
+#[test]
+fn many_keys() {
+    let n = 600_000_i64;
+    let events: Vec<_> = (0..n).map(|i| (i * 5, (i * 7_919 % 300_007) as u64, i)).collect();
+    let mut sums = std::collections::BTreeMap::<(i64, u64), (u64, f64)>::new();
+    for (time, key, value) in &events {
+        let (count, total) = sums.entry((time / 1_000_000, *key)).or_default();
+        *count += 1;
+        *total += *value as f64;
+    }
+    for kernels in [1, 2, 3] {
+        let job = Job::new("many");
+        let (sink, rows) = gather();
+        job.source("events", Scripted(vec![events.chunks(5_000).map(<[_]>::to_vec).collect()]))
+            .timestamps(|event: &(i64, u64, i64)| Time(event.0), Watermarks::monotonic())
+            .stream()
+            .key_by(|event| event.1)
+            .window(Tumbling::of(Duration::from_secs(1)))
+            .aggregate((count(), avg(|event: &(i64, u64, i64)| event.2 as f64)))
+            .sink("rows", sink);
+        let runtime = runtime(kernels);
+        runtime.block_on(job.start(runtime.handle()).unwrap().join()).unwrap();
+        let rows = rows.take();
+        assert_eq!(rows.len(), sums.len());
+        for row in rows {
+            let (count, total) = sums[&(row.window.start.0 / 1_000_000, row.key)];
+            assert_eq!(row.value, (count, total / count as f64));
+        }
+    }
+}
