@@ -10,7 +10,7 @@ use updraft_kernel::{Account, KernelId, block_on, context, yield_point};
 
 use crate::bell::Bells;
 use crate::bundle::Bundle;
-use crate::container::{Container, Containers, Service};
+use crate::container::{Container, Containers, EpochOrder, Service};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
 use crate::metrics::StageMetrics;
@@ -151,6 +151,11 @@ impl<S: Stage> StageRunner<S> {
                 return;
             }
             settled = self.containers.retire(&container);
+            if self.shared.service.order == EpochOrder::In {
+                // Work of the next epoch may now be claimed, and added.
+                self.shared.work.ring_all();
+                self.shared.consumed();
+            }
         }
     }
 
