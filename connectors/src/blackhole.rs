@@ -27,7 +27,10 @@ struct Counters {
 
 impl Blackhole {
     /// The sink, and its counts.
-    #[expect(clippy::new_ret_no_self, reason = "the sink goes into the job, the counts stay with the caller")]
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "the sink goes into the job, the counts stay with the caller"
+    )]
     pub fn new() -> (Self, Counts) {
         let counts = Arc::new(Counters {
             records: AtomicU64::new(0),
@@ -35,7 +38,12 @@ impl Blackhole {
             epochs: AtomicU64::new(0),
             watermark: AtomicI64::new(Time::MIN.0),
         });
-        (Self { counts: counts.clone() }, Counts { counts })
+        (
+            Self {
+                counts: counts.clone(),
+            },
+            Counts { counts },
+        )
     }
 }
 
@@ -69,7 +77,9 @@ impl<T: Record> Sink<T> for Blackhole {
     }
 
     async fn complete(&mut self, punctuation: Punctuation) -> Result<(), Error> {
-        self.counts.watermark.store(punctuation.watermark.0, Relaxed);
+        self.counts
+            .watermark
+            .store(punctuation.watermark.0, Relaxed);
         self.counts.epochs.fetch_add(1, Relaxed);
         Ok(())
     }

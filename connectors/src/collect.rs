@@ -19,16 +19,26 @@ pub struct Collected<T> {
 
 impl<T> Clone for Collected<T> {
     fn clone(&self) -> Self {
-        Self { records: self.records.clone() }
+        Self {
+            records: self.records.clone(),
+        }
     }
 }
 
 impl<T> Collect<T> {
     /// The sink, and the handle to read it by.
-    #[expect(clippy::new_ret_no_self, reason = "the sink goes into the job: without the handle it is of no use")]
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "the sink goes into the job: without the handle it is of no use"
+    )]
     pub fn new() -> (Self, Collected<T>) {
         let records = Arc::new(Mutex::new(Vec::new()));
-        (Self { records: records.clone() }, Collected { records })
+        (
+            Self {
+                records: records.clone(),
+            },
+            Collected { records },
+        )
     }
 }
 

@@ -26,7 +26,11 @@ impl Pace {
     /// `rate` records per second; a rate that is not positive is one record in a century.
     pub(crate) fn new(rate: f64) -> Self {
         let interval = 1e9 / rate.max(3e-10);
-        Self { interval, start: None, given: 0 }
+        Self {
+            interval,
+            start: None,
+            given: 0,
+        }
     }
 
     /// Waits until a record is due and takes what is, `limit` at most.
@@ -51,7 +55,11 @@ impl Pace {
         }
         let behind = behind.min(CATCH_UP).as_nanos() as f64;
         let is_due = now >= start + self.offset(self.given);
-        if is_due { 1 + (behind / self.interval) as u64 } else { 0 }
+        if is_due {
+            1 + (behind / self.interval) as u64
+        } else {
+            0
+        }
     }
 
     /// How long until the next record is due, a slice at least.

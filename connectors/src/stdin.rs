@@ -60,7 +60,10 @@ impl Stdin {
 
     /// Any [`Format`].
     pub fn format<F: Format>(self, format: F) -> StdinSource<F> {
-        StdinSource { stdin: self, format }
+        StdinSource {
+            stdin: self,
+            format,
+        }
     }
 }
 
@@ -76,47 +79,52 @@ impl<F: Format> Source for StdinSource<F> {
     type Partition = StdinPartition<F>;
 
     fn open(self) -> Result<Vec<Self::Partition>, Error> {
-        Ok(vec![StdinPartition::Closed(self)])
+        Ok(vec![StdinPartition {
+            source: self,
+            stream: None,
+        }])
     }
 }
 
 /// Standard input as one partition. It is opened by the first read, within the kernel that does it.
-pub enum StdinPartition<F: Format> {
-    /// Nothing has been read yet.
-    Closed(StdinSource<F>),
-    /// Being read.
-    Open(Box<OpenStdin<F>>),
+pub struct StdinPartition<F> {
+    source: StdinSource<F>,
+    stream: Option<Stream<F>>,
 }
-
-/// Standard input that is being read.
-pub struct OpenStdin<F>(Stream<F>);
 
 /// What dead letters name.
 const ORIGIN: &str = "stdin";
 
-async fn open<F: Format>(source: &StdinSource<F>) -> Result<OpenStdin<F>, Error> {
-    let input = Compression::Plain.reader(tokio::io::stdin()).await;
-    let input = input.map_err(|error| format!("{ORIGIN}: cannot be read: {error}; check what is piped in"))?;
-    Ok(OpenStdin(Stream::new(input, ORIGIN, source.format.clone(), source.stdin.max_line)))
+impl<F: Format> StdinSource<F> {
+    async fn stream(&self) -> Result<Stream<F>, Error> {
+        let input = Compression::Plain.reader(tokio::io::stdin()).await;
+        let input = input.map_err(|error| {
+            format!("{ORIGIN}: cannot be read: {error}; check what is piped in")
+        })?;
+        Ok(Stream::new(
+            input,
+            ORIGIN,
+            self.format.clone(),
+            self.stdin.max_line,
+        ))
+    }
 }
 
 impl<F: Format> Partition for StdinPartition<F> {
     type Item = F::Item;
 
     async fn next(&mut self, limit: usize) -> Result<Option<Batch<F::Item>>, Error> {
-        loop {
-            match self {
-                Self::Open(stdin) => return stdin.0.next(limit).await,
-                Self::Closed(source) => *self = Self::Open(Box::new(open(source).await?)),
-            }
-        }
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            closed => closed.insert(self.source.stream().await?),
+        };
+        stream.next(limit).await
     }
 
     fn position(&self) -> String {
-        match self {
-            Self::Closed(_) => format!("{ORIGIN}:1"),
-            Self::Open(stdin) => stdin.0.position(),
-        }
+        self.stream
+            .as_ref()
+            .map_or_else(|| format!("{ORIGIN}:1"), Stream::position)
     }
 }
 

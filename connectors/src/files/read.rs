@@ -21,7 +21,12 @@ pub struct Read<F: Format> {
 
 impl<F: Format> Read<F> {
     pub(crate) fn new(queue: VecDeque<PathBuf>, format: F, max_line: usize) -> Self {
-        Self { queue, current: None, format, max_line }
+        Self {
+            queue,
+            current: None,
+            format,
+            max_line,
+        }
     }
 
     pub(crate) async fn next(&mut self, limit: usize) -> Result<Option<Batch<F::Item>>, Error> {
@@ -32,7 +37,9 @@ impl<F: Format> Read<F> {
                 }
                 self.current = None;
             }
-            let Some(path) = self.queue.pop_front() else { return Ok(None) };
+            let Some(path) = self.queue.pop_front() else {
+                return Ok(None);
+            };
             self.current = Some(open(&path, self.format.clone(), self.max_line).await?);
         }
     }
@@ -49,13 +56,24 @@ impl<F: Format> Read<F> {
 async fn open<F: Format>(path: &Path, format: F, max_line: usize) -> Result<Stream<F>, Error> {
     let failed = |error| cannot_read(path, &error);
     let file = File::open(path).await.map_err(failed)?;
-    let input = Compression::of_path(path).reader(file).await.map_err(failed)?;
-    Ok(Stream::new(input, &path.display().to_string(), format, max_line))
+    let input = Compression::of_path(path)
+        .reader(file)
+        .await
+        .map_err(failed)?;
+    Ok(Stream::new(
+        input,
+        &path.display().to_string(),
+        format,
+        max_line,
+    ))
 }
 
 impl<F: Format> fmt::Debug for Read<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Read").field("at", &self.position()).field("queue", &self.queue).finish_non_exhaustive()
+        f.debug_struct("Read")
+            .field("at", &self.position())
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,7 +86,11 @@ pub(crate) struct Stream<F> {
 
 impl<F: Format> Stream<F> {
     pub(crate) fn new(input: Input, origin: &str, format: F, max_line: usize) -> Self {
-        Self { input, decoder: Decoder::new(origin, format, max_line), ended: false }
+        Self {
+            input,
+            decoder: Decoder::new(origin, format, max_line),
+            ended: false,
+        }
     }
 
     /// The next records, or `None` at the end.
@@ -92,7 +114,11 @@ impl<F: Format> Stream<F> {
     async fn fill(&mut self) -> Result<usize, Error> {
         self.decoder.fill(&mut self.input).await.map_err(|error| {
             let remedy = "it is truncated or damaged: fetch it again, or leave it out";
-            format!("{}: cannot be read on: {error}; {remedy}", self.decoder.position()).into()
+            format!(
+                "{}: cannot be read on: {error}; {remedy}",
+                self.decoder.position()
+            )
+            .into()
         })
     }
 

@@ -44,8 +44,8 @@ pub trait Format: Clone + Send + 'static {
     /// file and line.
     fn decode(&mut self, record: &[u8]) -> Result<Option<Self::Item>, String>;
 
-    /// Whether the first record of a file is needed to decode the others, so that it is read even where
-    /// reading starts at the end.
+    /// Whether the next record is a header, needed to decode the others: it is read even where reading begins at
+    /// the end of a file.
     fn has_header(&self) -> bool {
         false
     }
@@ -62,11 +62,18 @@ pub(crate) struct Decoder<F> {
 impl<F: Format> Decoder<F> {
     /// `origin` is what dead letters name; records are of `max` bytes at most.
     pub(crate) fn new(origin: &str, format: F, max: usize) -> Self {
-        Self { origin: origin.into(), frames: Frames::new(format.framing(), max), format }
+        Self {
+            origin: origin.into(),
+            frames: Frames::new(format.framing(), max),
+            format,
+        }
     }
 
     /// Reads the next chunk; 0 at the end of the input.
-    pub(crate) async fn fill(&mut self, input: &mut (impl AsyncRead + Unpin)) -> std::io::Result<usize> {
+    pub(crate) async fn fill(
+        &mut self,
+        input: &mut (impl AsyncRead + Unpin),
+    ) -> std::io::Result<usize> {
         let buffer = self.frames.spare(CHUNK);
         input.take(CHUNK as u64).read_buf(buffer).await
     }
@@ -74,7 +81,9 @@ impl<F: Format> Decoder<F> {
     /// Decodes what has been read, until `out` is full.
     pub(crate) fn decode(&mut self, out: &mut Output<F::Item>) {
         while !out.is_full() {
-            let Some(frame) = self.frames.next() else { return };
+            let Some(frame) = self.frames.next() else {
+                return;
+            };
             self.decode_frame(&frame, out);
         }
     }
@@ -82,7 +91,9 @@ impl<F: Format> Decoder<F> {
     /// Decodes what is left, now that nothing follows, until `out` is full.
     pub(crate) fn finish(&mut self, out: &mut Output<F::Item>) {
         while !out.is_full() {
-            let Some(frame) = self.frames.last() else { return };
+            let Some(frame) = self.frames.last() else {
+                return;
+            };
             self.decode_frame(&frame, out);
         }
     }
@@ -95,7 +106,9 @@ impl<F: Format> Decoder<F> {
                 "record longer than max_line, {} bytes: raise max_line, or look for a missing newline or quote",
                 self.frames.max()
             )),
-            Verdict::OpenQuote => Err("quote never closed: close it, or double a quote that is data".into()),
+            Verdict::OpenQuote => {
+                Err("quote never closed: close it, or double a quote that is data".into())
+            }
         };
         match decoded {
             Ok(Some(record)) => out.push(record, bytes.len()),
@@ -108,8 +121,29 @@ impl<F: Format> Decoder<F> {
     pub(crate) fn abandon(&mut self, reason: &str, out: &mut Output<F::Item>) {
         let rest = self.frames.rest();
         if !rest.is_empty() {
-            out.reject(dead_letter(&self.origin, self.frames.line(), rest, reason.into()));
+            out.reject(dead_letter(
+                &self.origin,
+                self.frames.line(),
+                rest,
+                reason.into(),
+            ));
         }
+    }
+
+    /// Reads the header of a file that is read from elsewhere on.
+    pub(crate) async fn read_header(
+        &mut self,
+        input: &mut (impl AsyncRead + Unpin),
+    ) -> std::io::Result<()> {
+        while self.format.has_header() {
+            match self.frames.next() {
+                Some(frame) => drop(self.format.decode(self.frames.bytes(&frame))),
+                None if self.fill(input).await? == 0 => break,
+                None => {}
+            }
+        }
+        self.frames = Frames::new(self.format.framing(), self.frames.max());
+        Ok(())
     }
 
     /// The first bytes come from the middle of a line, which is left out.
@@ -128,7 +162,12 @@ fn dead_letter(origin: &Arc<str>, line: u64, bytes: &[u8], mut reason: String) -
         reason.push_str(&format!(" (the first {KEPT} bytes are kept)"));
     }
     let bytes = bytes[..bytes.len().min(KEPT)].to_vec();
-    DeadLetter { origin: origin.clone(), line, bytes, reason }
+    DeadLetter {
+        origin: origin.clone(),
+        line,
+        bytes,
+        reason,
+    }
 }
 
 /// The batch that a decoder is filling.
@@ -142,7 +181,12 @@ pub(crate) struct Output<T> {
 
 impl<T> Output<T> {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { records: Vec::new(), rejected: Vec::new(), limit: limit.max(1), bytes: 0 }
+        Self {
+            records: Vec::new(),
+            rejected: Vec::new(),
+            limit: limit.max(1),
+            bytes: 0,
+        }
     }
 
     fn push(&mut self, record: T, bytes: usize) {
@@ -164,6 +208,9 @@ impl<T> Output<T> {
     }
 
     pub(crate) fn into_batch(self) -> Batch<T> {
-        Batch { records: Bundle::from(self.records).with_bytes(self.bytes), rejected: self.rejected }
+        Batch {
+            records: Bundle::from(self.records).with_bytes(self.bytes),
+            rejected: self.rejected,
+        }
     }
 }

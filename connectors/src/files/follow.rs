@@ -1,0 +1,330 @@
+//! Files followed as they grow, as `tail -F` does.
+//!
+//! * A record counts once its newline is there: a writer may take its time over a line.
+//! * A file is known by its inode, not by its name. When it is renamed and a new one takes its place, the old one
+//!   is read on until nothing has come for some time (its writer may not have noticed yet), and the new
+//!   one from its start. A renamed file that still matches the pattern is not read again.
+//! * A file that has become shorter than what was read of it (logrotate's `copytruncate`) is read again from its start.
+//!   The copy is a new file: choose a pattern that it does not match. If the file has grown beyond the old length
+//!   before the next look, what lies between is lost; renaming has no such gap.
+//! * Files that appear later are read from their start. Compressed ones are read at the beginning, if reading starts there;
+//!   those that appear later are rotated copies of what has been read.
+//!
+//! Lines are numbered from where reading began.
+
+use std::fmt;
+use std::fs::Metadata;
+use std::io::{self, ErrorKind, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use updraft_dataflow::{Batch, Error};
+use updraft_kernel::clock;
+
+use crate::compression::Compression;
+use crate::files::{Pattern, Read, cannot_read};
+use crate::format::{Decoder, Format, Output};
+
+/// Where reading begins in a file that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// At its first record.
+    Start,
+    /// After its last complete line.
+    End,
+}
+
+/// How files are followed.
+#[derive(Clone, Debug)]
+pub struct Follow {
+    from: From,
+    every: Duration,
+}
+
+/// Looks at the open files between two looks at the folder.
+const LOOKS: u32 = 10;
+
+/// Looks at the folder for which a file may be gone and silent before it is closed: 10 s by default.
+const LINGER: u32 = 10;
+
+/// How far back the last newline is looked for, in bytes.
+const LOOK_BACK: u64 = 64 << 10;
+
+impl Follow {
+    pub(crate) fn new(from: From) -> Self {
+        Self {
+            from,
+            every: Duration::from_millis(100),
+        }
+    }
+
+    pub(crate) fn every(mut self, interval: Duration) -> Self {
+        self.every = interval;
+        self
+    }
+
+    /// Opens what is there. Something must be: a misspelt name should not wait for ever.
+    pub(crate) fn open<F: Format>(
+        self,
+        pattern: Pattern,
+        format: F,
+        max_line: usize,
+    ) -> Result<Tails<F>, Error> {
+        let (packed, plain): (Vec<_>, Vec<_>) = pattern
+            .required()?
+            .into_iter()
+            .partition(|path| is_packed(path));
+        let history = if self.from == From::Start {
+            packed
+        } else {
+            Vec::new()
+        };
+        let history = Read::new(history.into(), format.clone(), max_line);
+        let mut tails = Tails {
+            pattern,
+            format,
+            max_line,
+            every: self.every,
+            history,
+            tails: Vec::new(),
+            turn: 0,
+            looks: 0,
+        };
+        for path in plain {
+            tails.attach(&path, self.from)?;
+        }
+        Ok(tails)
+    }
+}
+
+fn is_packed(path: &Path) -> bool {
+    Compression::of_path(path) != Compression::Plain
+}
+
+/// What stays the same when a file is renamed. No other file can get it while this one is open.
+type Inode = (u64, u64);
+
+fn inode(metadata: &Metadata) -> Inode {
+    (metadata.dev(), metadata.ino())
+}
+
+/// All files that are followed, taken in turn.
+pub struct Tails<F: Format> {
+    pattern: Pattern,
+    format: F,
+    max_line: usize,
+    every: Duration,
+    /// Compressed files: read first, once.
+    history: Read<F>,
+    tails: Vec<Tail<F>>,
+    turn: usize,
+    looks: u32,
+}
+
+impl<F: Format> Tails<F> {
+    /// Waits for the next records.
+    pub(crate) async fn next(&mut self, limit: usize) -> Result<Batch<F::Item>, Error> {
+        if let Some(batch) = self.history.next(limit).await? {
+            return Ok(batch);
+        }
+        loop {
+            if let Some(batch) = self.look(limit).await? {
+                return Ok(batch);
+            }
+            clock::sleep(self.every).await;
+            self.looks += 1;
+            if self.looks == LOOKS {
+                self.looks = 0;
+                self.look_around()?;
+            }
+        }
+    }
+
+    /// What has come in the first file that has something, beginning after the one whose turn it was last.
+    async fn look(&mut self, limit: usize) -> Result<Option<Batch<F::Item>>, Error> {
+        for _ in 0..self.tails.len() {
+            self.turn = (self.turn + 1) % self.tails.len();
+            let mut out = Output::new(limit);
+            let tail = &mut self.tails[self.turn];
+            tail.next(&mut out)
+                .await
+                .map_err(|error| cannot_read(&tail.path, &error))?;
+            if !out.is_empty() {
+                return Ok(Some(out.into_batch()));
+            }
+        }
+        self.tails.retain(|tail| !tail.is_over());
+        Ok(None)
+    }
+
+    /// Looks for files that have come and gone.
+    fn look_around(&mut self) -> Result<(), Error> {
+        for tail in &mut self.tails {
+            tail.missing += 1;
+        }
+        let paths = self.pattern.matches()?;
+        for path in paths.into_iter().filter(|path| !is_packed(path)) {
+            self.attach(&path, From::Start)?;
+        }
+        Ok(())
+    }
+
+    /// Follows the file at `path`, unless it is followed already or gone.
+    fn attach(&mut self, path: &Path, from: From) -> Result<(), Error> {
+        match self.try_attach(path, from) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot_read(path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn try_attach(&mut self, path: &Path, from: From) -> io::Result<()> {
+        if self.find(inode(&path.metadata()?)) {
+            return Ok(());
+        }
+        let file = std::fs::File::open(path)?;
+        let metadata = file.metadata()?;
+        // Between the two looks another file may have taken the name.
+        if !self.find(inode(&metadata)) {
+            let from_byte = if from == From::End { metadata.len() } else { 0 };
+            self.tails.push(Tail::new(
+                path,
+                file,
+                inode(&metadata),
+                from_byte,
+                self.format.clone(),
+                self.max_line,
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a file is followed; it is there, then.
+    fn find(&mut self, inode: Inode) -> bool {
+        let found = self.tails.iter_mut().find(|tail| tail.inode == inode);
+        found.map(|tail| tail.missing = 0).is_some()
+    }
+
+    pub(crate) fn position(&self) -> String {
+        self.tails
+            .get(self.turn)
+            .map_or_else(|| self.history.position(), |tail| tail.decoder.position())
+    }
+}
+
+impl<F: Format> fmt::Debug for Tails<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths: Vec<_> = self.tails.iter().map(|tail| &tail.path).collect();
+        f.debug_struct("Tails")
+            .field("pattern", &self.pattern)
+            .field("paths", &paths)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One file that is followed.
+struct Tail<F> {
+    /// Its name when it was found.
+    path: PathBuf,
+    file: File,
+    inode: Inode,
+    /// How much has been read, in bytes.
+    offset: u64,
+    /// Where to begin; taken by the first read.
+    begin: Option<u64>,
+    pristine: F,
+    decoder: Decoder<F>,
+    max_line: usize,
+    /// Looks at the folder that have not found it since it last had something new.
+    missing: u32,
+}
+
+impl<F: Format> Tail<F> {
+    fn new(
+        path: &Path,
+        file: std::fs::File,
+        inode: Inode,
+        begin: u64,
+        format: F,
+        max_line: usize,
+    ) -> Self {
+        Self {
+            path: path.to_owned(),
+            file: File::from_std(file),
+            inode,
+            offset: 0,
+            begin: Some(begin).filter(|&begin| begin > 0),
+            pristine: format.clone(),
+            decoder: decoder(path, format, max_line),
+            max_line,
+            missing: 0,
+        }
+    }
+
+    /// What is there and not given yet; nothing, if nothing is new.
+    async fn next(&mut self, out: &mut Output<F::Item>) -> io::Result<()> {
+        if let Some(end) = self.begin.take() {
+            self.begin_at(end).await?;
+        }
+        self.decoder.decode(out);
+        while out.is_empty() {
+            if self.fill().await? == 0 {
+                return self.at_end(out).await;
+            }
+            self.decoder.decode(out);
+        }
+        Ok(())
+    }
+
+    async fn fill(&mut self) -> io::Result<usize> {
+        let read = self.decoder.fill(&mut self.file).await?;
+        self.offset += read as u64;
+        if read > 0 {
+            self.missing = 0;
+        }
+        Ok(read)
+    }
+
+    /// Nothing more is there: for now, for good, or because the file has been emptied.
+    async fn at_end(&mut self, out: &mut Output<F::Item>) -> io::Result<()> {
+        if self.is_over() {
+            self.decoder.finish(out);
+        } else if self.file.metadata().await?.len() < self.offset {
+            self.decoder
+                .abandon("the file was truncated in the middle of this record", out);
+            self.decoder = decoder(&self.path, self.pristine.clone(), self.max_line);
+            self.offset = self.file.seek(SeekFrom::Start(0)).await?;
+        }
+        Ok(())
+    }
+
+    /// Gone, and silent for long enough.
+    fn is_over(&self) -> bool {
+        self.missing >= LINGER
+    }
+
+    /// Begins after the last newline before `end`.
+    async fn begin_at(&mut self, end: u64) -> io::Result<()> {
+        self.decoder.read_header(&mut self.file).await?;
+        let back = end.min(LOOK_BACK);
+        self.file.seek(SeekFrom::Start(end - back)).await?;
+        let mut before = Vec::new();
+        (&mut self.file).take(back).read_to_end(&mut before).await?;
+        let start = match memchr::memrchr(b'\n', &before) {
+            Some(newline) => end - back + newline as u64 + 1,
+            None if back == end => 0,
+            None => {
+                self.decoder.skip_line();
+                end
+            }
+        };
+        self.offset = self.file.seek(SeekFrom::Start(start)).await?;
+        Ok(())
+    }
+}
+
+fn decoder<F: Format>(path: &Path, format: F, max_line: usize) -> Decoder<F> {
+    Decoder::new(&path.display().to_string(), format, max_line)
+}
