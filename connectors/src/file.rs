@@ -1,1 +1,135 @@
-//! x
+//! One file of JSON lines or CSV, compressed by its extension, that appears when it is whole.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tokio::fs::{self, File};
+use tokio::io::AsyncWriteExt;
+use updraft_dataflow::{Bundle, Error, Record, Sink};
+
+use crate::compression::{Compression, Target};
+use crate::rows::{Layout, Rows};
+
+/// How much is gathered before it is written, in bytes.
+const BUFFER: usize = 256 << 10;
+
+/// A sink that writes records, of any type that serde can serialise, to a file.
+///
+/// `out.csv.gz` is written as `out.csv.gz.part`, and takes its name (and the place of a file that had it) when the job has
+/// ended well and the bytes are on the disk: who sees it sees all of it. A job that fails leaves the `.part` behind.
+/// `.gz` and `.zst` are compressed.
+pub struct FileSink {
+    path: PathBuf,
+    rows: Rows,
+    buffer: Vec<u8>,
+    open: Option<Open>,
+}
+
+/// The file that is being written.
+struct Open {
+    target: Target,
+    /// A second handle: the bytes go through `target`, which cannot be asked to sync.
+    file: File,
+}
+
+impl FileSink {
+    /// A JSON value a line.
+    pub fn json(path: impl Into<PathBuf>) -> Self {
+        Self::new(path, Layout::Json)
+    }
+
+    /// Comma-separated values with a header; see [`Layout::Csv`].
+    pub fn csv(path: impl Into<PathBuf>) -> Self {
+        Self::new(path, Layout::Csv)
+    }
+
+    /// A table for people; see [`Layout::Table`].
+    pub fn table(path: impl Into<PathBuf>) -> Self {
+        Self::new(path, Layout::Table)
+    }
+
+    /// In the layout given.
+    pub fn new(path: impl Into<PathBuf>, layout: Layout) -> Self {
+        Self {
+            path: path.into(),
+            rows: Rows::new(layout),
+            buffer: Vec::new(),
+            open: None,
+        }
+    }
+
+    /// Where the bytes go until the file is whole.
+    fn part(&self) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".part");
+        name.into()
+    }
+
+    async fn target(&mut self) -> io::Result<&mut Target> {
+        let part = self.part();
+        let open = match &mut self.open {
+            Some(open) => open,
+            closed => closed.insert(open(&part, Compression::of_path(&self.path)).await?),
+        };
+        Ok(&mut open.target)
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        let buffer = std::mem::take(&mut self.buffer);
+        self.target().await?.write_all(&buffer).await?;
+        self.buffer = buffer;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        self.rows.flush(&mut self.buffer);
+        self.flush().await?;
+        if let Some(mut open) = self.open.take() {
+            open.target.shutdown().await?;
+            open.file.sync_all().await?;
+        }
+        fs::rename(self.part(), &self.path).await
+    }
+
+    fn failed(&self, error: &io::Error) -> Error {
+        let remedy = "check that its folder is there, may be written to and is not full";
+        format!(
+            "{}: cannot be written: {error}; {remedy}",
+            self.path.display()
+        )
+        .into()
+    }
+}
+
+async fn open(part: &Path, compression: Compression) -> io::Result<Open> {
+    let file = File::create(part).await?;
+    Ok(Open {
+        target: compression.writer(file.try_clone().await?),
+        file,
+    })
+}
+
+impl<T: Record + Serialize> Sink<T> for FileSink {
+    async fn write(&mut self, bundle: Bundle<T>) -> Result<(), Error> {
+        self.rows.encode(bundle.as_slice(), &mut self.buffer)?;
+        if self.buffer.len() >= BUFFER {
+            self.flush().await.map_err(|error| self.failed(&error))?;
+        }
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        self.finish().await.map_err(|error| self.failed(&error))
+    }
+}
+
+impl fmt::Debug for FileSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileSink")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}

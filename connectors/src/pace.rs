@@ -20,6 +20,8 @@ pub(crate) struct Pace {
     /// When the record `given = 0` is due; unknown until the first look at the clock.
     start: Option<Nanos>,
     given: u64,
+    /// How much of its pauses has not been made up for, since somebody last took account of it.
+    forgiven: Duration,
 }
 
 impl Pace {
@@ -31,6 +33,11 @@ impl Pace {
             start: None,
             given: 0,
         }
+    }
+
+    /// Time that has been lost since this was last asked: the records to come are later by as much.
+    pub(crate) fn take_forgiven(&mut self) -> Duration {
+        std::mem::take(&mut self.forgiven)
     }
 
     /// Waits until a record is due and takes what is, `limit` at most.
@@ -52,6 +59,7 @@ impl Pace {
         let behind = now.since(start + self.offset(self.given));
         if behind > CATCH_UP {
             self.start = Some(start + (behind - CATCH_UP));
+            self.forgiven += behind - CATCH_UP;
         }
         let behind = behind.min(CATCH_UP).as_nanos() as f64;
         let is_due = now >= start + self.offset(self.given);

@@ -1,1 +1,358 @@
-//! x
+//! The auction of the public Nexmark benchmark: people register, put items up and bid for them.
+//!
+//! [`Nexmark`] is the source, [`event`] has its records.
+
+use std::fmt;
+use std::time::Duration;
+
+use updraft_dataflow::{Batch, Bundle, Error, Partition, Record, Source, Time};
+use updraft_kernel::clock;
+
+use crate::pace::Pace;
+
+pub mod event;
+mod random;
+mod world;
+
+pub use event::{Auction, Bid, Event, Person};
+
+use world::{CYCLE, World};
+
+/// Event time starts here unless said otherwise: 2015-07-15T00:00:00Z.
+const START: Time = Time::from_secs(1_436_918_400);
+
+/// Events out of order are shuffled by steps of this many, which is prime.
+const SHUFFLE: u64 = 953;
+
+/// What is accounted for the text of an event, in bytes.
+const TEXT: usize = 160;
+
+/// The events of an auction: 1 person, 3 auctions and 46 bids in each 50. As a source it yields all of them;
+/// [`bids`](Self::bids) and its like yield one kind.
+///
+/// Each event depends on its number and the settings alone: runs are equal, whatever the number of partitions. Defaults
+/// are those of the benchmark: 10 000 events a second of event time, all in order, for ever.
+///
+/// ```
+/// use updraft_connectors::Nexmark;
+/// let replay = Nexmark::new().count(1_000_000).out_of_order(1_000);
+/// let live = Nexmark::new().rate(50_000.0).bids();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Nexmark {
+    count: u64,
+    partitions: u64,
+    rate: Option<f64>,
+    start: Option<Time>,
+    interval: Option<Duration>,
+    group: u64,
+    world: World,
+}
+
+impl Default for Nexmark {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Nexmark {
+    /// The benchmark's defaults.
+    pub fn new() -> Self {
+        let world = World {
+            start: START,
+            interval: 1e5,
+            hot_auctions: 2,
+            hot_bidders: 4,
+            hot_sellers: 4,
+            auctions_in_flight: 100,
+            active_people: 1_000,
+            has_text: true,
+        };
+        Self {
+            count: u64::MAX,
+            partitions: 1,
+            rate: None,
+            start: None,
+            interval: None,
+            group: 1,
+            world,
+        }
+    }
+
+    /// Ends after `events`, of all kinds, those included that are not yielded.
+    #[must_use]
+    pub fn count(mut self, events: u64) -> Self {
+        self.count = events;
+        self
+    }
+
+    /// Deals the events out to `partitions`, 50 by 50, so that all cover the same stretch of event time. At least one.
+    #[must_use]
+    pub fn partitions(mut self, partitions: usize) -> Self {
+        self.partitions = partitions.max(1) as u64;
+        self
+    }
+
+    /// Makes `events_per_second`, of all kinds and over all partitions, as the kernel's clock goes. Event time follows
+    /// the calendar then, unless [`start`](Self::start) or [`interval`](Self::interval) are given. After a
+    /// pause it makes up for one second at most.
+    #[must_use]
+    pub fn rate(mut self, events_per_second: f64) -> Self {
+        self.rate = Some(events_per_second);
+        self
+    }
+
+    /// The event time of the first event.
+    #[must_use]
+    pub fn start(mut self, start: Time) -> Self {
+        self.start = Some(start);
+        self
+    }
+
+    /// Event time from one event to the next.
+    #[must_use]
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = Some(interval);
+        self
+    }
+
+    /// Shuffles each `group` of events that follow each other, always in the same way. 1: all are in order. No
+    /// event is more than `group` intervals late.
+    #[must_use]
+    pub fn out_of_order(mut self, group: u64) -> Self {
+        self.group = group.clamp(1, u64::from(u32::MAX));
+        self
+    }
+
+    /// All but one in `ratio` bids are for a hot auction. 2 unless said otherwise, 1: none is.
+    #[must_use]
+    pub fn hot_auctions(mut self, ratio: u64) -> Self {
+        self.world.hot_auctions = ratio.max(1);
+        self
+    }
+
+    /// All but one in `ratio` bids are by a hot bidder. 4 unless said otherwise, 1: none is.
+    #[must_use]
+    pub fn hot_bidders(mut self, ratio: u64) -> Self {
+        self.world.hot_bidders = ratio.max(1);
+        self
+    }
+
+    /// All but one in `ratio` auctions are by a hot seller. 4 unless said otherwise, 1: none is.
+    #[must_use]
+    pub fn hot_sellers(mut self, ratio: u64) -> Self {
+        self.world.hot_sellers = ratio.max(1);
+        self
+    }
+
+    /// How many auctions take bids at a time; 100 unless said otherwise.
+    #[must_use]
+    pub fn auctions_in_flight(mut self, auctions: u64) -> Self {
+        self.world.auctions_in_flight = auctions;
+        self
+    }
+
+    /// How many of the people who came last sell and bid; 1000 unless said otherwise.
+    #[must_use]
+    pub fn active_people(mut self, people: u64) -> Self {
+        self.world.active_people = people;
+        self
+    }
+
+    /// Leaves all text empty: events are made several times faster, for jobs that look at numbers alone.
+    #[must_use]
+    pub fn without_text(mut self) -> Self {
+        self.world.has_text = false;
+        self
+    }
+
+    /// Only the people.
+    pub fn people(self) -> NexmarkSource<Person> {
+        NexmarkSource {
+            nexmark: self,
+            make: World::person,
+        }
+    }
+
+    /// Only the auctions.
+    pub fn auctions(self) -> NexmarkSource<Auction> {
+        NexmarkSource {
+            nexmark: self,
+            make: World::auction,
+        }
+    }
+
+    /// Only the bids.
+    pub fn bids(self) -> NexmarkSource<Bid> {
+        NexmarkSource {
+            nexmark: self,
+            make: World::bid,
+        }
+    }
+
+    /// The settings that event time depends on, worked out.
+    fn world(&self) -> World {
+        let mut world = self.world.clone();
+        if let Some(rate) = self.rate {
+            world.interval = 1e9 / rate;
+        }
+        if let Some(interval) = self.interval {
+            world.interval = interval.as_nanos() as f64;
+        }
+        world.start = self.start.unwrap_or(START);
+        if self.is_live() {
+            world.start = Time(0) + clock::wall();
+        }
+        world
+    }
+
+    /// Whether event time follows the calendar.
+    fn is_live(&self) -> bool {
+        self.rate.is_some() && self.start.is_none() && self.interval.is_none()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        match self.rate {
+            _ if self.group.is_multiple_of(SHUFFLE) => Err(format!(
+                "nexmark: out_of_order({}) is a multiple of {SHUFFLE}: take one more",
+                self.group
+            )
+            .into()),
+            Some(rate) if rate.is_nan() || rate <= 0.0 => Err(format!(
+                "nexmark: rate({rate}) is no rate: give events per second, more than 0"
+            )
+            .into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Source for Nexmark {
+    type Item = Event;
+    type Partition = NexmarkPartition<Event>;
+
+    fn open(self) -> Result<Vec<Self::Partition>, Error> {
+        NexmarkSource {
+            nexmark: self,
+            make: World::event,
+        }
+        .open()
+    }
+}
+
+/// Event `number`, if it is of the kind that is wanted.
+type Make<T> = fn(&World, u64) -> Option<T>;
+
+/// The events of one kind of a [`Nexmark`].
+#[derive(Clone)]
+pub struct NexmarkSource<T> {
+    nexmark: Nexmark,
+    make: Make<T>,
+}
+
+impl<T: Record> Source for NexmarkSource<T> {
+    type Item = T;
+    type Partition = NexmarkPartition<T>;
+
+    fn open(self) -> Result<Vec<Self::Partition>, Error> {
+        let Self { nexmark, make } = self;
+        nexmark.check()?;
+        let world = nexmark.world();
+        let share = nexmark.rate.map(|rate| rate / nexmark.partitions as f64);
+        let open = |index| NexmarkPartition {
+            world: world.clone(),
+            make,
+            is_live: nexmark.is_live(),
+            pace: share.map(Pace::new),
+            next: index * CYCLE,
+            end: nexmark.count,
+            partitions: nexmark.partitions,
+            group: nexmark.group,
+        };
+        Ok((0..nexmark.partitions).map(open).collect())
+    }
+}
+
+impl<T> fmt::Debug for NexmarkSource<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.nexmark.fmt(f)
+    }
+}
+
+/// Every so manieth cycle of a [`Nexmark`].
+pub struct NexmarkPartition<T> {
+    world: World,
+    make: Make<T>,
+    is_live: bool,
+    pace: Option<Pace>,
+    /// The place of the next event in the stream.
+    next: u64,
+    end: u64,
+    partitions: u64,
+    group: u64,
+}
+
+impl<T: Record> NexmarkPartition<T> {
+    /// The number of the event at the next place, and goes on to the place after.
+    fn step(&mut self) -> u64 {
+        let place = self.next;
+        self.next += 1;
+        if self.next.is_multiple_of(CYCLE) {
+            self.next = self.next.saturating_add((self.partitions - 1) * CYCLE);
+        }
+        self.shuffled(place)
+    }
+
+    /// Which event is at `place`. The last group is in order if it is not whole: part of a shuffle would
+    /// miss some events and make up others.
+    fn shuffled(&self, place: u64) -> u64 {
+        let (start, at) = (place - place % self.group, place % self.group);
+        if self.end - start < self.group {
+            place
+        } else {
+            start + at * (SHUFFLE % self.group) % self.group
+        }
+    }
+
+    /// How many events to make now, once they are due: at most `limit`.
+    async fn due(&mut self, limit: usize) -> usize {
+        let Some(pace) = &mut self.pace else {
+            return limit;
+        };
+        let due = pace.take(limit).await;
+        if self.is_live {
+            self.world.start = self.world.start + pace.take_forgiven();
+        }
+        due
+    }
+}
+
+impl<T: Record> Partition for NexmarkPartition<T> {
+    type Item = T;
+
+    async fn next(&mut self, limit: usize) -> Result<Option<Batch<T>>, Error> {
+        let mut records = Vec::new();
+        while records.is_empty() && self.next < self.end {
+            for _ in 0..self.due(limit.max(1)).await {
+                if self.next >= self.end {
+                    break;
+                }
+                let number = self.step();
+                records.extend((self.make)(&self.world, number));
+            }
+        }
+        let bytes = records.len() * (size_of::<T>() + if self.world.has_text { TEXT } else { 0 });
+        let bundle = Bundle::from(records).with_bytes(bytes);
+        Ok((!bundle.is_empty()).then(|| bundle.into()))
+    }
+
+    fn position(&self) -> String {
+        format!("nexmark:{}", self.next)
+    }
+}
+
+impl<T> fmt::Debug for NexmarkPartition<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NexmarkPartition(at {} of {})", self.next, self.end)
+    }
+}
