@@ -32,6 +32,7 @@ impl Pace {
             interval,
             start: None,
             given: 0,
+            forgiven: Duration::ZERO,
         }
     }
 
