@@ -27,10 +27,6 @@ impl<T> Clone for Collected<T> {
 
 impl<T> Collect<T> {
     /// The sink, and the handle to read it by.
-    #[expect(
-        clippy::new_ret_no_self,
-        reason = "the sink goes into the job: without the handle it is of no use"
-    )]
     pub fn new() -> (Self, Collected<T>) {
         let records = Arc::new(Mutex::new(Vec::new()));
         (

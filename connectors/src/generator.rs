@@ -61,6 +61,7 @@ impl<T: Record, F: Fn(u64) -> T + Send + Sync + 'static> Source for Generator<F>
     type Partition = GeneratorPartition<F>;
 
     fn open(self) -> Result<Vec<Self::Partition>, Error> {
+        Pace::check(self.rate)?;
         let make = Arc::new(self.make);
         let share = self.rate.map(|rate| rate / self.partitions as f64);
         let open = |first| GeneratorPartition {

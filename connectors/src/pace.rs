@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use updraft_dataflow::Error;
 use updraft_kernel::clock::{self, Nanos};
 
 /// How long a slice is: records that fall due within one are given together, so that a high rate costs a
@@ -25,14 +26,25 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// `rate` records per second; a rate that is not positive is one record in a century.
+    /// `rate` records per second, of those that [`check`](Self::check) lets pass.
     pub(crate) fn new(rate: f64) -> Self {
-        let interval = 1e9 / rate.max(3e-10);
+        // From a record in a century to more than any machine can make: no sum below overflows.
+        let interval = 1e9 / rate.max(3e-10).min(1e12);
         Self {
             interval,
             start: None,
             given: 0,
             forgiven: Duration::ZERO,
+        }
+    }
+
+    /// Whether `rate` is one.
+    pub(crate) fn check(rate: Option<f64>) -> Result<(), Error> {
+        match rate {
+            Some(rate) if rate.is_nan() || rate <= 0.0 => {
+                Err(format!("rate({rate}) is no rate: give records per second, more than 0").into())
+            }
+            _ => Ok(()),
         }
     }
 

@@ -6,10 +6,6 @@ use updraft_dataflow::Time;
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all events are bids, the largest variant is not far off"
-)]
 pub enum Event {
     /// Somebody registered.
     Person(Person),

@@ -212,18 +212,14 @@ impl Nexmark {
     }
 
     fn check(&self) -> Result<(), Error> {
-        match self.rate {
-            _ if self.group.is_multiple_of(SHUFFLE) => Err(format!(
-                "nexmark: out_of_order({}) is a multiple of {SHUFFLE}: take one more",
+        if self.group.is_multiple_of(SHUFFLE) {
+            return Err(format!(
+                "out_of_order({}) is a multiple of {SHUFFLE}: take one more",
                 self.group
             )
-            .into()),
-            Some(rate) if rate.is_nan() || rate <= 0.0 => Err(format!(
-                "nexmark: rate({rate}) is no rate: give events per second, more than 0"
-            )
-            .into()),
-            _ => Ok(()),
+            .into());
         }
+        Pace::check(self.rate)
     }
 }
 

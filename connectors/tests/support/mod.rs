@@ -1,0 +1,139 @@
+//! Drives partitions and sinks on a kernel, without a job around them.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::future::Future;
+use std::io::Write;
+use std::path::Path;
+
+use tokio::io::AsyncWriteExt;
+use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Partition, Sink, Source};
+use updraft_kernel::{Class, KernelId, Runtime};
+
+/// What `future` gives, on a kernel of its own.
+pub(crate) fn run<T, Fut>(future: impl FnOnce() -> Fut + Send + 'static) -> T
+where
+    T: Send + 'static,
+    Fut: Future<Output = T> + 'static,
+{
+    let runtime = Runtime::builder().kernels(1).pin(false).build().unwrap();
+    let group = runtime.handle().group("test", Class::Stream);
+    let task = group.spawn(KernelId(0), "test", future);
+    runtime.block_on(task).unwrap()
+}
+
+/// What a partition gives until it ends.
+#[derive(Debug, PartialEq)]
+pub(crate) struct All<T> {
+    pub(crate) records: Vec<T>,
+    pub(crate) rejected: Vec<DeadLetter>,
+}
+
+impl<T: Clone> All<T> {
+    pub(crate) fn add(&mut self, batch: Batch<T>) {
+        self.records.extend(batch.records.into_vec());
+        self.rejected.extend(batch.rejected);
+    }
+}
+
+impl<T> Default for All<T> {
+    fn default() -> Self {
+        Self {
+            records: Vec::new(),
+            rejected: Vec::new(),
+        }
+    }
+}
+
+pub(crate) async fn drain<P: Partition>(
+    partition: &mut P,
+    limit: usize,
+) -> Result<All<P::Item>, Error> {
+    let mut all = All::default();
+    while let Some(batch) = partition.next(limit).await? {
+        assert!(
+            batch.records.len() + batch.rejected.len() > 0,
+            "a batch of nothing"
+        );
+        assert!(batch.records.len() <= limit, "more than asked for");
+        all.add(batch);
+    }
+    Ok(all)
+}
+
+/// What each partition of `source` gives.
+pub(crate) fn read_parts<S: Source>(source: S, limit: usize) -> Result<Vec<All<S::Item>>, Error> {
+    let partitions = source.open()?;
+    run(move || async move {
+        let mut parts = Vec::new();
+        for mut partition in partitions {
+            parts.push(drain(&mut partition, limit).await?);
+        }
+        Ok(parts)
+    })
+}
+
+/// What all partitions of `source` give, one after the other.
+pub(crate) fn read<S: Source>(source: S, limit: usize) -> Result<All<S::Item>, Error> {
+    let mut all = All::default();
+    for part in read_parts(source, limit)? {
+        all.records.extend(part.records);
+        all.rejected.extend(part.rejected);
+    }
+    Ok(all)
+}
+
+/// Writes `bundles` to `sink` and closes it.
+pub(crate) fn write<T: Send + 'static, S: Sink<T>>(
+    mut sink: S,
+    bundles: Vec<Vec<T>>,
+) -> Result<(), Error> {
+    run(move || async move {
+        for bundle in bundles {
+            sink.write(Bundle::from(bundle)).await?;
+        }
+        sink.close().await
+    })
+}
+
+/// Writes a file; compressed, each of `parts` as a member of its own, as its name says.
+pub(crate) fn put(path: &Path, parts: &[&[u8]]) {
+    let packed = parts
+        .iter()
+        .flat_map(|part| pack(path, part))
+        .collect::<Vec<u8>>();
+    std::fs::write(path, packed).unwrap();
+}
+
+/// Adds to a file that somebody may be following.
+pub(crate) fn append(path: &Path, bytes: &[u8]) {
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+fn pack(path: &Path, bytes: &[u8]) -> Vec<u8> {
+    let bytes = bytes.to_vec();
+    let extension = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default()
+        .to_owned();
+    run(move || async move {
+        use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
+        let mut out = Vec::new();
+        match extension.as_str() {
+            "gz" => finish(GzipEncoder::new(&mut out), &bytes).await,
+            "zst" => finish(ZstdEncoder::new(&mut out), &bytes).await,
+            _ => out = bytes,
+        }
+        out
+    })
+}
+
+async fn finish(mut encoder: impl tokio::io::AsyncWrite + Unpin, bytes: &[u8]) {
+    encoder.write_all(bytes).await.unwrap();
+    encoder.shutdown().await.unwrap();
+}
