@@ -113,6 +113,7 @@ impl<S: Source> Input<S> {
                     bell: assembly.shared.clock.sources.hang(),
                     epoch: Epoch(0),
                     declared: Time::MIN,
+                    closed: Time::MIN,
                     begun: clock::now(),
                     active: clock::now(),
                     is_idle: false,

@@ -253,6 +253,11 @@ impl Running {
         self.group.cancel();
     }
 
+    /// Whether nothing of it is left running.
+    pub fn is_ended(&self) -> bool {
+        self.group.is_ended()
+    }
+
     /// What it has done so far.
     pub fn metrics(&self) -> &Arc<JobMetrics> {
         &self.metrics

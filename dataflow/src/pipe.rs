@@ -35,6 +35,14 @@ impl<T> Pipe<T> for Identity {
 #[derive(Clone, Copy, Debug)]
 pub struct Stamped<F>(pub(crate) F);
 
+/// The head of a chain over records whose event time is what `time` reads from them.
+pub fn stamped<T, F>(time: F) -> Stamped<F>
+where
+    F: Fn(&T) -> Time + Clone + Send + Sync + 'static,
+{
+    Stamped(time)
+}
+
 impl<T, F> Pipe<T> for Stamped<F>
 where
     F: Fn(&T) -> Time + Clone + Send + Sync + 'static,

@@ -177,6 +177,8 @@ pub(crate) struct Feed<T, F> {
     pub(crate) epoch: Epoch,
     /// The watermark declared by what was handed on. The stamp's is ahead while a batch is being cut up.
     pub(crate) declared: Time,
+    /// The watermark that it has closed the last one with.
+    pub(crate) closed: Time,
     pub(crate) begun: Nanos,
     /// When the last record came, and whether that is too long ago.
     pub(crate) active: Nanos,
@@ -247,6 +249,10 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
     fn tick(&mut self, now: Nanos) {
         if self.options.idle.after.is_some_and(|after| now.since(self.active) >= after) {
             self.is_idle = true;
+            if self.watermark() > self.closed {
+                // What it has held back goes on now, not only with the next epoch of another partition.
+                self.close(now);
+            }
         }
         if self.is_idle && self.options.idle.follow_clock {
             self.follow_clock(now);
@@ -402,6 +408,7 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
         self.outlet.close(kernel, punctuation);
         self.late.close(kernel, punctuation);
         self.dead.close(kernel, punctuation);
+        self.closed = watermark;
         self.epoch = self.epoch.next();
     }
 

@@ -209,6 +209,11 @@ impl Group {
         self.0.ended.load(Ordering::Acquire)
     }
 
+    /// Whether no task is left.
+    pub fn is_ended(&self) -> bool {
+        lock(&self.0.state).live == 0
+    }
+
     /// Waits until it is cancelled or has failed.
     pub async fn cancelled(&self) {
         self.wait_for(|| self.is_cancelled()).await;
@@ -216,7 +221,7 @@ impl Group {
 
     /// Waits until no task is left: how the group has ended.
     pub async fn join(&self) -> Result<(), GroupError> {
-        self.wait_for(|| lock(&self.0.state).live == 0).await;
+        self.wait_for(|| self.is_ended()).await;
         lock(&self.0.state).error.clone().map_or(Ok(()), Err)
     }
 

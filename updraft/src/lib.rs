@@ -1,1 +1,46 @@
-//! The facade.
+//! Updraft: a stream kernel. Stream and batch dataflow on the same cores, as a library and as a program.
+//!
+//! ```
+//! use std::time::Duration;
+//! use updraft::prelude::*;
+//!
+//! let job = Job::new("spending");
+//! let (sink, rows) = Collect::new();
+//! job.source("orders", Memory::new(vec![(0, "ann", 5), (400, "bob", 7), (1_200, "ann", 2), (900, "ann", 1)]))
+//!     .timestamps(|order| Time::from_millis(order.0), Watermarks::bounded(Duration::from_millis(500)))
+//!     .stream()
+//!     .key_by(|order| order.1.to_string())
+//!     .window(Tumbling::of(Duration::from_secs(1)))
+//!     .aggregate((count(), sum(|order: &(i64, &str, i64)| order.2)))
+//!     .sink("rows", sink);
+//! job.run()?;
+//!
+//! let mut rows: Vec<_> = rows.take().into_iter().map(|r| (r.window.start, r.key, r.value)).collect();
+//! rows.sort();
+//! let second = Time::from_secs;
+//! assert_eq!(rows[0], (second(0), "ann".to_string(), (2, 6)));
+//! assert_eq!(rows[1], (second(0), "bob".to_string(), (1, 7)));
+//! assert_eq!(rows[2], (second(1), "ann".to_string(), (1, 2)));
+//! # Ok::<(), updraft::JobError>(())
+//! ```
+//!
+//! Where to go next: [`dataflow`] (jobs, streams, windows: the engine), [`connectors`] (sources and sinks),
+//! [`kernel`] (tasks on cores, without dataflow), and the numbered examples beside this crate.
+
+pub use updraft_connectors as connectors;
+pub use updraft_dataflow as dataflow;
+pub use updraft_kernel as kernel;
+
+pub use updraft_dataflow::{Job, JobError, Running};
+pub use updraft_kernel::{Class, Runtime};
+
+/// What a job is usually written with.
+pub mod prelude {
+    pub use updraft_connectors::*;
+    pub use updraft_dataflow::aggregate::{avg, count, max, min, reduce, sum, top_k};
+    pub use updraft_dataflow::{
+        BadRecords, Bundle, DeadLetter, Epochs, Idle, Job, Running, Sink, Sliding, Source, Stream, Time, Tumbling,
+        Watermarks, Window, Windowed,
+    };
+    pub use updraft_kernel::{Class, Runtime};
+}

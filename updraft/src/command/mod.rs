@@ -1,0 +1,35 @@
+//! The commands, one file or folder each. To add one: a module here, and a line in [`Command`].
+
+mod bench;
+mod completions;
+mod demo;
+
+use clap::{Parser, Subcommand};
+
+/// What a command ends with; an error is printed.
+pub(crate) type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// A stream kernel: stream and batch dataflow on the same cores.
+#[derive(Parser)]
+#[command(version, after_help = "Logging: set UPDRAFT_LOG, for example UPDRAFT_LOG=info.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Bench(bench::Bench),
+    Completions(completions::Completions),
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> Outcome {
+        match self.command {
+            Command::Demo(demo) => demo.run(),
+            Command::Bench(bench) => bench.run(),
+            Command::Completions(completions) => completions.run(),
+        }
+    }
+}
