@@ -34,12 +34,7 @@ impl Blackhole {
             epochs: AtomicU64::new(0),
             watermark: AtomicI64::new(Time::MIN.0),
         });
-        (
-            Self {
-                counts: counts.clone(),
-            },
-            Counts { counts },
-        )
+        (Self { counts: counts.clone() }, Counts { counts })
     }
 }
 
@@ -73,9 +68,7 @@ impl<T: Record> Sink<T> for Blackhole {
     }
 
     async fn complete(&mut self, punctuation: Punctuation) -> Result<(), Error> {
-        self.counts
-            .watermark
-            .store(punctuation.watermark.0, Relaxed);
+        self.counts.watermark.store(punctuation.watermark.0, Relaxed);
         self.counts.epochs.fetch_add(1, Relaxed);
         Ok(())
     }

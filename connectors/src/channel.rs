@@ -22,8 +22,6 @@ impl<T> Channel<T> {
 impl<T: Record> Sink<T> for Channel<T> {
     async fn write(&mut self, bundle: Bundle<T>) -> Result<(), Error> {
         let sent = self.sender.send(bundle).await;
-        sent.map_err(|_| {
-            "channel sink: the receiver was dropped; keep it until the job has ended".into()
-        })
+        sent.map_err(|_| "channel sink: the receiver was dropped; keep it until the job has ended".into())
     }
 }

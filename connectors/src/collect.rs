@@ -19,9 +19,7 @@ pub struct Collected<T> {
 
 impl<T> Clone for Collected<T> {
     fn clone(&self) -> Self {
-        Self {
-            records: self.records.clone(),
-        }
+        Self { records: self.records.clone() }
     }
 }
 
@@ -29,12 +27,7 @@ impl<T> Collect<T> {
     /// The sink, and the handle to read it by.
     pub fn new() -> (Self, Collected<T>) {
         let records = Arc::new(Mutex::new(Vec::new()));
-        (
-            Self {
-                records: records.clone(),
-            },
-            Collected { records },
-        )
+        (Self { records: records.clone() }, Collected { records })
     }
 }
 

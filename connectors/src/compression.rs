@@ -45,10 +45,7 @@ impl Compression {
 
     /// `input` decompressed, all its members (gzip) or frames (zstd). Where this is plain, the first bytes
     /// of the input decide.
-    pub(crate) async fn reader(
-        self,
-        input: impl AsyncRead + Send + Unpin + 'static,
-    ) -> io::Result<Input> {
+    pub(crate) async fn reader(self, input: impl AsyncRead + Send + Unpin + 'static) -> io::Result<Input> {
         let mut input = BufReader::with_capacity(CHUNK, input);
         let known = match self {
             Self::Plain => Self::of_magic(input.fill_buf().await?),

@@ -34,22 +34,13 @@ struct Line<'a> {
 impl DeadLetters {
     /// Appends to the file at `path`; it is made if need be.
     pub fn append(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            file: None,
-        }
+        Self { path: path.into(), file: None }
     }
 
     async fn append_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            closed => closed.insert(
-                OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .open(&self.path)
-                    .await?,
-            ),
+            closed => closed.insert(OpenOptions::new().create(true).append(true).open(&self.path).await?),
         };
         file.write_all(bytes).await?;
         file.flush().await
@@ -59,16 +50,8 @@ impl DeadLetters {
 impl<'a> From<&'a DeadLetter> for Line<'a> {
     fn from(letter: &'a DeadLetter) -> Self {
         let text = std::str::from_utf8(&letter.bytes).ok();
-        let escaped = text
-            .is_none()
-            .then(|| letter.bytes.escape_ascii().to_string());
-        Self {
-            origin: &letter.origin,
-            line: letter.line,
-            reason: &letter.reason,
-            text,
-            escaped,
-        }
+        let escaped = text.is_none().then(|| letter.bytes.escape_ascii().to_string());
+        Self { origin: &letter.origin, line: letter.line, reason: &letter.reason, text, escaped }
     }
 }
 
@@ -79,11 +62,7 @@ impl Sink<DeadLetter> for DeadLetters {
         Rows::new(Layout::Json).encode(&lines, &mut bytes)?;
         self.append_bytes(&bytes).await.map_err(|error| {
             let remedy = "check that its folder is there, may be written to and is not full";
-            format!(
-                "{}: dead letters cannot be written: {error}; {remedy}",
-                self.path.display()
-            )
-            .into()
+            format!("{}: dead letters cannot be written: {error}; {remedy}", self.path.display()).into()
         })
     }
 }

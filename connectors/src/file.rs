@@ -52,12 +52,7 @@ impl FileSink {
 
     /// In the layout given.
     pub fn new(path: impl Into<PathBuf>, layout: Layout) -> Self {
-        Self {
-            path: path.into(),
-            rows: Rows::new(layout),
-            buffer: Vec::new(),
-            open: None,
-        }
+        Self { path: path.into(), rows: Rows::new(layout), buffer: Vec::new(), open: None }
     }
 
     /// Where the bytes go until the file is whole.
@@ -96,20 +91,13 @@ impl FileSink {
 
     fn failed(&self, error: &io::Error) -> Error {
         let remedy = "check that its folder is there, may be written to and is not full";
-        format!(
-            "{}: cannot be written: {error}; {remedy}",
-            self.path.display()
-        )
-        .into()
+        format!("{}: cannot be written: {error}; {remedy}", self.path.display()).into()
     }
 }
 
 async fn open(part: &Path, compression: Compression) -> io::Result<Open> {
     let file = File::create(part).await?;
-    Ok(Open {
-        target: compression.writer(file.try_clone().await?),
-        file,
-    })
+    Ok(Open { target: compression.writer(file.try_clone().await?), file })
 }
 
 impl<T: Record + Serialize> Sink<T> for FileSink {
@@ -128,8 +116,6 @@ impl<T: Record + Serialize> Sink<T> for FileSink {
 
 impl fmt::Debug for FileSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileSink")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("FileSink").field("path", &self.path).finish_non_exhaustive()
     }
 }

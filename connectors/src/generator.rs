@@ -24,12 +24,7 @@ pub struct Generator<F> {
 impl<T, F: Fn(u64) -> T> Generator<F> {
     /// Record number `i`, from 0, is `make(i)`.
     pub fn new(make: F) -> Self {
-        Self {
-            make,
-            count: u64::MAX,
-            rate: None,
-            partitions: 1,
-        }
+        Self { make, count: u64::MAX, rate: None, partitions: 1 }
     }
 
     /// Ends after `count` records, over all partitions.
@@ -93,16 +88,12 @@ impl<T: Record, F: Fn(u64) -> T + Send + Sync + 'static> Partition for Generator
         if left == 0 {
             return Ok(None);
         }
-        let mut n = limit
-            .max(1)
-            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let mut n = limit.max(1).min(usize::try_from(left).unwrap_or(usize::MAX));
         if let Some(pace) = &mut self.pace {
             n = pace.take(n).await;
         }
         let (first, step) = (self.next, self.step);
-        let records: Vec<T> = (0..n as u64)
-            .map(|i| (self.make)(first + i * step))
-            .collect();
+        let records: Vec<T> = (0..n as u64).map(|i| (self.make)(first + i * step)).collect();
         self.next = first.saturating_add(n as u64 * step);
         Ok(Some(records.into()))
     }

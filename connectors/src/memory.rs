@@ -22,11 +22,7 @@ pub struct Memory<T> {
 impl<T> Memory<T> {
     /// All of `records`, once, in one partition.
     pub fn new(records: impl Into<Arc<[T]>>) -> Self {
-        Self {
-            records: records.into(),
-            partitions: 1,
-            rounds: 1,
-        }
+        Self { records: records.into(), partitions: 1, rounds: 1 }
     }
 
     /// Splits the buffer into `partitions` contiguous parts of about the same length. At least one.
@@ -58,12 +54,7 @@ impl<T: Record> Source for Memory<T> {
         let open = |index| {
             let part = self.part(index);
             let rounds = if part.is_empty() { 0 } else { self.rounds };
-            MemoryPartition {
-                records: self.records.clone(),
-                at: part.start,
-                part,
-                rounds,
-            }
+            MemoryPartition { records: self.records.clone(), at: part.start, part, rounds }
         };
         Ok((0..self.partitions).map(open).collect())
     }

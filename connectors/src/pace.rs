@@ -30,12 +30,7 @@ impl Pace {
     pub(crate) fn new(rate: f64) -> Self {
         // From a record in a century to more than any machine can make: no sum below overflows.
         let interval = 1e9 / rate.max(3e-10).min(1e12);
-        Self {
-            interval,
-            start: None,
-            given: 0,
-            forgiven: Duration::ZERO,
-        }
+        Self { interval, start: None, given: 0, forgiven: Duration::ZERO }
     }
 
     /// Whether `rate` is one.
@@ -76,11 +71,7 @@ impl Pace {
         }
         let behind = behind.min(CATCH_UP).as_nanos() as f64;
         let is_due = now >= start + self.offset(self.given);
-        if is_due {
-            1 + (behind / self.interval) as u64
-        } else {
-            0
-        }
+        if is_due { 1 + (behind / self.interval) as u64 } else { 0 }
     }
 
     /// How long until the next record is due, a slice at least.

@@ -60,10 +60,7 @@ impl Stdin {
 
     /// Any [`Format`].
     pub fn format<F: Format>(self, format: F) -> StdinSource<F> {
-        StdinSource {
-            stdin: self,
-            format,
-        }
+        StdinSource { stdin: self, format }
     }
 }
 
@@ -79,10 +76,7 @@ impl<F: Format> Source for StdinSource<F> {
     type Partition = StdinPartition<F>;
 
     fn open(self) -> Result<Vec<Self::Partition>, Error> {
-        Ok(vec![StdinPartition {
-            source: self,
-            stream: None,
-        }])
+        Ok(vec![StdinPartition { source: self, stream: None }])
     }
 }
 
@@ -98,15 +92,8 @@ const ORIGIN: &str = "stdin";
 impl<F: Format> StdinSource<F> {
     async fn stream(&self) -> Result<Stream<F>, Error> {
         let input = Compression::Plain.reader(tokio::io::stdin()).await;
-        let input = input.map_err(|error| {
-            format!("{ORIGIN}: cannot be read: {error}; check what is piped in")
-        })?;
-        Ok(Stream::new(
-            input,
-            ORIGIN,
-            self.format.clone(),
-            self.stdin.max_line,
-        ))
+        let input = input.map_err(|error| format!("{ORIGIN}: cannot be read: {error}; check what is piped in"))?;
+        Ok(Stream::new(input, ORIGIN, self.format.clone(), self.stdin.max_line))
     }
 }
 
@@ -122,9 +109,7 @@ impl<F: Format> Partition for StdinPartition<F> {
     }
 
     fn position(&self) -> String {
-        self.stream
-            .as_ref()
-            .map_or_else(|| format!("{ORIGIN}:1"), Stream::position)
+        self.stream.as_ref().map_or_else(|| format!("{ORIGIN}:1"), Stream::position)
     }
 }
 

@@ -57,10 +57,7 @@ impl Stdout {
 
     /// In the layout given.
     pub fn new(layout: Layout) -> Self {
-        Self {
-            rows: Rows::new(layout),
-            buffer: Vec::new(),
-        }
+        Self { rows: Rows::new(layout), buffer: Vec::new() }
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
@@ -85,20 +82,12 @@ fn failed(error: io::Error) -> Error {
 impl<T: Record + Serialize> Sink<T> for Stdout {
     async fn write(&mut self, bundle: Bundle<T>) -> Result<(), Error> {
         self.rows.encode(bundle.as_slice(), &mut self.buffer)?;
-        if self.buffer.len() >= BUFFER {
-            self.flush().await
-        } else {
-            Ok(())
-        }
+        if self.buffer.len() >= BUFFER { self.flush().await } else { Ok(()) }
     }
 
     async fn complete(&mut self, _: Punctuation) -> Result<(), Error> {
         self.rows.flush(&mut self.buffer);
-        if self.buffer.is_empty() {
-            Ok(())
-        } else {
-            self.flush().await
-        }
+        if self.buffer.is_empty() { Ok(()) } else { self.flush().await }
     }
 
     async fn close(&mut self) -> Result<(), Error> {

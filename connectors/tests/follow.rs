@@ -22,9 +22,7 @@ fn follow(folder: &TempDir, from: From) -> FileSource<Lines> {
 }
 
 fn options(folder: &TempDir, from: From) -> Files {
-    Files::glob(folder.path().join("*.log*").display().to_string())
-        .follow(from)
-        .poll_every(POLL)
+    Files::glob(folder.path().join("*.log*").display().to_string()).follow(from).poll_every(POLL)
 }
 
 /// Follows a folder while `script` works on it: its steps say what to do, and which records must come of it.
@@ -35,10 +33,7 @@ struct Follower<F: Format> {
 
 impl<F: Format<Item: PartialEq + std::fmt::Debug>> Follower<F> {
     fn new(source: FileSource<F>) -> Self {
-        Self {
-            partition: source.open().unwrap().remove(0),
-            rejected: Vec::new(),
-        }
+        Self { partition: source.open().unwrap().remove(0), rejected: Vec::new() }
     }
 
     /// The next records are `want`, in any order, since files are taken in turn.
@@ -50,27 +45,17 @@ impl<F: Format<Item: PartialEq + std::fmt::Debug>> Follower<F> {
         let mut got = Vec::new();
         while got.len() < want.len() {
             let batch = clock::timeout(Duration::from_secs(10), self.partition.next(100)).await;
-            let batch = batch
-                .unwrap_or_else(|| panic!("{got:?} is all that came of {want:?}"))
-                .unwrap()
-                .unwrap();
+            let batch = batch.unwrap_or_else(|| panic!("{got:?} is all that came of {want:?}")).unwrap().unwrap();
             got.extend(batch.records.into_vec());
             self.rejected.extend(batch.rejected);
         }
-        assert!(
-            got.len() == want.len() && want.iter().all(|w| got.iter().any(|g| g == w)),
-            "{got:?}, not {want:?}"
-        );
+        assert!(got.len() == want.len() && want.iter().all(|w| got.iter().any(|g| g == w)), "{got:?}, not {want:?}");
     }
 
     /// Nothing comes for longer than it takes to look around.
     async fn expect_nothing(&mut self) {
         let next = clock::timeout(40 * POLL, self.partition.next(100)).await;
-        assert!(
-            next.is_none(),
-            "{:?} came",
-            next.map(|batch| batch.unwrap().unwrap().records)
-        );
+        assert!(next.is_none(), "{:?} came", next.map(|batch| batch.unwrap().unwrap().records));
     }
 }
 
@@ -168,21 +153,13 @@ fn rotation_by_copy_and_truncate_begins_anew() {
         follower.expect(&["1", "2"]).await;
         follower.expect_nothing().await;
         fs::copy(&path, log(&folder, "copy")).unwrap();
-        fs::File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_len(0)
-            .unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
         follower.expect::<&str>(&[]).await;
         while follower.rejected.is_empty() {
             let batch = follower.partition.next(10).await.unwrap().unwrap();
             follower.rejected.extend(batch.rejected);
         }
-        assert_eq!(
-            (follower.rejected[0].line, &*follower.rejected[0].bytes),
-            (3, &b"part"[..])
-        );
+        assert_eq!((follower.rejected[0].line, &*follower.rejected[0].bytes), (3, &b"part"[..]));
         append(&path, b"3\n");
         follower.expect(&["3"]).await;
     });
@@ -208,9 +185,7 @@ fn new_files_are_read_from_their_start_and_compressed_ones_are_history() {
 
 async fn put_packed(path: &Path, text: &[u8]) {
     let (path, text) = (path.to_owned(), text.to_owned());
-    std::thread::spawn(move || put(&path, &[&text]))
-        .join()
-        .unwrap();
+    std::thread::spawn(move || put(&path, &[&text])).join().unwrap();
 }
 
 #[test]

@@ -19,108 +19,45 @@ fn share(part: usize, all: usize) -> f64 {
 
 #[test]
 fn one_person_three_auctions_forty_six_bids() {
-    let events = read(Nexmark::new().count(COUNT).without_text(), 1_000)
-        .unwrap()
-        .records;
+    let events = read(Nexmark::new().count(COUNT).without_text(), 1_000).unwrap().records;
     let count = |kind: fn(&Event) -> bool| events.iter().filter(|event| kind(event)).count();
     assert_eq!(count(|event| matches!(event, Event::Person(_))), 2_000);
     assert_eq!(count(|event| matches!(event, Event::Auction(_))), 6_000);
     assert_eq!(count(|event| matches!(event, Event::Bid(_))), 92_000);
-    let times: Vec<_> = events
-        .iter()
-        .map(|event| event.time().0 - events[0].time().0)
-        .collect();
-    assert_eq!(
-        times,
-        (0..COUNT as i64).map(|i| i * 100).collect::<Vec<_>>()
-    );
+    let times: Vec<_> = events.iter().map(|event| event.time().0 - events[0].time().0).collect();
+    assert_eq!(times, (0..COUNT as i64).map(|i| i * 100).collect::<Vec<_>>());
 }
 
 #[test]
 fn one_kind_is_what_all_kinds_have_of_it() {
     let all = read(Nexmark::new().count(5_000), 1_000).unwrap().records;
-    let bids: Vec<_> = all
-        .iter()
-        .filter_map(|e| {
-            if let Event::Bid(bid) = e {
-                Some(bid.clone())
-            } else {
-                None
-            }
-        })
-        .collect();
-    let auctions: Vec<_> = all
-        .iter()
-        .filter_map(|e| {
-            if let Event::Auction(a) = e {
-                Some(a.clone())
-            } else {
-                None
-            }
-        })
-        .collect();
-    let people: Vec<_> = all
-        .iter()
-        .filter_map(|e| {
-            if let Event::Person(p) = e {
-                Some(p.clone())
-            } else {
-                None
-            }
-        })
-        .collect();
-    assert_eq!(
-        read(Nexmark::new().count(5_000).bids(), 7).unwrap().records,
-        bids
-    );
-    assert_eq!(
-        read(Nexmark::new().count(5_000).auctions(), 7)
-            .unwrap()
-            .records,
-        auctions
-    );
-    assert_eq!(
-        read(Nexmark::new().count(5_000).people(), 7)
-            .unwrap()
-            .records,
-        people
-    );
+    let bids: Vec<_> =
+        all.iter().filter_map(|e| if let Event::Bid(bid) = e { Some(bid.clone()) } else { None }).collect();
+    let auctions: Vec<_> =
+        all.iter().filter_map(|e| if let Event::Auction(a) = e { Some(a.clone()) } else { None }).collect();
+    let people: Vec<_> =
+        all.iter().filter_map(|e| if let Event::Person(p) = e { Some(p.clone()) } else { None }).collect();
+    assert_eq!(read(Nexmark::new().count(5_000).bids(), 7).unwrap().records, bids);
+    assert_eq!(read(Nexmark::new().count(5_000).auctions(), 7).unwrap().records, auctions);
+    assert_eq!(read(Nexmark::new().count(5_000).people(), 7).unwrap().records, people);
 }
 
 #[test]
 fn the_hot_ones_get_their_share() {
-    let bids = read(Nexmark::new().count(COUNT).without_text().bids(), 1_000)
-        .unwrap()
-        .records;
+    let bids = read(Nexmark::new().count(COUNT).without_text().bids(), 1_000).unwrap().records;
     let auctions = bids.iter().filter(|bid| bid.auction % 100 == 0).count();
     let bidders = bids.iter().filter(|bid| bid.bidder % 100 == 1).count();
     // Those that are not meant to be hot hit a hot one now and then.
-    assert!(
-        (0.50..0.52).contains(&share(auctions, bids.len())),
-        "{auctions}"
-    );
-    assert!(
-        (0.75..0.77).contains(&share(bidders, bids.len())),
-        "{bidders}"
-    );
-    let auctions = read(Nexmark::new().count(COUNT).without_text().auctions(), 1_000)
-        .unwrap()
-        .records;
-    let sellers = auctions
-        .iter()
-        .filter(|auction| auction.seller % 100 == 0)
-        .count();
-    assert!(
-        (0.73..0.78).contains(&share(sellers, auctions.len())),
-        "{sellers}"
-    );
+    assert!((0.50..0.52).contains(&share(auctions, bids.len())), "{auctions}");
+    assert!((0.75..0.77).contains(&share(bidders, bids.len())), "{bidders}");
+    let auctions = read(Nexmark::new().count(COUNT).without_text().auctions(), 1_000).unwrap().records;
+    let sellers = auctions.iter().filter(|auction| auction.seller % 100 == 0).count();
+    assert!((0.73..0.78).contains(&share(sellers, auctions.len())), "{sellers}");
 }
 
 #[test]
 fn what_is_referred_to_exists_or_is_about_to() {
-    let events = read(Nexmark::new().count(COUNT).without_text(), 1_000)
-        .unwrap()
-        .records;
+    let events = read(Nexmark::new().count(COUNT).without_text(), 1_000).unwrap().records;
     let (mut people, mut auctions) = (1_000, 1_000);
     for event in events {
         match event {
@@ -128,9 +65,7 @@ fn what_is_referred_to_exists_or_is_about_to() {
             Event::Auction(auction) => {
                 auctions = auction.id;
                 assert!(auction.seller <= people + 10 && auction.expires > auction.date_time);
-                assert!(
-                    auction.reserve > auction.initial_bid && (10..15).contains(&auction.category)
-                );
+                assert!(auction.reserve > auction.initial_bid && (10..15).contains(&auction.category));
             }
             Event::Bid(bid) => {
                 assert!(bid.auction <= auctions + 10 && bid.bidder <= people + 10);
@@ -142,36 +77,19 @@ fn what_is_referred_to_exists_or_is_about_to() {
 
 #[test]
 fn records_have_the_sizes_of_the_benchmark() {
-    let bids = read(Nexmark::new().count(10_000).bids(), 1_000)
-        .unwrap()
-        .records;
+    let bids = read(Nexmark::new().count(10_000).bids(), 1_000).unwrap().records;
     let filler = bids.iter().map(|bid| bid.extra.len()).sum::<usize>() / bids.len();
     assert!((66..70).contains(&filler), "{filler}");
-    assert!(
-        bids.iter().any(|bid| bid.channel == "Apple")
-            && bids.iter().any(|bid| bid.url.contains("&channel_id="))
-    );
+    assert!(bids.iter().any(|bid| bid.channel == "Apple") && bids.iter().any(|bid| bid.url.contains("&channel_id=")));
 }
 
 #[test]
 fn partitions_and_disorder_change_the_order_and_nothing_else() {
     let key = |event: &Event| serde_json::to_string(event).unwrap();
-    let base: BTreeSet<_> = read(Nexmark::new().count(5_030), 64)
-        .unwrap()
-        .records
-        .iter()
-        .map(key)
-        .collect();
+    let base: BTreeSet<_> = read(Nexmark::new().count(5_030), 64).unwrap().records.iter().map(key).collect();
     for (partitions, group) in [(1, 1_000), (3, 1), (4, 20), (7, 954)] {
-        let source = Nexmark::new()
-            .count(5_030)
-            .partitions(partitions)
-            .out_of_order(group);
-        let events: Vec<_> = read_parts(source, 64)
-            .unwrap()
-            .into_iter()
-            .flat_map(|part| part.records)
-            .collect();
+        let source = Nexmark::new().count(5_030).partitions(partitions).out_of_order(group);
+        let events: Vec<_> = read_parts(source, 64).unwrap().into_iter().flat_map(|part| part.records).collect();
         assert_eq!(events.len(), 5_030);
         assert_eq!(events.iter().map(key).collect::<BTreeSet<_>>(), base);
     }
@@ -179,9 +97,7 @@ fn partitions_and_disorder_change_the_order_and_nothing_else() {
 
 #[test]
 fn disorder_is_bounded() {
-    let bids = read(Nexmark::new().count(20_000).out_of_order(100).bids(), 1_000)
-        .unwrap()
-        .records;
+    let bids = read(Nexmark::new().count(20_000).out_of_order(100).bids(), 1_000).unwrap().records;
     let (mut high, mut late) = (Time::MIN, 0);
     for bid in &bids {
         high = high.max(bid.date_time);
@@ -193,11 +109,7 @@ fn disorder_is_bounded() {
 
 #[test]
 fn settings_that_make_no_sense_are_refused() {
-    let error = Nexmark::new()
-        .out_of_order(1_906)
-        .open()
-        .unwrap_err()
-        .to_string();
+    let error = Nexmark::new().out_of_order(1_906).open().unwrap_err().to_string();
     assert!(error.contains("take one more"), "{error}");
     let error = Nexmark::new().rate(0.0).open().unwrap_err().to_string();
     assert!(error.contains("more than 0"), "{error}");

@@ -11,47 +11,17 @@ use updraft_kernel::clock;
 
 #[test]
 fn memory_is_split_and_repeated_without_copying() {
-    let source = Memory::new((0..10).collect::<Vec<u64>>())
-        .partitions(3)
-        .repeat(2);
-    let parts: Vec<_> = read_parts(source.clone(), 2)
-        .unwrap()
-        .into_iter()
-        .map(|part| part.records)
-        .collect();
-    assert_eq!(
-        parts,
-        [
-            [0, 1, 2, 0, 1, 2].to_vec(),
-            [3, 4, 5, 3, 4, 5].to_vec(),
-            [6, 7, 8, 9, 6, 7, 8, 9].to_vec()
-        ]
-    );
-    let bundle = run(move || async move {
-        source.open().unwrap()[1]
-            .next(100)
-            .await
-            .unwrap()
-            .unwrap()
-            .records
-    });
+    let source = Memory::new((0..10).collect::<Vec<u64>>()).partitions(3).repeat(2);
+    let parts: Vec<_> = read_parts(source.clone(), 2).unwrap().into_iter().map(|part| part.records).collect();
+    assert_eq!(parts, [[0, 1, 2, 0, 1, 2].to_vec(), [3, 4, 5, 3, 4, 5].to_vec(), [6, 7, 8, 9, 6, 7, 8, 9].to_vec()]);
+    let bundle = run(move || async move { source.open().unwrap()[1].next(100).await.unwrap().unwrap().records });
     assert_eq!((bundle.as_slice(), bundle.bytes()), (&[3, 4, 5][..], 0));
 }
 
 #[test]
 fn memory_of_nothing_ends() {
-    assert!(
-        read(Memory::new(Vec::<u8>::new()).partitions(2).repeat(5), 10)
-            .unwrap()
-            .records
-            .is_empty()
-    );
-    assert!(
-        read(Memory::new(vec![1]).repeat(0), 10)
-            .unwrap()
-            .records
-            .is_empty()
-    );
+    assert!(read(Memory::new(Vec::<u8>::new()).partitions(2).repeat(5), 10).unwrap().records.is_empty());
+    assert!(read(Memory::new(vec![1]).repeat(0), 10).unwrap().records.is_empty());
 }
 
 #[test]
@@ -70,8 +40,5 @@ fn generator_keeps_to_its_rate() {
     let all = read(Generator::new(|i| i).count(200).rate(1_000.0), 1_000).unwrap();
     assert_eq!(all.records, (0..200).collect::<Vec<_>>());
     let took = clock::now().since(start).as_millis();
-    assert!(
-        (195..2_000).contains(&took),
-        "200 records at 1000 a second took {took} ms"
-    );
+    assert!((195..2_000).contains(&took), "200 records at 1000 a second took {took} ms");
 }

@@ -161,9 +161,7 @@ impl<T: Clone> Pieces<T> {
         let position = self.position;
         self.position += n as u64;
         let records = match &mut self.rest {
-            Rest::Owned(records) if n == records.len() => {
-                Records::Owned(std::mem::take(records).collect())
-            }
+            Rest::Owned(records) if n == records.len() => Records::Owned(std::mem::take(records).collect()),
             Rest::Owned(records) => Records::Owned(records.take(n).collect()),
             Rest::Shared(records, range) => {
                 let taken = range.start..range.start + n;

@@ -7,10 +7,10 @@ use updraft_kernel::clock;
 
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
-use crate::job::{Assembly, Job};
+use crate::job::{Assembly, At, Job};
 use crate::lateness::{Stamp, Watermarks};
 use crate::pipe::{Identity, Stamped};
-use crate::source::{self, BadRecords, DeadLetter, Error, Feed, FeedOptions, Idle, Source};
+use crate::source::{self, BadRecords, DeadLetter, Feed, FeedOptions, Idle, Source};
 use crate::stream::Stream;
 use crate::time::{Epoch, Time};
 
@@ -99,7 +99,7 @@ impl<S: Source> Input<S> {
         let Self { job, name, source, options, late, dead } = self;
         let feeds = outlet.clone();
         job.step(move |assembly| {
-            let partitions = source.open().map_err(|error| format!("source `{name}`: {error}"))?;
+            let partitions = source.open().map_err(|error| At::new(format!("source `{name}`"), error))?;
             let metrics = assembly.source_metrics(name.clone());
             for partition in partitions {
                 let feed = Feed {
@@ -145,7 +145,7 @@ where
         let fails = group.clone();
         group.spawn(kernel, name.clone(), move || async move {
             if let Err(error) = source::drive(partition, feed).await {
-                fails.fail(Error::from(format!("source `{name}`: {error}")));
+                fails.fail(At::new(format!("source `{name}`"), error));
             }
         });
     });

@@ -9,17 +9,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use updraft_kernel::{Class, Group, GroupError, Handle, KernelId, Runtime};
+use updraft_kernel::{Class, Failure, Group, GroupError, Handle, KernelId, Runtime};
 
 use crate::bell::{Bell, Bells};
 use crate::container::{EpochOrder, Service};
 use crate::epoch::EpochClock;
+use crate::exchange::{Outlet, Port};
 use crate::input::Input;
 use crate::metrics::{JobMetrics, SourceMetrics, StageMetrics};
 use crate::source::{Error, Source};
 use crate::stage::Stage;
 use crate::worker::{self, Runner, Shared, StageRunner};
-use crate::exchange::{Outlet, Port};
 
 /// Why a job has ended before its work was done.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -28,7 +28,23 @@ pub struct JobError {
     /// The job.
     pub job: Arc<str>,
     /// What went wrong.
+    #[source]
     pub error: GroupError,
+}
+
+/// An error, and the source or sink that it comes from.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {error}")]
+pub(crate) struct At {
+    place: String,
+    #[source]
+    error: Error,
+}
+
+impl At {
+    pub(crate) fn new(place: String, error: Error) -> Self {
+        Self { place, error }
+    }
 }
 
 /// A dataflow graph to be started.
@@ -156,7 +172,7 @@ impl Job {
         let name = self.plan.borrow().name.clone();
         let runtime = Runtime::new().map_err(|error| JobError {
             job: name,
-            error: GroupError::Failed(Arc::from(Error::from(format!("the kernels cannot be started: {error}")))),
+            error: GroupError::Failed(Failure::new(format!("the kernels cannot be started: {error}"))),
         })?;
         let running = self.start(runtime.handle())?;
         runtime.block_on(running.join())
@@ -192,10 +208,8 @@ impl Job {
             tasks: Vec::new(),
         };
         for step in plan.steps.drain(..) {
-            step(&mut assembly).map_err(|error| JobError {
-                job: plan.name.clone(),
-                error: GroupError::Failed(Arc::from(error)),
-            })?;
+            step(&mut assembly)
+                .map_err(|error| JobError { job: plan.name.clone(), error: GroupError::Failed(Failure::new(error)) })?;
         }
         assembly.stages.iter().for_each(|stage| stage.wire());
         assembly.wiring.into_iter().for_each(|wire| wire());

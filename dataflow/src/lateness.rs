@@ -113,9 +113,7 @@ impl<T, F: Fn(&T) -> Time> Stamp<T, F> {
 
     fn threshold_after(&self, declared: i64) -> i64 {
         match self.epochs {
-            Epochs::WatermarkStep(step) => {
-                declared.saturating_add(micros(step).max(1)).saturating_add(self.disorder())
-            }
+            Epochs::WatermarkStep(step) => declared.saturating_add(micros(step).max(1)).saturating_add(self.disorder()),
             Epochs::Records(_) | Epochs::WallClock(_) => i64::MAX,
         }
     }

@@ -229,10 +229,7 @@ pub(crate) fn align<K: Key, A: Accumulate>(
 pub(crate) type Shares<K, I, V> = Vec<Part<K, I, V>>;
 
 /// The shares of all kernels become one table.
-pub(crate) fn join<K: Key, A: Accumulate>(
-    shares: Shares<K, A::Item, A::Acc>,
-    aggregate: &A,
-) -> Table<K, A::Acc> {
+pub(crate) fn join<K: Key, A: Accumulate>(shares: Shares<K, A::Item, A::Acc>, aggregate: &A) -> Table<K, A::Acc> {
     let mut shares = shares.into_iter();
     let mut first = shares.next().unwrap_or_default();
     first.settle(aggregate);

@@ -362,7 +362,9 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
                 self.dead.add(here().0, self.epoch, Bundle::from(rejected).with_bytes(bytes));
             }
             (BadRecords::Stop, Some(first)) => {
-                return Err(format!("{first} (to go on without such records, set them aside: `.dead_letters()`)").into());
+                return Err(
+                    format!("{first} (to go on without such records, set them aside: `.dead_letters()`)").into()
+                );
             }
         }
         Ok(())

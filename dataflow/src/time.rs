@@ -8,9 +8,7 @@ use std::ops::{Add, Sub};
 use std::time::Duration;
 
 /// A point of event time: microseconds since the Unix epoch (or any origin that a job keeps to).
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Time(pub i64);
 
@@ -87,9 +85,7 @@ impl fmt::Display for Time {
 }
 
 /// The number of an epoch: the records between two punctuations. Job-wide, from 0, without gaps.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
@@ -109,9 +105,7 @@ impl fmt::Display for Epoch {
 
 /// The number of snapshots asked for before an epoch. State written by epochs of one generation is
 /// kept apart from that of the next, so that a closed generation *is* its snapshot.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 

@@ -33,7 +33,9 @@ fn cases() -> impl Strategy<Value = Case> {
     // Time moves on from batch to batch, so that windows close while others are open.
     let partition = proptest::collection::vec(proptest::collection::vec(event, 0..40), 0..30).prop_map(|batches| {
         let ascending = batches.into_iter().enumerate();
-        ascending.map(|(i, batch)| batch.into_iter().map(|(t, k, v)| (t + 2_000 * i as i64 - 9_000, k, v)).collect()).collect()
+        ascending
+            .map(|(i, batch)| batch.into_iter().map(|(t, k, v)| (t + 2_000 * i as i64 - 9_000, k, v)).collect())
+            .collect()
     });
     let epochs = prop_oneof![
         (1u64..20_000).prop_map(|us| Epochs::WatermarkStep(Duration::from_micros(us))),
@@ -44,17 +46,19 @@ fn cases() -> impl Strategy<Value = Case> {
         (1u64..6_000, 1u64..6, 0u64..5_000),
         (1usize..4, any::<bool>(), prop_oneof![Just(EpochOrder::Out), Just(EpochOrder::In)], 1usize..100),
     )
-        .prop_map(|((events, disorder, epochs), (size, slides, offset), (kernels, stealing, order, bundle))| Case {
-            events,
-            disorder: Duration::from_micros(disorder),
-            epochs,
-            size,
-            slides,
-            offset,
-            kernels,
-            stealing,
-            order,
-            bundle,
+        .prop_map(|((events, disorder, epochs), (size, slides, offset), (kernels, stealing, order, bundle))| {
+            Case {
+                events,
+                disorder: Duration::from_micros(disorder),
+                epochs,
+                size,
+                slides,
+                offset,
+                kernels,
+                stealing,
+                order,
+                bundle,
+            }
         })
 }
 

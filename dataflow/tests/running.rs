@@ -120,7 +120,10 @@ fn a_panic_names_the_operators_and_the_record() {
         .map(|n| if n == 77_777 { panic!("cannot bear {n}") } else { n })
         .sink("rows", sink);
     let error = runtime.block_on(job.start(runtime.handle()).unwrap().join()).unwrap_err().to_string();
-    assert!(error.contains("job `panics`") && error.contains("numbers → map") && error.contains("cannot bear 77777"), "{error}");
+    assert!(
+        error.contains("job `panics`") && error.contains("numbers → map") && error.contains("cannot bear 77777"),
+        "{error}"
+    );
     // The kernels go on: another job runs.
     let job = Job::new("fine");
     let (sink, rows) = gather();
@@ -178,7 +181,8 @@ impl Partition for Damaged {
     async fn next(&mut self, limit: usize) -> Result<Option<Batch<u64>>, Error> {
         let Some(batch) = self.0.next(limit).await? else { return Ok(None) };
         let (bad, good): (Vec<_>, Vec<_>) = batch.records.into_vec().into_iter().partition(|n| n % 7 == 0);
-        let letter = |n: u64| DeadLetter { origin: "file".into(), line: n, bytes: vec![b'x'], reason: "not a number".into() };
+        let letter =
+            |n: u64| DeadLetter { origin: "file".into(), line: n, bytes: vec![b'x'], reason: "not a number".into() };
         Ok(Some(Batch { records: good.into(), rejected: bad.into_iter().map(letter).collect() }))
     }
     fn position(&self) -> String {
@@ -290,7 +294,8 @@ fn union_and_fork_keep_every_record_and_the_lesser_watermark() {
         let runtime = runtime(kernels);
         let job = Job::new("diamond");
         let (sink, rows) = gather();
-        let events = |shift: u64| Scripted(vec![(0..50).map(|b| (b * 20..(b + 1) * 20).map(|n| n + shift).collect()).collect()]);
+        let events =
+            |shift: u64| Scripted(vec![(0..50).map(|b| (b * 20..(b + 1) * 20).map(|n| n + shift).collect()).collect()]);
         let timed = |name: &'static str, shift| {
             let input = job.source(name, events(shift)).timestamps(|n: &u64| Time(*n as i64), Watermarks::monotonic());
             input.epochs(Epochs::Records(33)).stream()

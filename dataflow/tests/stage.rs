@@ -127,7 +127,8 @@ fn check(case: &Case) {
     let events = case.epochs.concat().concat();
     let records: Vec<_> = events.iter().map(|(t, k, v)| (Time(*t), *k, *v)).collect();
     let expected: BTreeMap<_, _> = windows(&records, kind.slicing());
-    let row = |((window, key), values): ((Window, u32), Vec<i64>)| (window, key, (values.len() as u64, values.iter().sum()));
+    let row =
+        |((window, key), values): ((Window, u32), Vec<i64>)| (window, key, (values.len() as u64, values.iter().sum()));
     assert_eq!(rows, expected.into_iter().map(row).collect::<Vec<Row>>());
 }
 

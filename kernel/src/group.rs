@@ -40,10 +40,33 @@ pub enum GroupError {
     },
     /// A task gave up.
     #[error("{0}")]
-    Failed(Arc<dyn std::error::Error + Send + Sync>),
+    Failed(#[source] Failure),
     /// Somebody cancelled it.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// The error that a task gave up with; it is the [`source`](std::error::Error::source) of this one.
+#[derive(Clone, Debug)]
+pub struct Failure(Arc<dyn std::error::Error + Send + Sync>);
+
+impl Failure {
+    /// Keeps `error`.
+    pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(Arc::from(error.into()))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
 }
 
 fn at(place: &Option<Place>) -> String {
@@ -185,7 +208,7 @@ impl Group {
 
     /// Ends the group with an error; the first one counts.
     pub fn fail(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) {
-        self.end(GroupError::Failed(Arc::from(error.into())));
+        self.end(GroupError::Failed(Failure::new(error)));
     }
 
     /// Ends the group. Its tasks are dropped where they wait, each on its own kernel.

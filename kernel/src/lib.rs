@@ -39,7 +39,7 @@ mod sync;
 pub use account::Account;
 pub use clock::Nanos;
 pub use context::{Context, KernelId, kernel_id};
-pub use group::{Group, GroupError, JoinHandle, TaskError};
+pub use group::{Failure, Group, GroupError, JoinHandle, TaskError};
 pub use prefetch::prefetch;
 pub use runtime::{Builder, Handle, Runtime};
 pub use scheduler::{Class, yield_now};

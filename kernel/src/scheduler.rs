@@ -220,9 +220,7 @@ impl Kernel {
 
     /// Whether something waits for the task that runs now to give way.
     pub(crate) fn has_ready(&self) -> bool {
-        self.shared.mail.load(Ordering::Relaxed)
-            || !self.stream.borrow().is_empty()
-            || !self.batch.borrow().is_empty()
+        self.shared.mail.load(Ordering::Relaxed) || !self.stream.borrow().is_empty() || !self.batch.borrow().is_empty()
     }
 
     fn receive(self: &Rc<Self>) {

@@ -56,13 +56,8 @@ struct Slice {
 }
 
 impl Slice {
-    const NONE: Self = Self {
-        class: Class::Stream,
-        quantum: Duration::MAX,
-        begin: Nanos(0),
-        looked: Nanos(0),
-        calls: MOST_CALLS,
-    };
+    const NONE: Self =
+        Self { class: Class::Stream, quantum: Duration::MAX, begin: Nanos(0), looked: Nanos(0), calls: MOST_CALLS };
 }
 
 /// Flags that no kernel uses now. They live for ever and are used again, so that a yield point may read its

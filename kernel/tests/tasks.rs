@@ -54,7 +54,8 @@ fn the_earliest_deadline_goes_first_and_batch_last() {
             order.lock().unwrap().push(name);
         })
     };
-    let tasks = [say(&batch, "batch", 1), say(&stream, "late", 300), say(&stream, "early", 100), say(&stream, "middle", 200)];
+    let tasks =
+        [say(&batch, "batch", 1), say(&stream, "late", 300), say(&stream, "early", 100), say(&stream, "middle", 200)];
     go.store(true, Ordering::SeqCst);
     for task in tasks {
         runtime.block_on(task).unwrap();

@@ -55,10 +55,7 @@ const LOOK_BACK: u64 = 64 << 10;
 
 impl Follow {
     pub(crate) fn new(from: From) -> Self {
-        Self {
-            from,
-            every: Duration::from_millis(100),
-        }
+        Self { from, every: Duration::from_millis(100) }
     }
 
     pub(crate) fn every(mut self, interval: Duration) -> Self {
@@ -67,32 +64,12 @@ impl Follow {
     }
 
     /// Opens what is there. Something must be: a misspelt name should not wait for ever.
-    pub(crate) fn open<F: Format>(
-        self,
-        pattern: Pattern,
-        format: F,
-        max_line: usize,
-    ) -> Result<Tails<F>, Error> {
-        let (packed, plain): (Vec<_>, Vec<_>) = pattern
-            .required()?
-            .into_iter()
-            .partition(|path| is_packed(path));
-        let history = if self.from == From::Start {
-            packed
-        } else {
-            Vec::new()
-        };
+    pub(crate) fn open<F: Format>(self, pattern: Pattern, format: F, max_line: usize) -> Result<Tails<F>, Error> {
+        let (packed, plain): (Vec<_>, Vec<_>) = pattern.required()?.into_iter().partition(|path| is_packed(path));
+        let history = if self.from == From::Start { packed } else { Vec::new() };
         let history = Read::new(history.into(), format.clone(), max_line);
-        let mut tails = Tails {
-            pattern,
-            format,
-            max_line,
-            every: self.every,
-            history,
-            tails: Vec::new(),
-            turn: 0,
-            looks: 0,
-        };
+        let mut tails =
+            Tails { pattern, format, max_line, every: self.every, history, tails: Vec::new(), turn: 0, looks: 0 };
         for path in plain {
             tails.attach(&path, self.from)?;
         }
@@ -149,14 +126,12 @@ impl<F: Format> Tails<F> {
             self.turn = (self.turn + 1) % self.tails.len();
             let mut out = Output::new(limit);
             let tail = &mut self.tails[self.turn];
-            tail.next(&mut out)
-                .await
-                .map_err(|error| cannot_read(&tail.path, &error))?;
+            tail.next(&mut out).await.map_err(|error| cannot_read(&tail.path, &error))?;
             if !out.is_empty() {
                 return Ok(Some(out.into_batch()));
             }
         }
-        self.tails.retain(|tail| !tail.is_over());
+        self.tails.retain(|tail| !tail.is_over);
         Ok(None)
     }
 
@@ -189,14 +164,7 @@ impl<F: Format> Tails<F> {
         // Between the two looks another file may have taken the name.
         if !self.find(inode(&metadata)) {
             let from_byte = if from == From::End { metadata.len() } else { 0 };
-            self.tails.push(Tail::new(
-                path,
-                file,
-                inode(&metadata),
-                from_byte,
-                self.format.clone(),
-                self.max_line,
-            ));
+            self.tails.push(Tail::new(path, file, inode(&metadata), from_byte, self.format.clone(), self.max_line));
         }
         Ok(())
     }
@@ -208,19 +176,14 @@ impl<F: Format> Tails<F> {
     }
 
     pub(crate) fn position(&self) -> String {
-        self.tails
-            .get(self.turn)
-            .map_or_else(|| self.history.position(), |tail| tail.decoder.position())
+        self.tails.get(self.turn).map_or_else(|| self.history.position(), |tail| tail.decoder.position())
     }
 }
 
 impl<F: Format> fmt::Debug for Tails<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let paths: Vec<_> = self.tails.iter().map(|tail| &tail.path).collect();
-        f.debug_struct("Tails")
-            .field("pattern", &self.pattern)
-            .field("paths", &paths)
-            .finish_non_exhaustive()
+        f.debug_struct("Tails").field("pattern", &self.pattern).field("paths", &paths).finish_non_exhaustive()
     }
 }
 
@@ -239,17 +202,12 @@ struct Tail<F> {
     max_line: usize,
     /// Looks at the folder that have not found it since it last had something new.
     missing: u32,
+    /// Gone, and silent for long enough: nothing more is read.
+    is_over: bool,
 }
 
 impl<F: Format> Tail<F> {
-    fn new(
-        path: &Path,
-        file: std::fs::File,
-        inode: Inode,
-        begin: u64,
-        format: F,
-        max_line: usize,
-    ) -> Self {
+    fn new(path: &Path, file: std::fs::File, inode: Inode, begin: u64, format: F, max_line: usize) -> Self {
         Self {
             path: path.to_owned(),
             file: File::from_std(file),
@@ -260,6 +218,7 @@ impl<F: Format> Tail<F> {
             decoder: decoder(path, format, max_line),
             max_line,
             missing: 0,
+            is_over: false,
         }
     }
 
@@ -269,11 +228,14 @@ impl<F: Format> Tail<F> {
             self.begin_at(end).await?;
         }
         self.decoder.decode(out);
-        while out.is_empty() {
+        while out.is_empty() && !self.is_over {
             if self.fill().await? == 0 {
                 return self.at_end(out).await;
             }
             self.decoder.decode(out);
+        }
+        if self.is_over {
+            self.decoder.finish(out);
         }
         Ok(())
     }
@@ -289,20 +251,15 @@ impl<F: Format> Tail<F> {
 
     /// Nothing more is there: for now, for good, or because the file has been emptied.
     async fn at_end(&mut self, out: &mut Output<F::Item>) -> io::Result<()> {
-        if self.is_over() {
+        self.is_over = self.missing >= LINGER;
+        if self.is_over {
             self.decoder.finish(out);
         } else if self.file.metadata().await?.len() < self.offset {
-            self.decoder
-                .abandon("the file was truncated in the middle of this record", out);
+            self.decoder.abandon("the file was truncated in the middle of this record", out);
             self.decoder = decoder(&self.path, self.pristine.clone(), self.max_line);
             self.offset = self.file.seek(SeekFrom::Start(0)).await?;
         }
         Ok(())
-    }
-
-    /// Gone, and silent for long enough.
-    fn is_over(&self) -> bool {
-        self.missing >= LINGER
     }
 
     /// Begins after the last newline before `end`.

@@ -57,12 +57,7 @@ impl Files {
     }
 
     fn new(pattern: Pattern) -> Self {
-        Self {
-            pattern,
-            partitions: 1,
-            max_line: MAX_LINE,
-            follow: None,
-        }
+        Self { pattern, partitions: 1, max_line: MAX_LINE, follow: None }
     }
 
     /// Deals the files out to `partitions`, round robin in the order of their names. At least one. Followed files
@@ -121,10 +116,7 @@ impl Files {
 
     /// Any [`Format`].
     pub fn format<F: Format>(self, format: F) -> FileSource<F> {
-        FileSource {
-            files: self,
-            format,
-        }
+        FileSource { files: self, format }
     }
 }
 
@@ -140,19 +132,13 @@ impl<F: Format> Source for FileSource<F> {
     type Partition = FilePartition<F>;
 
     fn open(self) -> Result<Vec<Self::Partition>, Error> {
-        let Files {
-            pattern,
-            partitions,
-            max_line,
-            follow,
-        } = self.files;
+        let Files { pattern, partitions, max_line, follow } = self.files;
         if let Some(follow) = follow {
             let tails = follow.open(pattern, self.format, max_line)?;
             return Ok(vec![FilePartition::Follow(Box::new(tails))]);
         }
         let hands = deal(pattern.required()?, partitions);
-        let open =
-            |paths| FilePartition::Read(Box::new(Read::new(paths, self.format.clone(), max_line)));
+        let open = |paths| FilePartition::Read(Box::new(Read::new(paths, self.format.clone(), max_line)));
         Ok(hands.into_iter().map(open).collect())
     }
 }
@@ -174,15 +160,10 @@ impl Pattern {
             Self::Glob(glob) => glob,
         };
         let paths = glob::glob(glob).map_err(|error| {
-            format!(
-                "{glob}: not a pattern, at character {}: {}; put `[` in brackets: `[[]`",
-                error.pos + 1,
-                error.msg
-            )
+            format!("{glob}: not a pattern, at character {}: {}; put `[` in brackets: `[[]`", error.pos + 1, error.msg)
         })?;
-        let mut paths = paths
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| cannot_read(error.path(), error.error()))?;
+        let mut paths =
+            paths.collect::<Result<Vec<_>, _>>().map_err(|error| cannot_read(error.path(), error.error()))?;
         paths.retain(|path| !path.is_dir());
         paths.sort();
         Ok(paths)
@@ -193,12 +174,8 @@ impl Pattern {
         let paths = self.matches()?;
         match self {
             _ if !paths.is_empty() => Ok(paths),
-            Self::Path(path) => {
-                Err(format!("{}: no such file{}", path.display(), from_here(path)).into())
-            }
-            Self::Glob(glob) => {
-                Err(format!("{glob}: no file matches{}", from_here(Path::new(glob))).into())
-            }
+            Self::Path(path) => Err(format!("{}: no such file{}", path.display(), from_here(path)).into()),
+            Self::Glob(glob) => Err(format!("{glob}: no file matches{}", from_here(Path::new(glob))).into()),
         }
     }
 }
@@ -207,21 +184,15 @@ impl Pattern {
 fn from_here(path: &Path) -> String {
     match std::env::current_dir() {
         Ok(here) if path.is_relative() => {
-            format!(
-                "; it was looked for in {}: start from another folder, or give the whole path",
-                here.display()
-            )
+            format!("; it was looked for in {}: start from another folder, or give the whole path", here.display())
         }
         _ => "; check the path".into(),
     }
 }
 
 pub(crate) fn cannot_read(path: &Path, error: &std::io::Error) -> Error {
-    format!(
-        "{}: cannot be read: {error}; check that it is a file and that this user may read it",
-        path.display()
-    )
-    .into()
+    format!("{}: cannot be read: {error}; check that it is a file and that this user may read it", path.display())
+        .into()
 }
 
 /// Some of the files of a [`FileSource`].

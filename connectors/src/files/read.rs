@@ -21,12 +21,7 @@ pub struct Read<F: Format> {
 
 impl<F: Format> Read<F> {
     pub(crate) fn new(queue: VecDeque<PathBuf>, format: F, max_line: usize) -> Self {
-        Self {
-            queue,
-            current: None,
-            format,
-            max_line,
-        }
+        Self { queue, current: None, format, max_line }
     }
 
     pub(crate) async fn next(&mut self, limit: usize) -> Result<Option<Batch<F::Item>>, Error> {
@@ -56,24 +51,13 @@ impl<F: Format> Read<F> {
 async fn open<F: Format>(path: &Path, format: F, max_line: usize) -> Result<Stream<F>, Error> {
     let failed = |error| cannot_read(path, &error);
     let file = File::open(path).await.map_err(failed)?;
-    let input = Compression::of_path(path)
-        .reader(file)
-        .await
-        .map_err(failed)?;
-    Ok(Stream::new(
-        input,
-        &path.display().to_string(),
-        format,
-        max_line,
-    ))
+    let input = Compression::of_path(path).reader(file).await.map_err(failed)?;
+    Ok(Stream::new(input, &path.display().to_string(), format, max_line))
 }
 
 impl<F: Format> fmt::Debug for Read<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Read")
-            .field("at", &self.position())
-            .field("queue", &self.queue)
-            .finish_non_exhaustive()
+        f.debug_struct("Read").field("at", &self.position()).field("queue", &self.queue).finish_non_exhaustive()
     }
 }
 
@@ -86,11 +70,7 @@ pub(crate) struct Stream<F> {
 
 impl<F: Format> Stream<F> {
     pub(crate) fn new(input: Input, origin: &str, format: F, max_line: usize) -> Self {
-        Self {
-            input,
-            decoder: Decoder::new(origin, format, max_line),
-            ended: false,
-        }
+        Self { input, decoder: Decoder::new(origin, format, max_line), ended: false }
     }
 
     /// The next records, or `None` at the end.
@@ -114,11 +94,7 @@ impl<F: Format> Stream<F> {
     async fn fill(&mut self) -> Result<usize, Error> {
         self.decoder.fill(&mut self.input).await.map_err(|error| {
             let remedy = "it is truncated or damaged: fetch it again, or leave it out";
-            format!(
-                "{}: cannot be read on: {error}; {remedy}",
-                self.decoder.position()
-            )
-            .into()
+            format!("{}: cannot be read on: {error}; {remedy}", self.decoder.position()).into()
         })
     }
 

@@ -32,12 +32,7 @@ enum Header {
 impl<T> Csv<T> {
     /// Comma between fields; the first record of each file is its header.
     pub fn new() -> Self {
-        Self {
-            delimiter: b',',
-            header: Header::Expected,
-            parser: Parser::new(b','),
-            item: PhantomData,
-        }
+        Self { delimiter: b',', header: Header::Expected, parser: Parser::new(b','), item: PhantomData }
     }
 
     /// Another byte between fields: `b';'`, `b'\t'`.
@@ -65,12 +60,7 @@ impl<T> Default for Csv<T> {
 impl<T> Clone for Csv<T> {
     fn clone(&self) -> Self {
         let parser = Parser::new(self.delimiter);
-        Self {
-            delimiter: self.delimiter,
-            header: self.header.clone(),
-            parser,
-            item: PhantomData,
-        }
+        Self { delimiter: self.delimiter, header: self.header.clone(), parser, item: PhantomData }
     }
 }
 
@@ -78,9 +68,7 @@ impl<T: Record + DeserializeOwned> Format for Csv<T> {
     type Item = T;
 
     fn framing(&self) -> Framing {
-        Framing::Csv {
-            delimiter: self.delimiter,
-        }
+        Framing::Csv { delimiter: self.delimiter }
     }
 
     fn decode(&mut self, record: &[u8]) -> Result<Option<T>, String> {
@@ -99,10 +87,7 @@ impl<T: Record + DeserializeOwned> Format for Csv<T> {
             }
             Header::Known(names) => Some(names),
         };
-        fields
-            .deserialize(names)
-            .map(Some)
-            .map_err(|error| reason(&error, names))
+        fields.deserialize(names).map(Some).map_err(|error| reason(&error, names))
     }
 
     fn has_header(&self) -> bool {
@@ -112,12 +97,7 @@ impl<T: Record + DeserializeOwned> Format for Csv<T> {
 
 fn miscounted(fields: &ByteRecord, names: &ByteRecord) -> String {
     let list: Vec<_> = names.iter().map(String::from_utf8_lossy).collect();
-    format!(
-        "{} fields, where the header names {}: {}",
-        fields.len(),
-        names.len(),
-        list.join(", ")
-    )
+    format!("{} fields, where the header names {}: {}", fields.len(), names.len(), list.join(", "))
 }
 
 fn reason(error: &csv::Error, names: Option<&ByteRecord>) -> String {
@@ -133,11 +113,7 @@ fn field_reason(error: &DeserializeError, names: Option<&ByteRecord>) -> String 
         return error.kind().to_string();
     };
     match names.and_then(|names| names.get(field as usize)) {
-        Some(name) => format!(
-            "field `{}`: {}",
-            String::from_utf8_lossy(name),
-            error.kind()
-        ),
+        Some(name) => format!("field `{}`: {}", String::from_utf8_lossy(name), error.kind()),
         None => format!("field {}: {}", field + 1, error.kind()),
     }
 }
@@ -153,16 +129,8 @@ struct Parser {
 impl Parser {
     fn new(delimiter: u8) -> Self {
         // Framing has found the newline already; a carriage return that is not before it is data.
-        let core = ReaderBuilder::new()
-            .delimiter(delimiter)
-            .terminator(Terminator::Any(b'\n'))
-            .build();
-        Self {
-            core,
-            unquoted: Vec::new(),
-            ends: Vec::new(),
-            fields: ByteRecord::new(),
-        }
+        let core = ReaderBuilder::new().delimiter(delimiter).terminator(Terminator::Any(b'\n')).build();
+        Self { core, unquoted: Vec::new(), ends: Vec::new(), fields: ByteRecord::new() }
     }
 
     fn split(&mut self, record: &[u8]) -> &ByteRecord {

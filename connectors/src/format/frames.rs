@@ -120,9 +120,7 @@ impl Frames {
         match self.find_end() {
             Some(end) if end - self.start > self.max => Some(self.first_line(Verdict::TooLong)),
             Some(end) => Some(self.cut(end, Verdict::Whole)),
-            None if self.buffer.len() - self.start > self.max => {
-                Some(self.first_line(Verdict::TooLong))
-            }
+            None if self.buffer.len() - self.start > self.max => Some(self.first_line(Verdict::TooLong)),
             None => None,
         }
     }
@@ -174,9 +172,7 @@ impl Frames {
         let rest = &self.buffer[self.scanned..];
         let end = match self.framing {
             Framing::Lines => memchr::memchr(b'\n', rest),
-            Framing::Csv { delimiter } => rest
-                .iter()
-                .position(|&byte| self.scan.step(byte, delimiter)),
+            Framing::Csv { delimiter } => rest.iter().position(|&byte| self.scan.step(byte, delimiter)),
         };
         let end = end.map(|end| self.scanned + end);
         self.scanned = end.unwrap_or(self.buffer.len());
@@ -190,16 +186,8 @@ impl Frames {
         self.line += newlines as u64 + 1;
         self.start = self.buffer.len().min(end + 1);
         self.restart();
-        let end = if self.buffer[start..end].ends_with(b"\r") {
-            end - 1
-        } else {
-            end
-        };
-        Frame {
-            range: start..end,
-            line,
-            verdict,
-        }
+        let end = if self.buffer[start..end].ends_with(b"\r") { end - 1 } else { end };
+        Frame { range: start..end, line, verdict }
     }
 
     /// The first line of what cannot be a record. The lines after it are tried as records of their own, so
@@ -213,11 +201,7 @@ impl Frames {
                 self.start = range.end;
                 self.skipping = true;
                 self.restart();
-                Frame {
-                    range,
-                    line: self.line,
-                    verdict,
-                }
+                Frame { range, line: self.line, verdict }
             }
         }
     }
@@ -254,11 +238,7 @@ mod tests {
         let mut frames = Frames::new(framing, max);
         let mut out = Vec::new();
         let mut push = |frames: &Frames, f: Frame| {
-            out.push((
-                f.line,
-                String::from_utf8_lossy(frames.bytes(&f)).into_owned(),
-                f.verdict,
-            ));
+            out.push((f.line, String::from_utf8_lossy(frames.bytes(&f)).into_owned(), f.verdict));
         };
         for chunk in chunks {
             frames.spare(chunk.len()).extend_from_slice(chunk);
@@ -273,19 +253,12 @@ mod tests {
     }
 
     fn whole(lines: &[(u64, &str)]) -> Vec<(u64, String, Verdict)> {
-        lines
-            .iter()
-            .map(|&(line, text)| (line, text.to_owned(), Verdict::Whole))
-            .collect()
+        lines.iter().map(|&(line, text)| (line, text.to_owned(), Verdict::Whole)).collect()
     }
 
     #[test]
     fn cuts_lines_across_chunks() {
-        let got = frames(
-            Framing::Lines,
-            100,
-            &[b"\xEF", b"\xBB\xBFab", b"c\r", b"\n\nd\n", b"e"],
-        );
+        let got = frames(Framing::Lines, 100, &[b"\xEF", b"\xBB\xBFab", b"c\r", b"\n\nd\n", b"e"]);
         assert_eq!(got, whole(&[(1, "abc"), (2, ""), (3, "d"), (4, "e")]));
     }
 
@@ -297,11 +270,7 @@ mod tests {
 
     #[test]
     fn an_overlong_line_is_dropped_as_it_comes() {
-        let got = frames(
-            Framing::Lines,
-            4,
-            &[b"ok\n12345", b"6789", b"0\nok\n12345\nlast"],
-        );
+        let got = frames(Framing::Lines, 4, &[b"ok\n12345", b"6789", b"0\nok\n12345\nlast"]);
         let long = |line, text: &str| (line, text.to_owned(), Verdict::TooLong);
         let mut want = whole(&[(1, "ok"), (3, "ok"), (5, "last")]);
         want.insert(1, long(2, "12345"));
@@ -313,10 +282,7 @@ mod tests {
     fn an_open_quote_costs_one_line() {
         let got = frames(CSV, 100, &[b"1\n\"2\n3\n4"]);
         assert_eq!(got[1], (2, "\"2".to_owned(), Verdict::OpenQuote));
-        assert_eq!(
-            (&got[..1], &got[2..]),
-            (&whole(&[(1, "1")])[..], &whole(&[(3, "3"), (4, "4")])[..])
-        );
+        assert_eq!((&got[..1], &got[2..]), (&whole(&[(1, "1")])[..], &whole(&[(3, "3"), (4, "4")])[..]));
         let got = frames(CSV, 4, &[b"\"2\n3\n4\n5\n6\n"]);
         assert_eq!(got[0], (1, "\"2".to_owned(), Verdict::TooLong));
         assert_eq!(got.len(), 5);

@@ -49,9 +49,5 @@ impl<T: Record + DeserializeOwned> Format for Json<T> {
 fn reason(error: serde_json::Error) -> String {
     let place = format!(" at line {} column {}", error.line(), error.column());
     let what = error.to_string();
-    format!(
-        "column {}: {}",
-        error.column(),
-        what.strip_suffix(&place).unwrap_or(&what)
-    )
+    format!("column {}: {}", error.column(), what.strip_suffix(&place).unwrap_or(&what))
 }

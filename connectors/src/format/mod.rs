@@ -62,18 +62,11 @@ pub(crate) struct Decoder<F> {
 impl<F: Format> Decoder<F> {
     /// `origin` is what dead letters name; records are of `max` bytes at most.
     pub(crate) fn new(origin: &str, format: F, max: usize) -> Self {
-        Self {
-            origin: origin.into(),
-            frames: Frames::new(format.framing(), max),
-            format,
-        }
+        Self { origin: origin.into(), frames: Frames::new(format.framing(), max), format }
     }
 
     /// Reads the next chunk; 0 at the end of the input.
-    pub(crate) async fn fill(
-        &mut self,
-        input: &mut (impl AsyncRead + Unpin),
-    ) -> std::io::Result<usize> {
+    pub(crate) async fn fill(&mut self, input: &mut (impl AsyncRead + Unpin)) -> std::io::Result<usize> {
         let buffer = self.frames.spare(CHUNK);
         input.take(CHUNK as u64).read_buf(buffer).await
     }
@@ -106,9 +99,7 @@ impl<F: Format> Decoder<F> {
                 "record longer than max_line, {} bytes: raise max_line, or look for a missing newline or quote",
                 self.frames.max()
             )),
-            Verdict::OpenQuote => {
-                Err("quote never closed: close it, or double a quote that is data".into())
-            }
+            Verdict::OpenQuote => Err("quote never closed: close it, or double a quote that is data".into()),
         };
         match decoded {
             Ok(Some(record)) => out.push(record, bytes.len()),
@@ -121,20 +112,12 @@ impl<F: Format> Decoder<F> {
     pub(crate) fn abandon(&mut self, reason: &str, out: &mut Output<F::Item>) {
         let rest = self.frames.rest();
         if !rest.is_empty() {
-            out.reject(dead_letter(
-                &self.origin,
-                self.frames.line(),
-                rest,
-                reason.into(),
-            ));
+            out.reject(dead_letter(&self.origin, self.frames.line(), rest, reason.into()));
         }
     }
 
     /// Reads the header of a file that is read from elsewhere on.
-    pub(crate) async fn read_header(
-        &mut self,
-        input: &mut (impl AsyncRead + Unpin),
-    ) -> std::io::Result<()> {
+    pub(crate) async fn read_header(&mut self, input: &mut (impl AsyncRead + Unpin)) -> std::io::Result<()> {
         while self.format.has_header() {
             match self.frames.next() {
                 Some(frame) => drop(self.format.decode(self.frames.bytes(&frame))),
@@ -157,17 +140,30 @@ impl<F: Format> Decoder<F> {
     }
 }
 
+/// Decodes bytes that are in memory, chunk by chunk, as a source decodes what it reads: for tests, fuzzing, and
+/// programs that get their bytes elsewhere. Dead letters name `origin`; records are of `max_line` bytes at most.
+pub fn decode_chunks<'a, F: Format>(
+    format: F,
+    origin: &str,
+    max_line: usize,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> Batch<F::Item> {
+    let mut decoder = Decoder::new(origin, format, max_line);
+    let mut out = Output::new(usize::MAX);
+    for chunk in chunks {
+        decoder.frames.spare(chunk.len()).extend_from_slice(chunk);
+        decoder.decode(&mut out);
+    }
+    decoder.finish(&mut out);
+    out.into_batch()
+}
+
 fn dead_letter(origin: &Arc<str>, line: u64, bytes: &[u8], mut reason: String) -> DeadLetter {
     if bytes.len() > KEPT {
         reason.push_str(&format!(" (the first {KEPT} bytes are kept)"));
     }
     let bytes = bytes[..bytes.len().min(KEPT)].to_vec();
-    DeadLetter {
-        origin: origin.clone(),
-        line,
-        bytes,
-        reason,
-    }
+    DeadLetter { origin: origin.clone(), line, bytes, reason }
 }
 
 /// The batch that a decoder is filling.
@@ -181,12 +177,7 @@ pub(crate) struct Output<T> {
 
 impl<T> Output<T> {
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            records: Vec::new(),
-            rejected: Vec::new(),
-            limit: limit.max(1),
-            bytes: 0,
-        }
+        Self { records: Vec::new(), rejected: Vec::new(), limit: limit.max(1), bytes: 0 }
     }
 
     fn push(&mut self, record: T, bytes: usize) {
@@ -208,9 +199,6 @@ impl<T> Output<T> {
     }
 
     pub(crate) fn into_batch(self) -> Batch<T> {
-        Batch {
-            records: Bundle::from(self.records).with_bytes(self.bytes),
-            rejected: self.rejected,
-        }
+        Batch { records: Bundle::from(self.records).with_bytes(self.bytes), rejected: self.rejected }
     }
 }

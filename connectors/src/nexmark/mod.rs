@@ -68,15 +68,7 @@ impl Nexmark {
             active_people: 1_000,
             has_text: true,
         };
-        Self {
-            count: u64::MAX,
-            partitions: 1,
-            rate: None,
-            start: None,
-            interval: None,
-            group: 1,
-            world,
-        }
+        Self { count: u64::MAX, partitions: 1, rate: None, start: None, interval: None, group: 1, world }
     }
 
     /// Ends after `events`, of all kinds, those included that are not yielded.
@@ -168,26 +160,17 @@ impl Nexmark {
 
     /// Only the people.
     pub fn people(self) -> NexmarkSource<Person> {
-        NexmarkSource {
-            nexmark: self,
-            make: World::person,
-        }
+        NexmarkSource { nexmark: self, make: World::person }
     }
 
     /// Only the auctions.
     pub fn auctions(self) -> NexmarkSource<Auction> {
-        NexmarkSource {
-            nexmark: self,
-            make: World::auction,
-        }
+        NexmarkSource { nexmark: self, make: World::auction }
     }
 
     /// Only the bids.
     pub fn bids(self) -> NexmarkSource<Bid> {
-        NexmarkSource {
-            nexmark: self,
-            make: World::bid,
-        }
+        NexmarkSource { nexmark: self, make: World::bid }
     }
 
     /// The settings that event time depends on, worked out.
@@ -213,11 +196,7 @@ impl Nexmark {
 
     fn check(&self) -> Result<(), Error> {
         if self.group.is_multiple_of(SHUFFLE) {
-            return Err(format!(
-                "out_of_order({}) is a multiple of {SHUFFLE}: take one more",
-                self.group
-            )
-            .into());
+            return Err(format!("out_of_order({}) is a multiple of {SHUFFLE}: take one more", self.group).into());
         }
         Pace::check(self.rate)
     }
@@ -228,11 +207,7 @@ impl Source for Nexmark {
     type Partition = NexmarkPartition<Event>;
 
     fn open(self) -> Result<Vec<Self::Partition>, Error> {
-        NexmarkSource {
-            nexmark: self,
-            make: World::event,
-        }
-        .open()
+        NexmarkSource { nexmark: self, make: World::event }.open()
     }
 }
 
@@ -303,11 +278,7 @@ impl<T: Record> NexmarkPartition<T> {
     /// miss some events and make up others.
     fn shuffled(&self, place: u64) -> u64 {
         let (start, at) = (place - place % self.group, place % self.group);
-        if self.end - start < self.group {
-            place
-        } else {
-            start + at * (SHUFFLE % self.group) % self.group
-        }
+        if self.end - start < self.group { place } else { start + at * (SHUFFLE % self.group) % self.group }
     }
 
     /// How many events to make now, once they are due: at most `limit`.

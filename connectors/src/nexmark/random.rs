@@ -44,15 +44,7 @@ impl Random {
     /// Letters, less than `max` of them, and now and then a `space` instead of one.
     pub(crate) fn text(&mut self, max: u64, space: char) -> String {
         let length = SHORTEST + self.below(max - SHORTEST);
-        let text: String = (0..length)
-            .map(|_| {
-                if self.once_in(13) {
-                    space
-                } else {
-                    self.letter()
-                }
-            })
-            .collect();
+        let text: String = (0..length).map(|_| if self.once_in(13) { space } else { self.letter() }).collect();
         text.trim().to_owned()
     }
 

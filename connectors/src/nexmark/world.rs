@@ -34,9 +34,7 @@ const STATES: &[&str] = &["AZ", "CA", "ID", "OR", "WA", "WY"];
 const CITIES: &[&str] = &["Phoenix", "Los Angeles", "San Francisco", "Boise", "Portland", "Bend", "Redmond", "Seattle", "Kent", "Cheyenne"];
 #[rustfmt::skip]
 const FIRST_NAMES: &[&str] = &["Peter", "Paul", "Luke", "John", "Saul", "Vicky", "Kate", "Julie", "Sarah", "Deiter", "Walter"];
-const LAST_NAMES: &[&str] = &[
-    "Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris",
-];
+const LAST_NAMES: &[&str] = &["Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris"];
 
 /// Bytes of a record on the average, text and numbers.
 const PERSON_SIZE: usize = 200;
@@ -100,11 +98,7 @@ impl World {
 
     /// When event `number` happens.
     fn time(&self, number: u64) -> Time {
-        Time(
-            self.start
-                .0
-                .saturating_add((number as f64 * self.interval / 1e3) as i64),
-        )
+        Time(self.start.0.saturating_add((number as f64 * self.interval / 1e3) as i64))
     }
 
     fn make_person(&self, number: u64) -> Person {
@@ -173,28 +167,16 @@ impl World {
     }
 
     fn item(&self, number: u64, random: &mut Random) -> u64 {
-        if random.once_in(self.hot_auctions) {
-            self.any_auction(number, random)
-        } else {
-            hot(last_auction(number))
-        }
+        if random.once_in(self.hot_auctions) { self.any_auction(number, random) } else { hot(last_auction(number)) }
     }
 
     fn seller(&self, number: u64, random: &mut Random) -> u64 {
-        if random.once_in(self.hot_sellers) {
-            self.any_person(number, random)
-        } else {
-            hot(last_person(number))
-        }
+        if random.once_in(self.hot_sellers) { self.any_person(number, random) } else { hot(last_person(number)) }
     }
 
     /// A hot bidder is the one after the hot seller, so that hot people do not bid for what they sell.
     fn bidder(&self, number: u64, random: &mut Random) -> u64 {
-        if random.once_in(self.hot_bidders) {
-            self.any_person(number, random)
-        } else {
-            hot(last_person(number)) + 1
-        }
+        if random.once_in(self.hot_bidders) { self.any_person(number, random) } else { hot(last_person(number)) + 1 }
     }
 
     /// One of the auctions in flight, or of the next ones.
@@ -232,22 +214,10 @@ fn describe_person(person: &mut Person, random: &mut Random) {
     person.name = format!("{} {}", random.pick(FIRST_NAMES), random.pick(LAST_NAMES));
     person.email_address = format!("{}@{}.com", random.text(7, ' '), random.text(5, ' '));
     let mut group = || random.below(10_000);
-    person.credit_card = format!(
-        "{:04} {:04} {:04} {:04}",
-        group(),
-        group(),
-        group(),
-        group()
-    );
+    person.credit_card = format!("{:04} {:04} {:04} {:04}", group(), group(), group(), group());
     person.city = random.pick(CITIES).into();
     person.state = random.pick(STATES).into();
-    let texts = [
-        &person.name,
-        &person.email_address,
-        &person.credit_card,
-        &person.city,
-        &person.state,
-    ];
+    let texts = [&person.name, &person.email_address, &person.credit_card, &person.city, &person.state];
     let size = 8 + texts.iter().map(|text| text.len()).sum::<usize>();
     person.extra = random.filler(size, PERSON_SIZE);
 }
@@ -278,19 +248,10 @@ fn channel_url(channel: u64) -> String {
     let mut random = Random::of(channel);
     let url = url(&mut random);
     let id = (channel as i32).reverse_bits().unsigned_abs();
-    if random.once_in(10) {
-        url
-    } else {
-        format!("{url}&channel_id={id}")
-    }
+    if random.once_in(10) { url } else { format!("{url}&channel_id={id}") }
 }
 
 fn url(random: &mut Random) -> String {
     let mut folder = || random.text(5, '_');
-    format!(
-        "https://www.nexmark.com/{}/{}/{}/item.htm?query=1",
-        folder(),
-        folder(),
-        folder()
-    )
+    format!("https://www.nexmark.com/{}/{}/{}/item.htm?query=1", folder(), folder(), folder())
 }

@@ -19,11 +19,7 @@ struct Header {
 }
 
 impl Csv {
-    pub(crate) fn push<T: Serialize>(
-        &mut self,
-        record: &T,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Error> {
+    pub(crate) fn push<T: Serialize>(&mut self, record: &T, out: &mut Vec<u8>) -> Result<(), Error> {
         let shape = self.row.fill(record)?;
         match &self.header {
             Some(header) if header.shape == shape => {}
@@ -72,19 +68,14 @@ mod tests {
 
     fn csv<T: Serialize>(records: &[T]) -> Result<String, Error> {
         let (mut csv, mut out) = (Csv::default(), Vec::new());
-        records
-            .iter()
-            .try_for_each(|record| csv.push(record, &mut out))?;
+        records.iter().try_for_each(|record| csv.push(record, &mut out))?;
         Ok(String::from_utf8(out).unwrap())
     }
 
     #[test]
     fn quotes_what_needs_it() {
         let text = csv(&[("plain", "a,b"), ("say \"hi\"", "two\nlines")]).unwrap();
-        assert_eq!(
-            text,
-            "_1,_2\nplain,\"a,b\"\n\"say \"\"hi\"\"\",\"two\nlines\"\n"
-        );
+        assert_eq!(text, "_1,_2\nplain,\"a,b\"\n\"say \"\"hi\"\"\",\"two\nlines\"\n");
         assert_eq!(csv(&["", "x"]).unwrap(), "_1\n\"\"\nx\n");
     }
 
@@ -96,12 +87,7 @@ mod tests {
             A { a: u8 },
             B { b: u8, c: u8 },
         }
-        let error = csv(&[Mixed::A { a: 1 }, Mixed::B { b: 2, c: 3 }])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("fields b,c") && error.contains("has a:"),
-            "{error}"
-        );
+        let error = csv(&[Mixed::A { a: 1 }, Mixed::B { b: 2, c: 3 }]).unwrap_err().to_string();
+        assert!(error.contains("fields b,c") && error.contains("has a:"), "{error}");
     }
 }

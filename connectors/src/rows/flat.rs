@@ -71,10 +71,7 @@ impl Row {
 
     fn push(&mut self, value: impl Display, is_number: bool) -> Result<(), FlatError> {
         write!(self.text, "{value}")?;
-        self.cells.push(Cell {
-            end: self.text.len(),
-            is_number,
-        });
+        self.cells.push(Cell { end: self.text.len(), is_number });
         self.path.hash(&mut self.shape);
         if let Some(names) = &mut self.names {
             names.push(self.path.clone());
@@ -97,18 +94,11 @@ impl Row {
     }
 
     fn fields<'a>(&'a mut self) -> Fields<'a> {
-        Fields {
-            row: self,
-            index: 0,
-        }
+        Fields { row: self, index: 0 }
     }
 
     /// The variant's name as a cell, and then its fields.
-    fn variant<'a>(
-        &'a mut self,
-        of: &'static str,
-        variant: &'static str,
-    ) -> Result<Fields<'a>, FlatError> {
+    fn variant<'a>(&'a mut self, of: &'static str, variant: &'static str) -> Result<Fields<'a>, FlatError> {
         self.at(Step::Field(of), variant)?;
         Ok(self.fields())
     }
@@ -116,18 +106,11 @@ impl Row {
 
 /// The last name of each path, with those before it where that comes twice.
 fn name_columns(paths: &[Vec<Step>]) -> Vec<String> {
-    let short: Vec<String> = paths
-        .iter()
-        .map(|path| path.last().map_or("_1".into(), ToString::to_string))
-        .collect();
+    let short: Vec<String> = paths.iter().map(|path| path.last().map_or("_1".into(), ToString::to_string)).collect();
     let is_single = |name: &String| short.iter().filter(|other| *other == name).count() == 1;
     let name = |(path, short): (&Vec<Step>, &String)| match is_single(short) {
         true => short.clone(),
-        false => path
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("."),
+        false => path.iter().map(ToString::to_string).collect::<Vec<_>>().join("."),
     };
     paths.iter().zip(&short).map(name).collect()
 }
@@ -229,20 +212,11 @@ impl<'a> Serializer for &'a mut Row {
         self.push(name, false)
     }
 
-    fn serialize_unit_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        variant: &'static str,
-    ) -> Result<(), FlatError> {
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), FlatError> {
         self.push(variant, false)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        value: &T,
-    ) -> Result<(), FlatError> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), FlatError> {
         value.serialize(self)
     }
 
@@ -258,10 +232,7 @@ impl<'a> Serializer for &'a mut Row {
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<List<'a>, FlatError> {
-        Ok(List {
-            row: self,
-            items: Vec::new(),
-        })
+        Ok(List { row: self, items: Vec::new() })
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Fields<'a>, FlatError> {
@@ -283,11 +254,7 @@ impl<'a> Serializer for &'a mut Row {
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Map<'a>, FlatError> {
-        Ok(Map {
-            row: self,
-            entries: serde_json::Map::new(),
-            key: String::new(),
-        })
+        Ok(Map { row: self, entries: serde_json::Map::new(), key: String::new() })
     }
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'a>, FlatError> {

@@ -34,11 +34,7 @@ struct Column {
 }
 
 impl Table {
-    pub(crate) fn push<T: Serialize>(
-        &mut self,
-        record: &T,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Error> {
+    pub(crate) fn push<T: Serialize>(&mut self, record: &T, out: &mut Vec<u8>) -> Result<(), Error> {
         let shape = self.row.fill(record)?;
         if self.shape != Some(shape) {
             self.flush(out);
@@ -60,10 +56,7 @@ impl Table {
     fn begin<T: Serialize>(&mut self, record: &T, shape: u64) -> Result<(), Error> {
         let names = self.row.names(record)?;
         self.columns = vec![Column::default(); self.row.len()];
-        self.columns
-            .iter_mut()
-            .zip(&names)
-            .for_each(|(column, name)| column.fit(name));
+        self.columns.iter_mut().zip(&names).for_each(|(column, name)| column.fit(name));
         (self.header, self.shape) = (Some(names), Some(shape));
         Ok(())
     }
@@ -72,16 +65,11 @@ impl Table {
     pub(crate) fn flush(&mut self, out: &mut Vec<u8>) {
         if let Some(header) = self.header.take() {
             self.line(&header, out);
-            let rules: Vec<_> = self
-                .columns
-                .iter()
-                .map(|column| "─".repeat(column.width))
-                .collect();
+            let rules: Vec<_> = self.columns.iter().map(|column| "─".repeat(column.width)).collect();
             self.line(&rules, out);
         }
         let held = std::mem::take(&mut self.held);
-        held.chunks(self.columns.len().max(1))
-            .for_each(|row| self.line(row, out));
+        held.chunks(self.columns.len().max(1)).for_each(|row| self.line(row, out));
     }
 
     fn line(&self, cells: &[String], out: &mut Vec<u8>) {
@@ -102,11 +90,7 @@ impl Column {
 
     fn pad(&self, cell: &str, line: &mut String) {
         let padding = " ".repeat(self.width.saturating_sub(cell.width()));
-        let parts = if self.is_number {
-            [&padding, cell]
-        } else {
-            [cell, &padding]
-        };
+        let parts = if self.is_number { [&padding, cell] } else { [cell, &padding] };
         parts.iter().for_each(|part| line.push_str(part));
     }
 }
@@ -117,11 +101,7 @@ fn printable(text: &str) -> String {
         return text.to_owned();
     }
     let escape = |c: char| {
-        if c.is_control() {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
-        }
+        if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
     };
     text.chars().map(escape).collect()
 }
@@ -132,9 +112,7 @@ mod tests {
 
     fn table<T: Serialize>(records: &[T]) -> String {
         let (mut table, mut out) = (Table::default(), Vec::new());
-        records
-            .iter()
-            .for_each(|record| table.push(record, &mut out).unwrap());
+        records.iter().for_each(|record| table.push(record, &mut out).unwrap());
         table.flush(&mut out);
         String::from_utf8(out).unwrap()
     }
@@ -156,24 +134,8 @@ mod tests {
     #[test]
     fn lines_columns_up() {
         let visits = [
-            Visit {
-                path: "/",
-                count: 12_345,
-                size: Size {
-                    mean: 1.5,
-                    unit: Some("kB"),
-                },
-                tags: vec!["a", "b"],
-            },
-            Visit {
-                path: "/größe/日本",
-                count: 7,
-                size: Size {
-                    mean: 10.0,
-                    unit: None,
-                },
-                tags: vec![],
-            },
+            Visit { path: "/", count: 12_345, size: Size { mean: 1.5, unit: Some("kB") }, tags: vec!["a", "b"] },
+            Visit { path: "/größe/日本", count: 7, size: Size { mean: 10.0, unit: None }, tags: vec![] },
         ];
         let want = "\
 path         count  mean  unit  tags
@@ -188,17 +150,12 @@ path         count  mean  unit  tags
     fn numbers_what_has_no_name_and_tells_twins_apart() {
         let pair = |mean| Size { mean, unit: None };
         assert!(table(&[("a", 1)]).starts_with("_1  _2\n"));
-        assert!(
-            table(&[(pair(1.0), pair(2.0))]).starts_with("_1.mean  _1.unit  _2.mean  _2.unit\n")
-        );
+        assert!(table(&[(pair(1.0), pair(2.0))]).starts_with("_1.mean  _1.unit  _2.mean  _2.unit\n"));
     }
 
     #[test]
     fn escapes_what_would_drive_the_terminal() {
-        assert_eq!(
-            table(&["a\u{1b}[2J\n"]),
-            "_1\n────────────\na\\u{1b}[2J\\n\n"
-        );
+        assert_eq!(table(&["a\u{1b}[2J\n"]), "_1\n────────────\na\\u{1b}[2J\\n\n");
     }
 
     #[test]
@@ -209,9 +166,6 @@ path         count  mean  unit  tags
             Stop { code: u8, why: &'static str },
         }
         let text = table(&[Event::Start { at: 1 }, Event::Stop { code: 2, why: "x" }]);
-        assert_eq!(
-            text,
-            "Event  at\n─────  ──\nStart   1\nEvent  code  why\n─────  ────  ───\nStop      2  x\n"
-        );
+        assert_eq!(text, "Event  at\n─────  ──\nStart   1\nEvent  code  why\n─────  ────  ───\nStop      2  x\n");
     }
 }

@@ -37,23 +37,14 @@ impl<T: Clone> All<T> {
 
 impl<T> Default for All<T> {
     fn default() -> Self {
-        Self {
-            records: Vec::new(),
-            rejected: Vec::new(),
-        }
+        Self { records: Vec::new(), rejected: Vec::new() }
     }
 }
 
-pub(crate) async fn drain<P: Partition>(
-    partition: &mut P,
-    limit: usize,
-) -> Result<All<P::Item>, Error> {
+pub(crate) async fn drain<P: Partition>(partition: &mut P, limit: usize) -> Result<All<P::Item>, Error> {
     let mut all = All::default();
     while let Some(batch) = partition.next(limit).await? {
-        assert!(
-            batch.records.len() + batch.rejected.len() > 0,
-            "a batch of nothing"
-        );
+        assert!(batch.records.len() + batch.rejected.len() > 0, "a batch of nothing");
         assert!(batch.records.len() <= limit, "more than asked for");
         all.add(batch);
     }
@@ -83,10 +74,7 @@ pub(crate) fn read<S: Source>(source: S, limit: usize) -> Result<All<S::Item>, E
 }
 
 /// Writes `bundles` to `sink` and closes it.
-pub(crate) fn write<T: Send + 'static, S: Sink<T>>(
-    mut sink: S,
-    bundles: Vec<Vec<T>>,
-) -> Result<(), Error> {
+pub(crate) fn write<T: Send + 'static, S: Sink<T>>(mut sink: S, bundles: Vec<Vec<T>>) -> Result<(), Error> {
     run(move || async move {
         for bundle in bundles {
             sink.write(Bundle::from(bundle)).await?;
@@ -97,30 +85,19 @@ pub(crate) fn write<T: Send + 'static, S: Sink<T>>(
 
 /// Writes a file; compressed, each of `parts` as a member of its own, as its name says.
 pub(crate) fn put(path: &Path, parts: &[&[u8]]) {
-    let packed = parts
-        .iter()
-        .flat_map(|part| pack(path, part))
-        .collect::<Vec<u8>>();
+    let packed = parts.iter().flat_map(|part| pack(path, part)).collect::<Vec<u8>>();
     std::fs::write(path, packed).unwrap();
 }
 
 /// Adds to a file that somebody may be following.
 pub(crate) fn append(path: &Path, bytes: &[u8]) {
-    let mut file = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
-        .unwrap();
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
     file.write_all(bytes).unwrap();
 }
 
 fn pack(path: &Path, bytes: &[u8]) -> Vec<u8> {
     let bytes = bytes.to_vec();
-    let extension = path
-        .extension()
-        .and_then(|e| e.to_str())
-        .unwrap_or_default()
-        .to_owned();
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_owned();
     run(move || async move {
         use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
         let mut out = Vec::new();

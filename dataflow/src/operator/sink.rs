@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::bundle::Record;
 use crate::exchange::Port;
+use crate::job::At;
 use crate::operator::EmitStage;
 use crate::pipe::Pipe;
 use crate::sink::{self, Sink, SinkPort};
-use crate::source::Error;
 use crate::stream::Stream;
 
 impl<I: Record, P: Pipe<I>> Stream<I, P>
@@ -27,7 +27,7 @@ where
                 let (fails, metrics) = (group.clone(), metrics.clone());
                 group.spawn(kernel, name.clone(), move || async move {
                     if let Err(error) = sink::drive(sink, port, metrics).await {
-                        fails.fail(Error::from(format!("sink `{name}`: {error}")));
+                        fails.fail(At::new(format!("sink `{name}`"), error));
                     }
                 });
             });

@@ -317,12 +317,7 @@ where
     type Part = Part<K, A::Item, A::Acc>;
 
     fn local(&self) -> Self::Local {
-        Local {
-            pipe: self.pipe.clone(),
-            key: self.key.clone(),
-            open: Mutex::default(),
-            deep: AtomicBool::new(false),
-        }
+        Local { pipe: self.pipe.clone(), key: self.key.clone(), open: Mutex::default(), deep: AtomicBool::new(false) }
     }
 
     fn bundle(&self, local: &Self::Local, generation: Generation, bundle: Bundle<In>, _: Emit<'_, Self::Out>) {

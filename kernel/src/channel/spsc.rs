@@ -30,10 +30,7 @@ pub struct SpscReceiver<T> {
 pub fn spsc<T: Send>(capacity: usize) -> (SpscSender<T>, SpscReceiver<T>) {
     let (producer, consumer) = RingBuffer::new(capacity.max(1));
     let signals = Arc::new(Signals::default());
-    (
-        SpscSender { ring: Some(producer), signals: signals.clone() },
-        SpscReceiver { ring: Some(consumer), signals },
-    )
+    (SpscSender { ring: Some(producer), signals: signals.clone() }, SpscReceiver { ring: Some(consumer), signals })
 }
 
 impl<T: Send> Sender<T> for SpscSender<T> {

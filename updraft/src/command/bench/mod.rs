@@ -38,7 +38,10 @@ impl Bench {
         let kernels = self.kernels.map_or(if cores > 1 { vec![1, cores] } else { vec![1] }, |kernels| vec![kernels]);
         let workloads = self.name.map_or(Workload::ALL.to_vec(), |name| vec![name]);
         let records = ((self.millions * 1e6) as usize).max(1);
-        println!("{:<12} {:>7} {:>12} {:>12} {:>12}", "workload", "kernels", "M records/s", "p50 latency", "p99 latency");
+        println!(
+            "{:<12} {:>7} {:>12} {:>12} {:>12}",
+            "workload", "kernels", "M records/s", "p50 latency", "p99 latency"
+        );
         for workload in workloads {
             let prepared = workload.prepare(records);
             for &kernels in &kernels {

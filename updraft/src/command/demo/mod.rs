@@ -65,11 +65,11 @@ impl Demo {
         Ok(())
     }
 
-    /// Bids → bids per item and window → the items of the most bids.
+    /// Bids (46 of 50 events) → bids per item and window → the items of the most bids.
     fn job(&self, board: &Board) -> Job {
         let (window, slide) = (Duration::from_secs(self.window), Duration::from_secs(self.slide));
         let job = Job::new("demo");
-        job.source("bids", Nexmark::new().rate(self.rate).bids())
+        job.source("bids", Nexmark::new().rate(self.rate * 50.0 / 46.0).bids())
             .timestamps(|bid| bid.date_time, Watermarks::bounded(Duration::from_millis(100)))
             .stream()
             .key_by(|bid| bid.auction)

@@ -1,0 +1,36 @@
+//! Runs the checks of the fuzz targets over their corpus (`fuzz/corpus`), so that what fuzzing has found stays mended.
+
+#[allow(unreachable_pub, reason = "shared with the fuzz targets")]
+mod checks;
+
+use std::path::Path;
+
+#[test]
+fn the_corpus_passes() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    for (name, check) in checks::CHECKS {
+        let mut inputs: Vec<_> = corpus.join(name).read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+        inputs.sort();
+        assert!(!inputs.is_empty(), "{name} has no corpus");
+        for input in inputs {
+            println!("{}", input.display());
+            check(&std::fs::read(input).unwrap());
+        }
+    }
+}
+
+#[test]
+fn short_inputs_of_all_kinds_pass() {
+    const BYTES: &[u8] = b"a,\"\n\r{\xFF";
+    for length in 0..=5 {
+        for n in 0..BYTES.len().pow(length) {
+            let text = (0..length).map(|i| BYTES[n / BYTES.len().pow(i) % BYTES.len()]);
+            for options in [[0, 0], [0, 255], [1, 2], [255, 255]] {
+                let input: Vec<u8> = options.into_iter().chain(text.clone()).collect();
+                checks::lines(&input);
+                checks::csv(&input);
+                checks::json(&input);
+            }
+        }
+    }
+}
