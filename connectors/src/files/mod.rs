@@ -69,7 +69,7 @@ impl Files {
     }
 
     /// The longest record that is taken, in bytes; 1 MiB unless said otherwise. Longer ones become dead letters
-    /// that hold their first 64 KiB. Memory is bounded by about four times this, whatever the input.
+    /// that hold their first 64 KiB. Memory is bounded by a small multiple of this, whatever the input.
     #[must_use]
     pub fn max_line(mut self, bytes: usize) -> Self {
         self.max_line = bytes;

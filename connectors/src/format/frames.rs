@@ -172,7 +172,7 @@ impl Frames {
         let rest = &self.buffer[self.scanned..];
         let end = match self.framing {
             Framing::Lines => memchr::memchr(b'\n', rest),
-            Framing::Csv { delimiter } => rest.iter().position(|&byte| self.scan.step(byte, delimiter)),
+            Framing::Csv { delimiter } => self.scan.find_end(rest, delimiter),
         };
         let end = end.map(|end| self.scanned + end);
         self.scanned = end.unwrap_or(self.buffer.len());
@@ -182,8 +182,10 @@ impl Frames {
     /// The record up to the newline at `end`.
     fn cut(&mut self, end: usize, verdict: Verdict) -> Frame {
         let (start, line) = (self.start, self.line);
-        let newlines = memchr::memchr_iter(b'\n', &self.buffer[start..end]).count();
-        self.line += newlines as u64 + 1;
+        self.line += 1 + match self.framing {
+            Framing::Lines => 0,
+            Framing::Csv { .. } => memchr::memchr_iter(b'\n', &self.buffer[start..end]).count() as u64,
+        };
         self.start = self.buffer.len().min(end + 1);
         self.restart();
         let end = if self.buffer[start..end].ends_with(b"\r") { end - 1 } else { end };
@@ -213,6 +215,37 @@ impl Frames {
 }
 
 impl Scan {
+    /// Goes on over `bytes`, up to the newline that ends the record, if it is among them.
+    fn find_end(&mut self, bytes: &[u8], delimiter: u8) -> Option<usize> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let quiet = &bytes[at..at + self.quiet(&bytes[at..])];
+            self.pass(quiet, delimiter);
+            at += quiet.len();
+            if at < bytes.len() && self.step(bytes[at], delimiter) {
+                return Some(at);
+            }
+            at += 1;
+        }
+        None
+    }
+
+    /// How many bytes come before the next that matters: nearly all of them are passed over at memory speed.
+    fn quiet(self, bytes: &[u8]) -> usize {
+        let next = match self {
+            Self::Quoted => memchr::memchr(b'"', bytes),
+            _ => memchr::memchr2(b'"', b'\n', bytes),
+        };
+        next.unwrap_or(bytes.len())
+    }
+
+    /// Goes on over bytes that are neither quote nor newline, or lie in quotes.
+    fn pass(&mut self, quiet: &[u8], delimiter: u8) {
+        if let (Some(&last), Self::FieldStart | Self::Plain | Self::QuoteInQuotes) = (quiet.last(), *self) {
+            *self = if last == delimiter { Self::FieldStart } else { Self::Plain };
+        }
+    }
+
     /// Goes on by one byte; true if it ends the record. A quote counts only where a field starts.
     fn step(&mut self, byte: u8, delimiter: u8) -> bool {
         let quoted = matches!(self, Self::Quoted);

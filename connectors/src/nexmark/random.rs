@@ -53,7 +53,9 @@ impl Random {
         let missing = average.saturating_sub(size) as u64;
         let spread = missing / 5;
         let length = missing - spread + self.below(2 * spread);
-        (0..length).map(|_| self.letter()).collect()
+        let bytes = (0..length.div_ceil(8)).flat_map(|_| self.next().to_le_bytes());
+        let letters = bytes.take(length as usize).map(|byte| b'a' + (u16::from(byte) * 26 / 256) as u8);
+        String::from_utf8(letters.collect()).unwrap_or_default()
     }
 
     fn letter(&mut self) -> char {

@@ -3,6 +3,8 @@
 //! The proportions and constants are those of the public generators (Apache Beam, and `nexmark` for Flink);
 //! the random numbers are our own, so single events differ from theirs and distributions do not.
 
+use std::sync::LazyLock;
+
 use updraft_dataflow::Time;
 
 use super::event::{Auction, Bid, Event, Person};
@@ -236,12 +238,16 @@ fn describe_bid(bid: &mut Bid, random: &mut Random) {
         bid.channel = format!("channel-{channel}");
         bid.url = channel_url(channel);
     } else {
-        let channel = random.below(HOT_CHANNELS.len() as u64);
-        bid.channel = HOT_CHANNELS[channel as usize].into();
-        bid.url = url(&mut Random::of(CHANNELS + channel));
+        let channel = random.below(HOT_CHANNELS.len() as u64) as usize;
+        bid.channel = HOT_CHANNELS[channel].into();
+        bid.url = HOT_URLS[channel].clone();
     }
     bid.extra = random.filler(4 * 8, BID_SIZE);
 }
+
+/// The page of each hot channel.
+static HOT_URLS: LazyLock<Vec<String>> =
+    LazyLock::new(|| (0..HOT_CHANNELS.len() as u64).map(|channel| url(&mut Random::of(CHANNELS + channel))).collect());
 
 /// The page of a channel that is not hot; always the same.
 fn channel_url(channel: u64) -> String {
