@@ -11,7 +11,7 @@
 //! Sinks implement [`updraft_dataflow::Sink`]:
 //!
 //! * [`stdout`]: an aligned table, CSV or JSON lines on standard output.
-//! * [`file`]: the same to a file, compressed or not, that appears when it is whole.
+//! * [`mod@file`]: the same to a file, compressed or not, that appears when it is whole.
 //! * [`collect`]: into a vector.
 //! * [`channel`]: bundle by bundle to another task or thread.
 //! * [`blackhole`]: nowhere, counted.

@@ -29,7 +29,7 @@ impl Pace {
     /// `rate` records per second, of those that [`check`](Self::check) lets pass.
     pub(crate) fn new(rate: f64) -> Self {
         // From a record in a century to more than any machine can make: no sum below overflows.
-        let interval = 1e9 / rate.max(3e-10).min(1e12);
+        let interval = 1e9 / rate.clamp(3e-10, 1e12);
         Self { interval, start: None, given: 0, forgiven: Duration::ZERO }
     }
 

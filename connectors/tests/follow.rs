@@ -9,7 +9,7 @@ use std::time::Duration;
 use support::{append, put, run};
 use tempfile::TempDir;
 use updraft_connectors::Files;
-use updraft_connectors::files::{FileSource, From};
+use updraft_connectors::files::{Begin, FileSource};
 use updraft_connectors::format::{Format, Lines};
 use updraft_dataflow::{DeadLetter, Partition, Source};
 use updraft_kernel::clock;
@@ -17,11 +17,11 @@ use updraft_kernel::clock;
 /// Looks at the files; the folder is looked at ten times less often.
 const POLL: Duration = Duration::from_millis(1);
 
-fn follow(folder: &TempDir, from: From) -> FileSource<Lines> {
+fn follow(folder: &TempDir, from: Begin) -> FileSource<Lines> {
     options(folder, from).lines()
 }
 
-fn options(folder: &TempDir, from: From) -> Files {
+fn options(folder: &TempDir, from: Begin) -> Files {
     Files::glob(folder.path().join("*.log*").display().to_string()).follow(from).poll_every(POLL)
 }
 
@@ -74,8 +74,8 @@ fn new_folder(text: &str) -> (TempDir, PathBuf) {
 fn begins_at_the_start_or_after_the_last_line() {
     run(|| async {
         let (folder, path) = new_folder("1\n2\n3");
-        let mut start = Follower::new(follow(&folder, From::Start));
-        let mut end = Follower::new(follow(&folder, From::End));
+        let mut start = Follower::new(follow(&folder, Begin::Start));
+        let mut end = Follower::new(follow(&folder, Begin::End));
         start.expect(&["1", "2"]).await;
         end.expect_nothing().await;
         append(&path, b"3\n4\n");
@@ -88,7 +88,7 @@ fn begins_at_the_start_or_after_the_last_line() {
 fn begins_at_the_end_of_a_line_too_long_to_look_back() {
     run(|| async {
         let (folder, path) = new_folder(&"x".repeat(100_000));
-        let mut end = Follower::new(follow(&folder, From::End));
+        let mut end = Follower::new(follow(&folder, Begin::End));
         end.expect_nothing().await;
         append(&path, b"xxx\nnext\n");
         end.expect(&["next"]).await;
@@ -99,7 +99,7 @@ fn begins_at_the_end_of_a_line_too_long_to_look_back() {
 fn a_partial_line_waits_for_its_end() {
     run(|| async {
         let (folder, path) = new_folder("1\nha");
-        let mut follower = Follower::new(follow(&folder, From::Start));
+        let mut follower = Follower::new(follow(&folder, Begin::Start));
         follower.expect(&["1"]).await;
         follower.expect_nothing().await;
         append(&path, b"lf\r");
@@ -113,7 +113,7 @@ fn a_partial_line_waits_for_its_end() {
 fn rotation_by_rename_loses_and_repeats_nothing() {
     run(|| async {
         let (folder, path) = new_folder("1\n");
-        let mut follower = Follower::new(follow(&folder, From::Start));
+        let mut follower = Follower::new(follow(&folder, Begin::Start));
         follower.expect(&["1"]).await;
         // The renamed file still matches the pattern, and its writer has not noticed yet.
         fs::rename(&path, log(&folder, "a.log.1")).unwrap();
@@ -132,7 +132,7 @@ fn rotation_by_rename_loses_and_repeats_nothing() {
 fn a_file_that_is_gone_is_read_to_its_end() {
     run(|| async {
         let (folder, path) = new_folder("1\n");
-        let mut follower = Follower::new(follow(&folder, From::Start));
+        let mut follower = Follower::new(follow(&folder, Begin::Start));
         follower.expect(&["1"]).await;
         fs::rename(&path, log(&folder, "old")).unwrap();
         append(&log(&folder, "old"), b"2\nno newline");
@@ -149,7 +149,7 @@ fn a_file_that_is_gone_is_read_to_its_end() {
 fn rotation_by_copy_and_truncate_begins_anew() {
     run(|| async {
         let (folder, path) = new_folder("1\n2\npart");
-        let mut follower = Follower::new(follow(&folder, From::Start));
+        let mut follower = Follower::new(follow(&folder, Begin::Start));
         follower.expect(&["1", "2"]).await;
         follower.expect_nothing().await;
         fs::copy(&path, log(&folder, "copy")).unwrap();
@@ -170,8 +170,8 @@ fn new_files_are_read_from_their_start_and_compressed_ones_are_history() {
     run(|| async {
         let (folder, path) = new_folder("1\n");
         put_packed(&log(&folder, "a.log.2.gz"), b"0\n").await;
-        let mut start = Follower::new(follow(&folder, From::Start));
-        let mut end = Follower::new(follow(&folder, From::End));
+        let mut start = Follower::new(follow(&folder, Begin::Start));
+        let mut end = Follower::new(follow(&folder, Begin::End));
         start.expect(&["0", "1"]).await;
         end.expect_nothing().await;
         append(&log(&folder, "b.log"), b"2\n");
@@ -192,7 +192,7 @@ async fn put_packed(path: &Path, text: &[u8]) {
 fn csv_followed_from_the_end_knows_its_header() {
     run(|| async {
         let (folder, path) = new_folder("n,text\n1,old\n");
-        let mut follower = Follower::new(options(&folder, From::End).csv::<(u8, String)>());
+        let mut follower = Follower::new(options(&folder, Begin::End).csv::<(u8, String)>());
         follower.expect_nothing().await;
         append(&path, b"2,\"new\nline\"\n");
         follower.expect(&[(2, "new\nline".to_owned())]).await;
@@ -202,6 +202,6 @@ fn csv_followed_from_the_end_knows_its_header() {
 #[test]
 fn a_name_that_does_not_exist_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
-    let error = follow(&folder, From::Start).open().unwrap_err().to_string();
+    let error = follow(&folder, Begin::Start).open().unwrap_err().to_string();
     assert!(error.contains("no file matches"), "{error}");
 }

@@ -30,7 +30,7 @@ use crate::format::{Decoder, Format, Output};
 
 /// Where reading begins in a file that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum Begin {
     /// At its first record.
     Start,
     /// After its last complete line.
@@ -40,7 +40,7 @@ pub enum From {
 /// How files are followed.
 #[derive(Clone, Debug)]
 pub struct Follow {
-    from: From,
+    from: Begin,
     every: Duration,
 }
 
@@ -54,7 +54,7 @@ const LINGER: u32 = 10;
 const LOOK_BACK: u64 = 64 << 10;
 
 impl Follow {
-    pub(crate) fn new(from: From) -> Self {
+    pub(crate) fn new(from: Begin) -> Self {
         Self { from, every: Duration::from_millis(100) }
     }
 
@@ -66,7 +66,7 @@ impl Follow {
     /// Opens what is there. Something must be: a misspelt name should not wait for ever.
     pub(crate) fn open<F: Format>(self, pattern: Pattern, format: F, max_line: usize) -> Result<Tails<F>, Error> {
         let (packed, plain): (Vec<_>, Vec<_>) = pattern.required()?.into_iter().partition(|path| is_packed(path));
-        let history = if self.from == From::Start { packed } else { Vec::new() };
+        let history = if self.from == Begin::Start { packed } else { Vec::new() };
         let history = Read::new(history.into(), format.clone(), max_line);
         let mut tails =
             Tails { pattern, format, max_line, every: self.every, history, tails: Vec::new(), turn: 0, looks: 0 };
@@ -142,20 +142,20 @@ impl<F: Format> Tails<F> {
         }
         let paths = self.pattern.matches()?;
         for path in paths.into_iter().filter(|path| !is_packed(path)) {
-            self.attach(&path, From::Start)?;
+            self.attach(&path, Begin::Start)?;
         }
         Ok(())
     }
 
     /// Follows the file at `path`, unless it is followed already or gone.
-    fn attach(&mut self, path: &Path, from: From) -> Result<(), Error> {
+    fn attach(&mut self, path: &Path, from: Begin) -> Result<(), Error> {
         match self.try_attach(path, from) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot_read(path, &error)),
             _ => Ok(()),
         }
     }
 
-    fn try_attach(&mut self, path: &Path, from: From) -> io::Result<()> {
+    fn try_attach(&mut self, path: &Path, from: Begin) -> io::Result<()> {
         if self.find(inode(&path.metadata()?)) {
             return Ok(());
         }
@@ -163,7 +163,7 @@ impl<F: Format> Tails<F> {
         let metadata = file.metadata()?;
         // Between the two looks another file may have taken the name.
         if !self.find(inode(&metadata)) {
-            let from_byte = if from == From::End { metadata.len() } else { 0 };
+            let from_byte = if from == Begin::End { metadata.len() } else { 0 };
             self.tails.push(Tail::new(path, file, inode(&metadata), from_byte, self.format.clone(), self.max_line));
         }
         Ok(())

@@ -15,7 +15,7 @@ use crate::format::{Csv, Decode, Format, Json, Lines, MAX_LINE};
 pub mod follow;
 pub mod read;
 
-pub use follow::{Follow, From};
+pub use follow::{Begin, Follow};
 pub use read::Read;
 
 /// Which files to read, and how; a format, such as [`lines`](Self::lines), makes it a source.
@@ -78,7 +78,7 @@ impl Files {
 
     /// Waits for more at the end of the files, as `tail -F` does, and never ends: see [`follow`].
     #[must_use]
-    pub fn follow(mut self, from: From) -> Self {
+    pub fn follow(mut self, from: Begin) -> Self {
         self.follow = Some(Follow::new(from));
         self
     }

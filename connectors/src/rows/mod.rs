@@ -1,7 +1,7 @@
 //! How records become text: what [`crate::stdout`] and [`crate::file`] share.
 //!
 //! A [`Rows`] encodes records in a [`Layout`]. JSON is serde's; for tables and CSV a record is first made
-//! [`flat`], a row of cells. To add a layout, write a file beside [`table`], and a line in [`Layout`] and [`Rows`].
+//! flat, a row of cells (`flat.rs`). To add a layout, write a file beside `table.rs`, and a line in [`Layout`] and [`Rows`].
 
 use std::io;
 
