@@ -1,4 +1,5 @@
 //! The Nexmark source: proportions, shares of the hot ones, order, and that it is always the same.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

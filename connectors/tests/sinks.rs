@@ -1,4 +1,5 @@
 //! Sinks, and that what they write can be read again.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

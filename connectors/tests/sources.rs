@@ -1,4 +1,5 @@
 //! Sources that need no file.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Standard input and output, in a process of their own: this test program, started again.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -8,12 +8,15 @@ use updraft_connectors::Files;
 use updraft_connectors::format::{Csv, Format, Json, Lines, decode_chunks};
 use updraft_dataflow::{Batch, Partition, Source};
 
-/// A check, by the name of its fuzz target.
-pub const CHECKS: &[(&str, fn(&[u8]))] = &[("lines", lines), ("csv", csv), ("json", json), ("compressed", compressed)];
+/// What is given any bytes, and panics if something does not hold.
+pub type Check = fn(&[u8]);
+
+/// The checks, by the names of their fuzz targets.
+pub const CHECKS: &[(&str, Check)] = &[("lines", lines), ("csv", csv), ("json", json), ("compressed", compressed)];
 
 /// Lines are those of a naive splitter.
 pub fn lines(input: &[u8]) {
-    let Some((max, text, batch)) = decode(Lines, input) else { return };
+    let Some(Decoded { max, text, batch }) = decode(Lines, input) else { return };
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let lines = || text.split_inclusive(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line));
     let short = lines().filter(|line| line.len() <= max).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -28,7 +31,7 @@ pub fn lines(input: &[u8]) {
 
 /// What CSV says does not depend on how it is cut into chunks.
 pub fn csv(input: &[u8]) {
-    let Some((max, text, batch)) = decode(Csv::<Vec<String>>::new(), input) else { return };
+    let Some(Decoded { max, text, batch }) = decode(Csv::<Vec<String>>::new(), input) else { return };
     let whole = decode_chunks(Csv::<Vec<String>>::new(), "whole", max, [text]);
     // The longest line is found out about earlier in small chunks: records in quotes that are too long are cut elsewhere.
     if text.len() <= max {
@@ -40,7 +43,7 @@ pub fn csv(input: &[u8]) {
 
 /// Every line is a value or a dead letter, unless it is blank (and no longer than a record may be).
 pub fn json(input: &[u8]) {
-    let Some((max, text, batch)) = decode(Json::<serde_json::Value>::new(), input) else { return };
+    let Some(Decoded { max, text, batch }) = decode(Json::<serde_json::Value>::new(), input) else { return };
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let lines = text.split(|&byte| byte == b'\n').filter(|line| line.len() > max || !line.trim_ascii().is_empty());
     assert_eq!(batch.records.len() + batch.rejected.len(), lines.count());
@@ -64,10 +67,16 @@ pub fn compressed(input: &[u8]) {
     });
 }
 
-/// The longest record, the text, and what comes of it in chunks.
-fn decode<F: Format>(format: F, input: &[u8]) -> Option<(usize, &[u8], Batch<F::Item>)> {
+/// What came of a text in chunks.
+struct Decoded<'a, T> {
+    max: usize,
+    text: &'a [u8],
+    batch: Batch<T>,
+}
+
+fn decode<F: Format>(format: F, input: &[u8]) -> Option<Decoded<'_, F::Item>> {
     let (&[chunk, max], text) = input.split_first_chunk()?;
     let max = usize::from(max) + 1;
     let batch = decode_chunks(format, "input", max, text.chunks(usize::from(chunk) + 1));
-    Some((max, text, batch))
+    Some(Decoded { max, text, batch })
 }
