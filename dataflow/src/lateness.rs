@@ -96,6 +96,13 @@ impl<T, F: Fn(&T) -> Time> Stamp<T, F> {
         self.declared = self.declared.max(watermark.0);
     }
 
+    /// Declares that `span` has passed since the newest record, in event time too.
+    pub(crate) fn pass(&mut self, span: Duration) {
+        if self.newest != i64::MIN {
+            self.raise(Time(self.newest.saturating_sub(self.disorder())) + span);
+        }
+    }
+
     /// Declares how far the records have come, at the end of an epoch.
     pub(crate) fn declare(&mut self) {
         self.left = Self::quota(self.epochs);

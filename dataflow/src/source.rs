@@ -265,13 +265,11 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
     }
 
     fn follow_clock(&mut self, now: Nanos) {
-        let idle_for = now.since(self.active);
-        if let Some(stamp) = &mut self.stamp
-            && stamp.newest() > Time::MIN
-        {
-            let watermark = stamp.newest() + idle_for;
-            stamp.raise(watermark);
+        if let Some(stamp) = &mut self.stamp {
+            stamp.pass(now.since(self.active));
             self.declared = stamp.watermark();
+        }
+        if self.declared > self.closed {
             self.close(now);
         }
     }
@@ -279,12 +277,8 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
     /// Takes what was read.
     fn take(&mut self, batch: Batch<T>) -> Result<(), Error> {
         let now = clock::now();
-        self.active = now;
-        if std::mem::take(&mut self.is_idle) {
-            // What others have come past meanwhile stays past.
-            let frontier = self.shared.clock.frontier();
-            self.stamp.iter_mut().for_each(|stamp| stamp.raise(frontier));
-            self.declared = self.declared.max(frontier);
+        if !batch.records.is_empty() {
+            self.awake(now);
         }
         self.follow();
         self.reject(batch.rejected)?;
@@ -309,6 +303,17 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
         }
         self.tick(now);
         Ok(())
+    }
+
+    /// A record has come.
+    fn awake(&mut self, now: Nanos) {
+        self.active = now;
+        if std::mem::take(&mut self.is_idle) {
+            // What others have come past meanwhile stays past.
+            let frontier = self.shared.clock.frontier();
+            self.stamp.iter_mut().for_each(|stamp| stamp.raise(frontier));
+            self.declared = self.declared.max(frontier);
+        }
     }
 
     /// The runs of `len` records without event time.

@@ -1,0 +1,175 @@
+//! The traffic analysis over a log that a real nginx has written under load, against awk; then followed while nginx writes
+//! and the log is rotated.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use support::{example, shell, sorted, stdout};
+
+/// A web server of its own folder.
+struct Nginx {
+    child: Child,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Nginx {
+    fn start(folder: &Path) -> Self {
+        // A port that was free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let at = folder.display();
+        std::fs::create_dir_all(folder.join("site")).unwrap();
+        std::fs::write(folder.join("site/index.html"), "<h1>hello</h1>").unwrap();
+        std::fs::write(folder.join("site/large.bin"), vec![b'x'; 100_000]).unwrap();
+        let config = format!(
+            "daemon off; master_process off; error_log {at}/error.log; pid {at}/nginx.pid;
+             events {{ worker_connections 256; }}
+             http {{
+                 log_format combined_ '$remote_addr - $remote_user [$time_local] \"$request\" '
+                                      '$status $body_bytes_sent \"$http_referer\" \"$http_user_agent\"';
+                 access_log {at}/access.log combined_; keepalive_requests 1000000;
+                 client_body_temp_path {at}/t1; proxy_temp_path {at}/t2; fastcgi_temp_path {at}/t3;
+                 uwsgi_temp_path {at}/t4; scgi_temp_path {at}/t5;
+                 server {{ listen 127.0.0.1:{port}; root {at}/site; location /old {{ return 302 /; }} }}
+             }}"
+        );
+        std::fs::write(folder.join("nginx.conf"), config).unwrap();
+        let child = Command::new("nginx").arg("-c").arg(folder.join("nginx.conf")).stderr(Stdio::null()).spawn();
+        let child = child.expect("nginx is missing: run scripts/setup");
+        let nginx = Self { child, folder: folder.into(), port };
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        nginx
+    }
+
+    /// `n` requests from each of four clients, over connections that are kept.
+    fn load(&self, n: usize) {
+        thread::scope(|scope| {
+            for client in 0..4 {
+                scope.spawn(move || request_all(self.port, client, n));
+            }
+        });
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("access.log")
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn request_all(port: u16, client: usize, n: usize) {
+    const PATHS: [&str; 5] = ["/", "/index.html?page=2", "/large.bin", "/missing", "/old"];
+    let mut socket = BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
+    for i in 0..n {
+        let path = PATHS[(i * 7 + client) % PATHS.len()];
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+        socket.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            socket.read_line(&mut line).unwrap();
+            if line == "\r\n" {
+                break;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        std::io::copy(&mut socket.by_ref().take(length), &mut std::io::sink()).unwrap();
+    }
+}
+
+/// Path, requests, errors and bytes, over all minutes, as awk sees them.
+fn by_awk(logs: &str) -> String {
+    shell(&format!(
+        "cat {logs} | gawk '{{ split($7, p, \"?\"); n[p[1]]++; if ($9 >= 400) e[p[1]]++; b[p[1]] += $10 }}
+         END {{ for (k in n) print k \",\" n[k] \",\" e[k] + 0 \",\" b[k] }}'"
+    ))
+}
+
+/// The same, from the rows by minute that the example has printed.
+fn by_path(rows: &str) -> String {
+    let mut totals = std::collections::BTreeMap::<&str, [u64; 3]>::new();
+    for row in rows.lines().filter(|row| !row.starts_with("from,")) {
+        let fields: Vec<_> = row.split(',').collect();
+        let total = totals.entry(fields[1]).or_default();
+        (0..3).for_each(|i| total[i] += fields[i + 2].parse::<u64>().unwrap());
+    }
+    totals.iter().map(|(path, [n, e, b])| format!("{path},{n},{e},{b}\n")).collect()
+}
+
+#[test]
+fn agrees_with_awk_on_a_log_that_nginx_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let nginx = Nginx::start(folder.path());
+    nginx.load(2_000);
+    let log = nginx.log();
+    drop(nginx);
+    let rows = stdout(example("access_log").arg(&log).args(["--format", "csv"]));
+    assert_eq!(sorted(&by_path(&rows)), sorted(&by_awk(&log.display().to_string())));
+    assert_eq!(by_path(&rows).lines().count(), 5);
+}
+
+#[test]
+fn follows_while_nginx_writes_and_the_log_is_rotated() {
+    let folder = tempfile::tempdir().unwrap();
+    let nginx = Nginx::start(folder.path());
+    nginx.load(200);
+    let mut follower = example("access_log");
+    follower.arg(nginx.log()).args(["--follow", "--format", "csv", "--window", "1", "--disorder", "2"]);
+    let mut follower = follower.stdout(Stdio::piped()).spawn().unwrap();
+    let mut rows = BufReader::new(follower.stdout.take().unwrap());
+    // The header and a first row: the log is being followed.
+    let mut printed = String::new();
+    while printed.lines().count() < 2 {
+        rows.read_line(&mut printed).unwrap();
+    }
+    nginx.load(200);
+    // As logrotate does it: rename, then tell nginx to open a new file.
+    std::fs::rename(nginx.log(), folder.path().join("access.log.1")).unwrap();
+    shell(&format!("kill -USR1 {}", nginx.child.id()));
+    while !nginx.log().exists() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    nginx.load(200);
+    let logs = format!("{0}/access.log {0}/access.log.1", folder.path().display());
+    let expected = by_awk(&logs);
+    let requests =
+        |text: &str| -> u64 { text.lines().map(|row| row.split(',').nth(1).unwrap().parse::<u64>().unwrap()).sum() };
+    assert_eq!(requests(&expected), 3 * 4 * 200);
+    // Windows come by the clock, although no request follows.
+    while requests(&by_path(&printed)) < 3 * 4 * 200 {
+        assert!(rows.read_line(&mut printed).unwrap() > 0, "it ended by itself");
+    }
+    shell(&format!("kill -INT {}", follower.id()));
+    assert!(follower.wait().unwrap().success(), "an interrupt drains and ends well");
+    assert_eq!(sorted(&by_path(&printed)), sorted(&expected));
+}
+
+#[test]
+fn dead_letters_are_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    let good = "::1 - - [20/Nov/2026:22:27:03 +0000] \"GET / HTTP/1.1\" 200 7 \"-\" \"-\"\n";
+    std::fs::write(&log, format!("{good}nonsense\n{good}")).unwrap();
+    let error = support::failure(example("access_log").arg(&log));
+    assert!(error.contains("access.log:2: no `[` before the time"), "{error}");
+    let aside = folder.path().join("aside.json");
+    let rows = stdout(example("access_log").arg(&log).args(["--format", "csv", "--dead-letters"]).arg(&aside));
+    assert_eq!(rows, "from,path,requests,errors,bytes\n1795213620,/,2,0,14\n");
+    let letter = std::fs::read_to_string(aside).unwrap();
+    assert!(letter.contains("\"line\":2") && letter.contains("\"text\":\"nonsense\""), "{letter}");
+}
