@@ -253,3 +253,6 @@ impl<W> Containers<W> {
         next.done().then_some(next)
     }
 }
+
+#[cfg(all(test, shuttle))]
+mod shuttle;

@@ -107,10 +107,7 @@ pub fn late(times: &[Time], disorder: std::time::Duration, epochs: Epochs) -> Ve
 }
 
 /// All windows and keys that have records, each with its records, straight from the definition.
-pub fn windows<K: Ord, T: Clone>(records: &[(Time, K, T)], slicing: Slicing) -> BTreeMap<(Window, K), Vec<T>>
-where
-    K: Clone,
-{
+pub fn windows<K: Ord + Clone, T: Clone>(records: &[(Time, K, T)], slicing: Slicing) -> BTreeMap<(Window, K), Vec<T>> {
     let mut windows = BTreeMap::<_, Vec<T>>::new();
     for (time, key, record) in records {
         // The last window that starts at or before the record, and those before it that still hold it.

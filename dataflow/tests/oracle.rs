@@ -1,5 +1,6 @@
 //! Random windowed jobs against the oracle: whatever the disorder, the epochs, the bundles, the number of kernels and
 //! who steals from whom, the same rows and the same late records.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::OnceLock;
 use std::time::Duration;

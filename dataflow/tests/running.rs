@@ -1,4 +1,5 @@
 //! Jobs while they run: backpressure, failures, draining, dead letters, idle sources.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,5 +1,6 @@
 //! A stage by itself, driven by the test: it needs no runtime. Bundles of several epochs interleaved over several
 //! drivers, parts in any order, and a snapshot from which another stage goes on.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -59,8 +59,11 @@ pub(crate) struct Shared {
 
 enum Inbound {
     Ready(Task, Nanos),
-    Birth(Box<dyn FnOnce(&Rc<Kernel>) + Send>),
+    Birth(Birth),
 }
+
+/// Makes a task, on the kernel that it is for.
+type Birth = Box<dyn FnOnce(&Rc<Kernel>) + Send>;
 
 impl Shared {
     pub(crate) fn new(id: KernelId, quantum: Duration) -> Self {

@@ -1,4 +1,5 @@
 //! Tasks as a user has them: order, suspension, panics, cancelling, waking across kernels.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,5 +1,6 @@
 //! The traffic analysis over a log that a real nginx has written under load, against awk; then followed while nginx writes
 //! and the log is rotated.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -151,7 +151,6 @@ where
     }
 
     /// The slices that start before `edge`, of all kernels.
-    #[expect(clippy::type_complexity, reason = "a list of lists, named once")]
     fn take_sealed(
         &self,
         locals: &[Local<P, F, K, A::Item, A::Acc>],

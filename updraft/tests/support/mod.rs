@@ -1,4 +1,6 @@
 //! Running the program and its examples.
+#![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -30,7 +32,6 @@ pub(crate) fn sorted(text: &str) -> Vec<&str> {
 }
 
 /// What a command prints to standard error, which must fail.
-#[allow(dead_code, reason = "not every test file uses it")]
 pub(crate) fn failure(command: &mut Command) -> String {
     let Output { status, stderr, .. } = command.output().unwrap();
     assert!(!status.success(), "{command:?} has not failed");
