@@ -1,14 +1,13 @@
 //! When epochs are closed: the [`Epochs`] policy of a source, and the [`EpochClock`] that all sources of a job share.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use updraft_kernel::clock::Nanos;
 
 use crate::bell::Bells;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::time::{Epoch, Time};
 
 /// When a source closes an epoch, and with it declares how far its watermark has come.

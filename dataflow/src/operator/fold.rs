@@ -1,13 +1,12 @@
 //! `fold`: all records of a stream come to one value, when it ends.
 
 use std::marker::PhantomData;
-use std::sync::Mutex;
 
 use crate::bundle::{Bundle, Record};
 use crate::pipe::Pipe;
 use crate::stage::{Emit, Stage};
 use crate::stream::Stream;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::time::{Generation, Punctuation, Time};
 
 /// The stage of a fold: a value on each kernel, merged at the end.
@@ -30,7 +29,7 @@ where
     type In = In;
     type Out = V;
     /// The chain's own copy, and what this kernel has come to.
-    type Local = (P, F, std::sync::Mutex<V>);
+    type Local = (P, F, Mutex<V>);
     type Part = V;
 
     fn local(&self) -> Self::Local {

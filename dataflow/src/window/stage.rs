@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +18,7 @@ use crate::partial::{DEEP, Partial, Shares, align, join, merge_into};
 use crate::pipe::Pipe;
 use crate::source::Error;
 use crate::stage::{Emit, KeyGroup, Stage};
+use crate::sync::{Mutex, lock};
 use crate::table::{Key, Table, hash_of};
 use crate::time::{Generation, Punctuation, Time};
 
@@ -93,11 +93,6 @@ impl<K, V> Default for Saved<K, V> {
     fn default() -> Self {
         Self { next_end: None, front: Vec::new(), back: Vec::new(), open: Vec::new() }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic fails the whole job, so what it left half done is never read.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<In, P, F, K, A> WindowStage<In, P, F, K, A>

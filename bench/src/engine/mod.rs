@@ -1,0 +1,50 @@
+//! Who runs the workloads. To add one: a file here, and a line in [`Engine`].
+
+mod hand;
+mod renoir;
+mod timely;
+mod updraft;
+
+use clap::ValueEnum;
+
+use crate::Workload;
+use crate::data::Data;
+
+/// Who runs the workloads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Engine {
+    /// Loops written by hand for the workload: the limit.
+    Hand,
+    /// This project, through its high-level API.
+    Updraft,
+    /// timely, with operators written by hand inside it.
+    Timely,
+    /// renoir: its operators; its built-in windows on W1 and W2.
+    Renoir,
+}
+
+impl Engine {
+    /// The checksum of the result; `None` where the engine has no such workload.
+    pub(crate) fn run(self, workload: Workload, data: &Data, threads: usize) -> Option<u64> {
+        match self {
+            Self::Hand => Some(hand::run(workload, data, threads)),
+            Self::Updraft => Some(updraft::run(workload, data, threads)),
+            Self::Timely => Some(timely::run(workload, data, threads)),
+            Self::Renoir => renoir::run(workload, data, threads),
+        }
+    }
+}
+
+/// Twenty steps: ten maps, ten filters. None can be folded into another.
+macro_rules! twenty_steps {
+    ($start:expr) => {
+        twenty_steps!($start; 1 2 3 4 5 6 7 8 9 10)
+    };
+    ($start:expr; $($n:literal)*) => {
+        $start$(
+            .map(|x: u64| (x ^ $n).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+            .filter(|x: &u64| *x >> 57 != $n)
+        )*
+    };
+}
+pub(crate) use twenty_steps;

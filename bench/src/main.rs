@@ -1,0 +1,110 @@
+//! Updraft beside its peers: the same prepared records, in one process, one engine after the other.
+//!
+//! Every engine gives a checksum of its complete result, which must be that of the others. Figures are medians; only
+//! ratios within a row mean anything on a shared machine. Next: [`data`] (the records), [`engine`] (who runs them).
+
+mod data;
+mod engine;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+use data::Data;
+use engine::Engine;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Compare Updraft with other engines and with loops written by hand.
+#[derive(Parser)]
+struct Args {
+    /// Which workloads; all by default.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    workloads: Vec<Workload>,
+    /// Which engines; all by default.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    engines: Vec<Engine>,
+    /// How many threads.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+    kernels: Vec<usize>,
+    /// Millions of records.
+    #[arg(long, default_value_t = 8.0)]
+    millions: f64,
+    /// How often each is run; the median is told.
+    #[arg(long, default_value_t = 5)]
+    repeat: usize,
+    /// The share of records that are out of order, in percent.
+    #[arg(long, default_value_t = 10)]
+    disorder: u64,
+    /// Records between two watermarks.
+    #[arg(long, default_value_t = 100_000)]
+    epoch: usize,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Workload {
+    /// W1: words counted per second; 100k words, Zipf.
+    W1,
+    /// W2: sum, count and maximum per key and second; a million keys.
+    W2,
+    /// W5: lines of a kilobyte that match a regular expression.
+    W5,
+    /// W6: twenty maps and filters.
+    W6,
+    /// Nexmark query 1.
+    Q1,
+    /// Nexmark query 2.
+    Q2,
+    /// Nexmark query 5.
+    Q5,
+}
+
+fn or_all<T: ValueEnum + Clone>(chosen: &[T]) -> Vec<T> {
+    if chosen.is_empty() { T::value_variants().to_vec() } else { chosen.to_vec() }
+}
+
+fn main() {
+    let args = Args::parse();
+    let (workloads, engines) = (or_all(&args.workloads), or_all(&args.engines));
+    println!(
+        "{:<4} {:>7}  {:<12} {:>11} {:>16} {:>8}",
+        "work", "threads", "engine", "M records/s", "least to most", "of hand"
+    );
+    for workload in workloads {
+        let data = Data::prepare(workload, (args.millions * 1e6) as usize, args.disorder, args.epoch);
+        for &threads in &args.kernels {
+            compare(workload, &data, threads, &engines, args.repeat.max(1));
+        }
+    }
+}
+
+/// Runs the engines in turns, so that what else the machine does meets them all.
+fn compare(workload: Workload, data: &Data, threads: usize, engines: &[Engine], repeat: usize) {
+    let mut times = BTreeMap::<usize, Vec<Duration>>::new();
+    let mut expected = None;
+    for _ in 0..repeat {
+        for (index, engine) in engines.iter().enumerate() {
+            let begin = Instant::now();
+            let Some(checksum) = engine.run(workload, data, threads) else { continue };
+            times.entry(index).or_default().push(begin.elapsed());
+            let expected = *expected.get_or_insert(checksum);
+            assert_eq!(checksum, expected, "{engine:?} gives another result on {workload:?}");
+        }
+    }
+    let rate = |time: Duration| data.len() as f64 / time.as_secs_f64() / 1e6;
+    let median = |times: &mut Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2]
+    };
+    let hand = engines.iter().position(|engine| *engine == Engine::Hand).and_then(|hand| times.get(&hand).cloned());
+    let hand = hand.map(|mut times| rate(median(&mut times)));
+    for (index, mut times) in times {
+        let middle = rate(median(&mut times));
+        let span = format!("{:.1}–{:.1}", rate(times[times.len() - 1]), rate(times[0]));
+        let ratio = hand.map(|hand| format!("{:.2}", middle / hand)).unwrap_or_default();
+        let (workload, engine) = (format!("{workload:?}"), format!("{:?}", engines[index]));
+        println!("{workload:<4} {threads:>7}  {engine:<12} {middle:>11.1} {span:>16} {ratio:>8}");
+    }
+}
