@@ -55,7 +55,7 @@ fn parallel<T: Sync>(records: &[T], threads: usize, work: impl Fn(&[T]) -> u64 +
     std::thread::scope(|scope| {
         let shares = records.chunks(records.len().div_ceil(threads));
         let running: Vec<_> = shares.map(|share| scope.spawn(|| work(share))).collect();
-        running.into_iter().fold(0, |sum, thread| sum.wrapping_add(thread.join().expect("it does not panic")))
+        running.into_iter().fold(0_u64, |sum, thread| sum.wrapping_add(thread.join().expect("it does not panic")))
     })
 }
 
