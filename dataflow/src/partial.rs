@@ -10,6 +10,7 @@
 //!   A queue that is short at the end was never in a table at all: merging reads it as it is.
 
 use crate::aggregate::Accumulate;
+use crate::sync::{Mutex, lock};
 use crate::table::{Key, Table, hash_of};
 
 /// Updates that wait for their cache lines together. The memory of a core answers some tens of fetches at a time.
@@ -47,13 +48,14 @@ impl<K: Key, I, V> Part<K, I, V> {
         drain_into(&mut self.table, &mut self.queue, aggregate);
     }
 
-    /// Takes all of `other` in.
-    pub(crate) fn absorb(&mut self, mut other: Self, aggregate: &impl Accumulate<Item = I, Acc = V>) {
+    /// Takes all of `other` in; what is left of it is its empty queue.
+    fn absorb(&mut self, mut other: Self, aggregate: &impl Accumulate<Item = I, Acc = V>) -> Vec<(K, I)> {
         if other.table.len() > self.table.len() {
             std::mem::swap(&mut self.table, &mut other.table);
         }
         merge_into(&mut self.table, other.table.into_entries(), aggregate);
         drain_into(&mut self.table, &mut other.queue, aggregate);
+        other.queue
     }
 
     fn bytes(&self) -> usize {
@@ -67,6 +69,10 @@ impl<K: Key, I, V> Part<K, I, V> {
 }
 
 fn drain_into<K: Key, A: Accumulate>(table: &mut Table<K, A::Acc>, queue: &mut Vec<(K, A::Item)>, aggregate: &A) {
+    if table.len() == 0 {
+        // Where queues are long, most keys are new.
+        table.reserve(queue.len());
+    }
     for (key, item) in queue.drain(..) {
         let acc = table.entry(hash_of(&key), key, || aggregate.create());
         aggregate.update(acc, item);
@@ -95,11 +101,17 @@ pub(crate) struct Partial<K, I, V> {
 }
 
 impl<K: Key, I, V> Partial<K, I, V> {
-    /// `shallow_bits`: log2 of the partitions while shallow. `deep`: start there, because the slices before did.
-    pub(crate) fn new(shallow_bits: u32, deep: bool) -> Self {
-        let bits = if deep { DEEP.ilog2() } else { shallow_bits };
+    /// Shallow, with `1 << bits` partitions.
+    pub(crate) fn shallow(bits: u32) -> Self {
         let parts = std::iter::repeat_with(Part::default).take(1 << bits).collect();
-        Self { parts, bits, deep, batch: Vec::with_capacity(if deep { 0 } else { BATCH }) }
+        Self { parts, bits, deep: false, batch: Vec::with_capacity(BATCH) }
+    }
+
+    /// Deep from the start, because the slices before were.
+    pub(crate) fn deep(spare: &Spare<K, I>) -> Self {
+        let part = |queue| Part { table: Table::default(), queue };
+        let parts = spare.take().take(DEEP).map(part).collect();
+        Self { parts, bits: DEEP.ilog2(), deep: true, batch: Vec::new() }
     }
 
     pub(crate) fn is_deep(&self) -> bool {
@@ -148,7 +160,7 @@ impl<K: Key, I, V> Partial<K, I, V> {
 
     #[cold]
     fn go_deep(&mut self, aggregate: &impl Accumulate<Item = I, Acc = V>) {
-        let shallow = std::mem::replace(self, Self::new(0, true));
+        let shallow = std::mem::replace(self, Self::deep(&Spare::default()));
         for part in shallow.parts {
             scatter(part, &mut self.parts, aggregate);
         }
@@ -228,11 +240,46 @@ pub(crate) fn align<K: Key, A: Accumulate>(
 /// The parts of all kernels for one range of hashes.
 pub(crate) type Shares<K, I, V> = Vec<Part<K, I, V>>;
 
-/// The shares of all kernels become one table.
-pub(crate) fn join<K: Key, A: Accumulate>(shares: Shares<K, A::Item, A::Acc>, aggregate: &A) -> Table<K, A::Acc> {
-    let mut shares = shares.into_iter();
-    let mut first = shares.next().unwrap_or_default();
-    first.settle(aggregate);
-    shares.for_each(|share| first.absorb(share, aggregate));
-    first.table
+/// The shares of all kernels become one table. `table`, which is empty, lends its memory; what queues leave goes to `spare`.
+pub(crate) fn join<K: Key, A: Accumulate>(
+    shares: Shares<K, A::Item, A::Acc>,
+    aggregate: &A,
+    table: Table<K, A::Acc>,
+    spare: &Spare<K, A::Item>,
+) -> Table<K, A::Acc> {
+    let mut whole = Part { table, queue: Vec::new() };
+    for share in shares {
+        let queue = whole.absorb(share, aggregate);
+        spare.give(queue);
+    }
+    whole.table
+}
+
+/// Queues that wait to be used again: a slice's are as long as those of the slice before.
+pub(crate) struct Spare<K, I>(Mutex<Vec<Vec<(K, I)>>>);
+
+impl<K, I> Default for Spare<K, I> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K, I> Spare<K, I> {
+    /// Keeps an empty queue, if there is memory in it and not enough of them.
+    fn give(&self, queue: Vec<(K, I)>) {
+        debug_assert!(queue.is_empty());
+        if queue.capacity() > 0 {
+            let spare = &mut *lock(&self.0);
+            if spare.len() < 2 * DEEP {
+                spare.push(queue);
+            }
+        }
+    }
+
+    /// Queues for a deep partial.
+    fn take(&self) -> impl Iterator<Item = Vec<(K, I)>> {
+        let spare = &mut *lock(&self.0);
+        let taken = spare.split_off(spare.len() - spare.len().min(DEEP));
+        taken.into_iter().chain(std::iter::repeat_with(Vec::new))
+    }
 }

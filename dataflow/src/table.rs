@@ -172,11 +172,23 @@ impl<K: Eq, V> Table<K, V> {
         }
     }
 
+    /// Makes room for so many keys in all.
+    pub(crate) fn reserve(&mut self, keys: usize) {
+        self.entries.reserve(keys.saturating_sub(self.entries.len()));
+        let slots = (keys * 8).div_ceil(5).next_power_of_two();
+        if slots > self.slots.len() {
+            self.rebuild(slots);
+        }
+    }
+
     #[cold]
     fn grow(&mut self) {
+        self.rebuild((self.slots.len() * 2).max(MIN_SLOTS));
+    }
+
+    fn rebuild(&mut self, size: usize) {
         // Slots hold an index of 32 bits; a partition that large would be hundreds of gigabytes.
         assert!(self.entries.len() < u32::MAX as usize - 1, "a table partition holds too many keys");
-        let size = (self.slots.len() * 2).max(MIN_SLOTS);
         let mask = size - 1;
         let mut slots = vec![0; size];
         for &slot in self.slots.iter().filter(|slot| **slot != 0) {
@@ -204,6 +216,12 @@ impl<K, V> Table<K, V> {
     /// The entries, in order of insertion.
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, (K, V)> {
         self.entries.iter()
+    }
+
+    /// Takes all entries out, in order of insertion; the memory stays.
+    pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, (K, V)> {
+        self.slots.fill(0);
+        self.entries.drain(..)
     }
 
     /// The entries, in order of insertion.

@@ -36,9 +36,9 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> u64 {
                 lines.iter().filter(|line| pattern.is_match(line)).map(|line| line.len() as u64).sum()
             })
         }
-        (_, Data::Numbers(numbers)) => parallel(numbers, threads, |numbers| {
-            twenty_steps!(numbers.iter().copied()).fold(0_u64, u64::wrapping_add)
-        }),
+        (_, Data::Numbers(numbers)) => {
+            parallel(numbers, threads, |numbers| twenty_steps!(numbers.iter().copied()).fold(0_u64, u64::wrapping_add))
+        }
         (Workload::Q1, Data::Bids(bids)) => parallel(bids, threads, |bids| {
             bids.iter().map(|bid| in_euros(*bid)).fold(0_u64, |sum, bid| sum.wrapping_add(bid.price ^ bid.auction))
         }),
@@ -73,13 +73,7 @@ trait Close<S>: Sync {
     fn checksum(&self) -> u64;
 }
 
-fn windowed<S: Share>(
-    records: &[S::Record],
-    threads: usize,
-    size: i64,
-    disorder: i64,
-    close: &impl Close<S>,
-) -> u64 {
+fn windowed<S: Share>(records: &[S::Record], threads: usize, size: i64, disorder: i64, close: &impl Close<S>) -> u64 {
     // Windows that some threads have closed.
     let half = Mutex::new(HashMap::<i64, Vec<S>>::new());
     let give = |window, share| {

@@ -14,7 +14,7 @@ use super::panes::Panes;
 use super::{Slicing, Window, Windowed, Windows};
 use crate::aggregate::{Accumulate, Aggregate, Over};
 use crate::bundle::{Bundle, Record, Times};
-use crate::partial::{DEEP, Partial, Shares, align, join, merge_into};
+use crate::partial::{DEEP, Partial, Shares, Spare, align, join, merge_into};
 use crate::pipe::Pipe;
 use crate::source::Error;
 use crate::stage::{Emit, KeyGroup, Stage};
@@ -45,6 +45,7 @@ where
     /// All slices that start before it are sealed.
     sealed: AtomicI64,
     bytes: AtomicUsize,
+    spare: Spare<K, A::Item>,
     input: std::marker::PhantomData<fn(In)>,
 }
 
@@ -117,6 +118,7 @@ where
             pieces: std::iter::repeat_with(Mutex::default).take(pieces).collect(),
             sealed: AtomicI64::new(i64::MIN),
             bytes: AtomicUsize::new(0),
+            spare: Spare::default(),
             input: std::marker::PhantomData,
         }
     }
@@ -134,6 +136,7 @@ where
             generation,
             open: &local.open,
             deep: local.deep.load(Ordering::Relaxed),
+            spare: &self.spare,
             held: Vec::new(),
             current: 0,
             start: i64::MAX,
@@ -179,9 +182,10 @@ where
     fn emit_tumbling(&self, piece: Piece<K, A::Item, A::Acc>, emit: Emit<'_, Windowed<K, A::Out>>) {
         for (start, ranges) in piece.slices {
             let end = start.saturating_add(self.slicing.size);
+            let mut table = Table::default();
             for shares in ranges.into_iter().filter(|shares| !shares.is_empty()) {
-                let table = join(shares, &self.aggregate);
-                self.emit_window(end, table.into_entries().into_iter(), emit);
+                table = join(shares, &self.aggregate, table, &self.spare);
+                self.emit_window(end, table.drain(), emit);
             }
         }
     }
@@ -220,7 +224,7 @@ where
 
     /// All ranges of a slice as one table.
     fn whole(&self, ranges: Vec<Shares<K, A::Item, A::Acc>>) -> Table<K, A::Acc> {
-        let mut tables = ranges.into_iter().map(|shares| join(shares, &self.aggregate));
+        let mut tables = ranges.into_iter().map(|shares| join(shares, &self.aggregate, Table::default(), &self.spare));
         let mut whole = tables.next().unwrap_or_default();
         tables.for_each(|table| merge_into(&mut whole, table.into_entries(), &self.aggregate));
         whole
@@ -238,6 +242,7 @@ struct Writer<'a, F, K, A: Accumulate> {
     generation: Generation,
     open: &'a Mutex<Slices<K, A>>,
     deep: bool,
+    spare: &'a Spare<K, Item<A>>,
     /// Taken from `open` for as long as the bundle lasts. No other driver looks for them: the bundle's epoch
     /// is open, so none of its slices is sealed.
     held: Slices<K, A>,
@@ -278,7 +283,7 @@ impl<'a, F, K: Key, A: Accumulate> Writer<'a, F, K, A> {
     }
 
     fn create(&self) -> Slice<K, Item<A>, Acc<A>> {
-        let partial = Partial::new(self.piece_bits, self.deep);
+        let partial = if self.deep { Partial::deep(self.spare) } else { Partial::shallow(self.piece_bits) };
         Slice { generation: self.generation, start: self.start, partial, bytes: 0 }
     }
 
