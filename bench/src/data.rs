@@ -56,7 +56,7 @@ pub(crate) const PATTERN: &str = r"status=5\d\d (timeout|refused)";
 const WORDS: usize = 100_000;
 const KEYS: u64 = 1_000_000;
 /// Microseconds from one bid to the next: a window holds a million.
-const BID_INTERVAL: i64 = 10;
+pub(crate) const BID_INTERVAL: i64 = 10;
 
 /// Spreads numbers over all bits; checksums are sums of it.
 #[inline]

@@ -22,7 +22,7 @@ use crate::data::{
 /// Records that a thread takes at a time.
 const CHUNK: usize = 16_384;
 /// Records whose slots are fetched together.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 
 pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> u64 {
     match (workload, data) {
@@ -68,7 +68,7 @@ trait Share: Default + Send {
 }
 
 /// Takes windows that are complete, each once, with the shares of all threads.
-trait Close<S>: Sync {
+pub(super) trait Close<S>: Sync {
     fn close(&self, window: i64, shares: Vec<S>);
     fn checksum(&self) -> u64;
 }
@@ -142,7 +142,7 @@ fn close<S: Share>(open: &mut BTreeMap<i64, (S, Vec<S::Record>)>, window: i64, g
 }
 
 /// An entry of a table; empty where its count is zero.
-trait Slot: Copy + Default {
+pub(super) trait Slot: Copy + Default {
     type Record;
     fn hash(record: &Self::Record) -> u64;
     fn own_hash(&self) -> u64;
@@ -154,7 +154,7 @@ trait Slot: Copy + Default {
 }
 
 /// Open addressing, entries inline.
-struct Flat<S> {
+pub(super) struct Flat<S> {
     slots: Vec<S>,
     len: usize,
 }
@@ -177,7 +177,7 @@ impl<S: Slot> Flat<S> {
         &mut self.slots[at]
     }
 
-    fn update(&mut self, records: &[S::Record]) {
+    pub(super) fn update(&mut self, records: &[S::Record]) {
         self.reserve(records.len());
         let mut hashes = [0; BATCH];
         let mask = self.slots.len() - 1;
@@ -190,7 +190,7 @@ impl<S: Slot> Flat<S> {
         }
     }
 
-    fn reserve(&mut self, more: usize) {
+    pub(super) fn reserve(&mut self, more: usize) {
         while (self.len + more) * 2 > self.slots.len() {
             let doubled = Self { slots: vec![S::default(); self.slots.len() * 2], len: 0 };
             let old = std::mem::replace(self, doubled);
@@ -198,7 +198,7 @@ impl<S: Slot> Flat<S> {
         }
     }
 
-    fn merge(&mut self, other: &S) {
+    pub(super) fn merge(&mut self, other: &S) {
         self.slot(other.own_hash(), |slot| slot.is_same(other)).merge(other);
     }
 
@@ -209,7 +209,7 @@ impl<S: Slot> Flat<S> {
         }
     }
 
-    fn entries(&self) -> impl Iterator<Item = &S> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = &S> {
         self.slots.iter().filter(|slot| !slot.is_empty())
     }
 
@@ -231,10 +231,10 @@ fn joined<S: Slot>(mut tables: Vec<Flat<S>>) -> Flat<S> {
 #[derive(Default)]
 struct Counts(Flat<WordCount>);
 
-#[derive(Clone, Copy, Default)]
-struct WordCount {
-    word: [u8; 10],
-    count: u32,
+#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
+pub(super) struct WordCount {
+    pub(super) word: [u8; 10],
+    pub(super) count: u32,
 }
 
 impl Slot for WordCount {
@@ -338,12 +338,12 @@ impl Share for Queues {
     }
 }
 
-#[derive(Clone, Copy, Default)]
-struct Stats {
-    key: u64,
-    sum: u64,
-    count: u64,
-    max: u64,
+#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
+pub(super) struct Stats {
+    pub(super) key: u64,
+    pub(super) sum: u64,
+    pub(super) count: u64,
+    pub(super) max: u64,
 }
 
 impl Slot for Stats {
@@ -402,12 +402,12 @@ impl Close<Queues> for Sum {
 
 /// The bids of a slide, by auction.
 #[derive(Default)]
-struct Auctions(Flat<BidCount>);
+pub(super) struct Auctions(pub(super) Flat<BidCount>);
 
-#[derive(Clone, Copy, Default)]
-struct BidCount {
-    auction: u64,
-    count: u64,
+#[derive(Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
+pub(super) struct BidCount {
+    pub(super) auction: u64,
+    pub(super) count: u64,
 }
 
 impl Slot for BidCount {
@@ -454,7 +454,7 @@ impl Share for Auctions {
 
 /// Windows of query 5 from its slides: those of one window are kept, and summed when it ends.
 #[derive(Default)]
-struct Hottest(Mutex<Slides>);
+pub(super) struct Hottest(Mutex<Slides>);
 
 #[derive(Default)]
 struct Slides {
