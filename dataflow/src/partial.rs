@@ -17,7 +17,7 @@ use crate::table::{Key, Table, hash_of};
 const BATCH: usize = 64;
 /// Bytes of tables beyond which a partial goes deep: about what the level 2 and a share of the level 3
 /// cache hold of one kernel.
-const SHALLOW_BYTES: usize = 4 << 20;
+const SHALLOW_BYTES: usize = 8 << 20;
 /// Partitions of a deep partial: a power of two; 8 bits of hash, which are also the key group.
 pub(crate) const DEEP: usize = 256;
 /// Bytes of updates that queue before a deep partition's table.
@@ -76,6 +76,15 @@ fn drain_into<K: Key, A: Accumulate>(table: &mut Table<K, A::Acc>, queue: &mut V
     for (key, item) in queue.drain(..) {
         let acc = table.entry(hash_of(&key), key, || aggregate.create());
         aggregate.update(acc, item);
+    }
+}
+
+/// A batch of which all is for one table.
+fn flush_into<K: Key, A: Accumulate>(table: &mut Table<K, A::Acc>, batch: &mut Vec<(u64, K, A::Item)>, aggregate: &A) {
+    table.reserve(batch.len());
+    batch.iter().for_each(|(hash, ..)| table.prefetch_entry(*hash));
+    for (hash, key, item) in batch.drain(..) {
+        aggregate.update(table.entry_with_room(hash, key, || aggregate.create()), item);
     }
 }
 
@@ -146,12 +155,16 @@ impl<K: Key, I, V> Partial<K, I, V> {
 
     /// Brings the batch into the tables. Afterwards only deep queues wait.
     pub(crate) fn flush(&mut self, aggregate: &impl Accumulate<Item = I, Acc = V>) {
-        for (hash, ..) in &self.batch {
-            self.parts[partition(*hash, self.bits)].table.prefetch_entry(*hash);
-        }
-        for (hash, key, item) in self.batch.drain(..) {
-            let table = &mut self.parts[partition(hash, self.bits)].table;
-            aggregate.update(table.entry(hash, key, || aggregate.create()), item);
+        if let [part] = &mut self.parts[..] {
+            flush_into(&mut part.table, &mut self.batch, aggregate);
+        } else {
+            for (hash, ..) in &self.batch {
+                self.parts[partition(*hash, self.bits)].table.prefetch_entry(*hash);
+            }
+            for (hash, key, item) in self.batch.drain(..) {
+                let table = &mut self.parts[partition(hash, self.bits)].table;
+                aggregate.update(table.entry(hash, key, || aggregate.create()), item);
+            }
         }
         if !self.deep && self.bytes() > SHALLOW_BYTES {
             self.go_deep(aggregate);

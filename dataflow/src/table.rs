@@ -136,6 +136,12 @@ impl<K: Eq, V> Table<K, V> {
         if self.entries.len() >= self.slots.len() / 8 * 5 {
             self.grow();
         }
+        self.entry_with_room(hash, key, create)
+    }
+
+    /// The same, for a table that has room for one more key.
+    #[inline]
+    pub(crate) fn entry_with_room(&mut self, hash: u64, key: K, create: impl FnOnce() -> V) -> &mut V {
         let (mask, tag) = (self.mask(), tag(hash));
         let mut at = tag as usize & mask;
         let index = loop {
@@ -172,10 +178,10 @@ impl<K: Eq, V> Table<K, V> {
         }
     }
 
-    /// Makes room for so many keys in all.
-    pub(crate) fn reserve(&mut self, keys: usize) {
-        self.entries.reserve(keys.saturating_sub(self.entries.len()));
-        let slots = (keys * 8).div_ceil(5).next_power_of_two();
+    /// Makes room for so many more keys.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.entries.reserve(more);
+        let slots = ((self.entries.len() + more) * 8).div_ceil(5).next_power_of_two();
         if slots > self.slots.len() {
             self.rebuild(slots);
         }

@@ -23,7 +23,9 @@ use super::hand::{Auctions, BATCH as SLOTS, BidCount, Close, Flat, Hottest, Slot
 use super::twenty_steps;
 use super::updraft::in_euros;
 use crate::Workload;
-use crate::data::{BID_INTERVAL, Bid, DISORDER, Data, HOT, PATTERN, Reading, SECOND, Word, digest_reading, digest_word};
+use crate::data::{
+    BID_INTERVAL, Bid, DISORDER, Data, HOT, PATTERN, Reading, SECOND, Word, digest_reading, digest_word,
+};
 
 /// Records fed at a time.
 const BATCH: usize = 1024;
@@ -158,15 +160,22 @@ fn hottest(bids: &Arc<[Bid]>, threads: usize) -> u64 {
     let windows = Windowing { size: HOT.1, disorder: 0, epoch: 10_000, interval: BID_INTERVAL };
     let hottest = Arc::new((Hottest::default(), Mutex::new(BTreeMap::<i64, Vec<Auctions>>::new())));
     let takes = hottest.clone();
-    windowed(bids, threads, windows, |r| r.time, |r| *r, move |slide, table: Flat<BidCount>| {
-        let whole = {
-            let halves = &mut *takes.1.lock().unwrap_or_else(PoisonError::into_inner);
-            let shares = halves.entry(slide).or_default();
-            shares.push(Auctions(table));
-            if shares.len() == threads { halves.remove(&slide) } else { None }
-        };
-        whole.into_iter().for_each(|shares| takes.0.close(slide, shares));
-    });
+    windowed(
+        bids,
+        threads,
+        windows,
+        |r| r.time,
+        |r| *r,
+        move |slide, table: Flat<BidCount>| {
+            let whole = {
+                let halves = &mut *takes.1.lock().unwrap_or_else(PoisonError::into_inner);
+                let shares = halves.entry(slide).or_default();
+                shares.push(Auctions(table));
+                if shares.len() == threads { halves.remove(&slide) } else { None }
+            };
+            whole.into_iter().for_each(|shares| takes.0.close(slide, shares));
+        },
+    );
     let rest = std::mem::take(&mut *hottest.1.lock().unwrap_or_else(PoisonError::into_inner));
     rest.into_iter().for_each(|(slide, shares)| hottest.0.close(slide, shares));
     hottest.0.checksum()
