@@ -5,14 +5,14 @@ use std::sync::Arc;
 use crate::Workload;
 
 /// A word at a time (microseconds).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Word {
     pub(crate) time: i64,
     pub(crate) word: [u8; 10],
 }
 
 /// A value of a key at a time (microseconds).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Reading {
     pub(crate) time: i64,
     pub(crate) key: u64,
@@ -20,7 +20,7 @@ pub(crate) struct Reading {
 }
 
 /// An offer for an item at a time (microseconds).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Bid {
     pub(crate) time: i64,
     pub(crate) auction: u64,

@@ -61,6 +61,7 @@ pub struct Local<P, F, K, I, V> {
 struct Slice<K, I, V> {
     generation: Generation,
     start: i64,
+    end: i64,
     partial: Partial<K, I, V>,
     /// As last accounted.
     bytes: usize,
@@ -265,15 +266,17 @@ impl<'a, F, K: Key, A: Accumulate> Writer<'a, F, K, A> {
         self.held[self.current].partial.update((self.key)(record), item(record), self.aggregate);
     }
 
-    /// Makes the slice that holds `time` the current one.
+    /// Makes the slice that holds `time` the current one: most often one that this bundle has turned to before.
     fn turn_to(&mut self, time: i64) {
-        (self.start, self.end) = self.slicing.slice(time);
-        let held = self.held.iter().position(|slice| slice.start == self.start);
+        let held = self.held.iter().position(|slice| slice.start <= time && time < slice.end);
         self.current = held.unwrap_or_else(|| {
+            (self.start, self.end) = self.slicing.slice(time);
             let slice = self.take().unwrap_or_else(|| self.create());
             self.held.push(slice);
             self.held.len() - 1
         });
+        let slice = &self.held[self.current];
+        (self.start, self.end) = (slice.start, slice.end);
     }
 
     fn take(&self) -> Option<Slice<K, Item<A>, Acc<A>>> {
@@ -284,7 +287,7 @@ impl<'a, F, K: Key, A: Accumulate> Writer<'a, F, K, A> {
 
     fn create(&self) -> Slice<K, Item<A>, Acc<A>> {
         let partial = if self.deep { Partial::deep(self.spare) } else { Partial::shallow(self.piece_bits) };
-        Slice { generation: self.generation, start: self.start, partial, bytes: 0 }
+        Slice { generation: self.generation, start: self.start, end: self.end, partial, bytes: 0 }
     }
 
     /// Gives the slices back; by how many bytes they have grown (wrapping).
