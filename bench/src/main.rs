@@ -5,6 +5,7 @@
 
 mod data;
 mod engine;
+mod latency;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -37,6 +38,12 @@ struct Args {
     /// The share of records that are out of order, in percent.
     #[arg(long, default_value_t = 10)]
     disorder: u64,
+    /// Instead: the latency of window results (W1, W2) at so many million records a second.
+    #[arg(long, value_name = "RATE")]
+    latency: Option<f64>,
+    /// Also tell by how much the process has grown beyond the records; for one workload and engine at a time.
+    #[arg(long)]
+    memory: bool,
     /// Records between two watermarks.
     #[arg(long, default_value_t = 100_000)]
     epoch: usize,
@@ -74,10 +81,31 @@ fn main() {
     );
     for workload in workloads {
         let data = Data::prepare(workload, (args.millions * 1e6) as usize, args.disorder, args.epoch);
+        if let Some(rate) = args.latency {
+            for &threads in &args.kernels {
+                if let Some([p50, p99, p999]) = latency::measure(&data, threads, rate) {
+                    println!(
+                        "{workload:?} {threads} threads, {rate} M/s: p50 {p50:.1?}, p99 {p99:.1?}, p99.9 {p999:.1?}"
+                    );
+                }
+            }
+            continue;
+        }
+        let before = memory("VmRSS:");
         for &threads in &args.kernels {
             compare(workload, &data, threads, &engines, args.repeat.max(1));
         }
+        if args.memory {
+            println!("{workload:?} peak growth {} MiB", memory("VmHWM:").saturating_sub(before) >> 10);
+        }
     }
+}
+
+/// A figure of this process's memory, in KiB.
+fn memory(figure: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(figure));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
 }
 
 /// Runs the engines in turns, so that what else the machine does meets them all.

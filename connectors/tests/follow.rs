@@ -186,7 +186,7 @@ fn new_files_are_read_from_their_start_and_compressed_ones_are_history() {
 
 async fn put_packed(path: &Path, text: &[u8]) {
     let (path, text) = (path.to_owned(), text.to_owned());
-    std::thread::spawn(move || put(&path, &[&text])).join().unwrap();
+    std::thread::scope(|scope| scope.spawn(|| put(&path, &[&text])).join().unwrap());
 }
 
 #[test]

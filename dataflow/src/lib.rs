@@ -1,4 +1,13 @@
 //! Updraft's dataflow engine: epochs out of order, windows, aggregates, pure stages.
+//!
+//! A [`Job`] is a graph of [`Stream`]s from sources to sinks. What flows are [`Bundle`]s of records, each of an
+//! [`Epoch`], and [`Punctuation`]s, each of which closes one. Epochs are worked on out of order, by all kernels, and
+//! complete in order.
+//!
+//! The data path is five files, to be read in one sitting:
+//! [`source`] → [`container`] → [`stage`] → `exchange` → [`sink`]. Above it are the operators ([`operator`]),
+//! windows ([`window`]) and aggregates ([`aggregate`]); below it is the kernel ([`updraft_kernel`]).
+
 pub mod aggregate;
 mod bell;
 pub mod bundle;

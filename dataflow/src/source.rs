@@ -45,7 +45,7 @@ pub trait Partition: Send + 'static {
     /// What the partition yields.
     type Item: Record;
 
-    /// The next records, at least one and about `limit` at most, or `None` at the end. Waits where
+    /// The next records, about `limit` at most, or `None` at the end. A batch may hold rejected records alone. Waits where
     /// nothing is there yet. An implementation that has something at hand returns it rather
     /// than wait for `limit` of them. The future is never dropped before it is done, unless
     /// the job ends.

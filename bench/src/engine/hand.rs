@@ -43,7 +43,7 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> u64 {
             bids.iter().map(|bid| in_euros(*bid)).fold(0_u64, |sum, bid| sum.wrapping_add(bid.price ^ bid.auction))
         }),
         (Workload::Q2, Data::Bids(bids)) => parallel(bids, threads, |bids| {
-            let some = bids.iter().filter(|bid| bid.auction % 123 == 0);
+            let some = bids.iter().filter(|bid| bid.auction.is_multiple_of(123));
             some.fold(0_u64, |sum, bid| sum.wrapping_add(bid.price ^ bid.auction))
         }),
         (_, Data::Bids(bids)) => windowed::<Auctions>(bids, threads, HOT.1, 0, &Hottest::default()),

@@ -5,6 +5,7 @@ mod renoir;
 mod timely;
 mod updraft;
 
+use ::updraft::dataflow::EpochOrder;
 use clap::ValueEnum;
 
 use crate::Workload;
@@ -17,6 +18,8 @@ pub(crate) enum Engine {
     Hand,
     /// This project, through its high-level API.
     Updraft,
+    /// The same with epochs in order: what other engines do.
+    InOrder,
     /// timely, with operators written by hand inside it.
     Timely,
     /// renoir: its operators; its built-in windows on W1 and W2.
@@ -34,7 +37,8 @@ impl Engine {
     pub(crate) fn run(self, workload: Workload, data: &Data, threads: usize) -> Option<u64> {
         match self {
             Self::Hand => Some(hand::run(workload, data, threads)),
-            Self::Updraft => Some(updraft::run(workload, data, threads)),
+            Self::Updraft => Some(updraft::run(workload, data, threads, EpochOrder::Out)),
+            Self::InOrder => Some(updraft::run(workload, data, threads, EpochOrder::In)),
             Self::Timely => Some(timely::run(workload, data, threads)),
             Self::Renoir => renoir::run(workload, data, threads),
         }

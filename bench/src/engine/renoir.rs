@@ -101,7 +101,8 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> Option<u64
             total!(context, euros)
         }
         (Workload::Q2, Data::Bids(bids)) => {
-            let some = source!(bids).filter(|bid: &Bid| bid.auction % 123 == 0).map(|bid| bid.price ^ bid.auction);
+            let some =
+                source!(bids).filter(|bid: &Bid| bid.auction.is_multiple_of(123)).map(|bid| bid.price ^ bid.auction);
             total!(context, some)
         }
         (_, Data::Bids(_)) => return None,

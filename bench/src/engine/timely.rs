@@ -108,7 +108,7 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> u64 {
             stateless!(bids, threads, |stream| stream.map(in_euros), |bid: &Bid| bid.price ^ bid.auction)
         }
         (Workload::Q2, Data::Bids(bids)) => {
-            let some = |bid: &Bid| bid.auction % 123 == 0;
+            let some = |bid: &Bid| bid.auction.is_multiple_of(123);
             stateless!(bids, threads, |stream| stream.filter(some), |bid: &Bid| bid.price ^ bid.auction)
         }
         (_, Data::Bids(bids)) => hottest(bids, threads),

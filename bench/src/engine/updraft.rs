@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use regex::Regex;
+use updraft::dataflow::EpochOrder;
 use updraft::prelude::*;
 
 use super::twenty_steps;
@@ -32,8 +33,8 @@ macro_rules! checksum {
     }};
 }
 
-pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> u64 {
-    let job = Job::new("bench");
+pub(super) fn run(workload: Workload, data: &Data, threads: usize, order: EpochOrder) -> u64 {
+    let job = Job::new("bench").epoch_order(order);
     let (total, job) = match (workload, data) {
         (_, Data::Words(words, shape)) => {
             let words = timed(&job, Memory::new(words.clone()), |word: &Word| Time(word.time), *shape);
@@ -63,11 +64,12 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> u64 {
             checksum!(job, rest, |x| x)
         }
         (Workload::Q1, Data::Bids(bids)) => {
-            let euros = job.source("bids", Memory::new(bids.clone())).stream().map(|bid| in_euros(bid));
+            let euros = job.source("bids", Memory::new(bids.clone())).stream().map(in_euros);
             checksum!(job, euros, |bid: Bid| bid.price ^ bid.auction)
         }
         (Workload::Q2, Data::Bids(bids)) => {
-            let some = job.source("bids", Memory::new(bids.clone())).stream().filter(|bid| bid.auction % 123 == 0);
+            let some =
+                job.source("bids", Memory::new(bids.clone())).stream().filter(|bid| bid.auction.is_multiple_of(123));
             checksum!(job, some, |bid: Bid| bid.price ^ bid.auction)
         }
         (_, Data::Bids(bids)) => {

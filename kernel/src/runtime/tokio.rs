@@ -30,6 +30,8 @@ pub(super) fn start(shared: Arc<Shared>, kernels: usize, core: Option<CoreId>) -
         let kernel = Kernel::install(shared, kernels);
         tokio.block_on(poll_fn(|cx| turn(&kernel, cx)));
         Kernel::uninstall();
+        // A read of a terminal that nobody types at would hold an orderly end up for ever.
+        tokio.shutdown_background();
     })
 }
 
