@@ -9,6 +9,7 @@ use updraft::kernel::{Nanos, clock};
 use updraft::prelude::*;
 
 use crate::data::{DISORDER, Data, Reading, SECOND, Word};
+use crate::engine::timely;
 
 /// Records in memory, given at a rate.
 struct Paced<T> {
@@ -53,8 +54,16 @@ impl<T: Record> Partition for Paced<T> {
     }
 }
 
-/// p50, p99 and p99.9 at `rate` million records a second, for W1 and W2.
-pub(crate) fn measure(data: &Data, threads: usize, rate: f64) -> Option<[Duration; 3]> {
+/// p50 and p99 of each engine at `rate` records a second, for W1 and W2.
+pub(crate) fn measure(data: &Data, threads: usize, rate: f64) -> Vec<(&'static str, [Duration; 2])> {
+    let mut timely = timely::latencies(data, threads, rate);
+    timely.sort();
+    let quantile = |q: f64| timely.get((timely.len() as f64 * q) as usize).copied();
+    let timely = quantile(0.5).zip(quantile(0.99)).map(|(p50, p99)| ("timely", [p50, p99]));
+    updraft(data, threads, rate).map(|quantiles| ("Updraft", quantiles)).into_iter().chain(timely).collect()
+}
+
+fn updraft(data: &Data, threads: usize, rate: f64) -> Option<[Duration; 2]> {
     let runtime = Runtime::builder().kernels(threads).build().ok()?;
     let job = Job::new("latency");
     match data {
@@ -72,7 +81,7 @@ pub(crate) fn measure(data: &Data, threads: usize, rate: f64) -> Option<[Duratio
     }
     let running = job.start(runtime.handle()).ok()?;
     let metrics = runtime.block_on(running.join()).ok()?;
-    Some([0.5, 0.99, 0.999].map(|q| metrics.latency.quantile(q)))
+    Some([0.5, 0.99].map(|q| metrics.latency.quantile(q)))
 }
 
 fn second() -> Tumbling {
@@ -86,7 +95,7 @@ fn timed<T: Record, F: Fn(&T) -> Time + Clone + Send + Sync + 'static>(
     rate: f64,
     time: F,
 ) -> Stream<T, impl updraft::dataflow::Pipe<T, Out = T> + use<T, F>> {
-    let paced = Paced { records: records.clone(), given: 0, rate: rate * 1e6, begin: None };
+    let paced = Paced { records: records.clone(), given: 0, rate, begin: None };
     let disorder = Duration::from_micros(DISORDER as u64);
     let step = Epochs::WatermarkStep(Duration::from_micros(SECOND as u64));
     job.source("paced", paced).timestamps(time, Watermarks::bounded(disorder)).epochs(step).stream()

@@ -155,7 +155,7 @@ fn check(case: &Case, windows: impl Windows) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn tumbling(case in cases()) {

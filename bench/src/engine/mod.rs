@@ -2,7 +2,7 @@
 
 mod hand;
 mod renoir;
-mod timely;
+pub(crate) mod timely;
 mod updraft;
 
 use ::updraft::dataflow::EpochOrder;

@@ -5,10 +5,11 @@
 //! shares are exchanged by key and merged by a second operator. Each worker is fed every other chunk.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use regex::Regex;
 use timely::Config;
@@ -32,9 +33,57 @@ const BATCH: usize = 1024;
 /// Epochs that may be in flight.
 const AHEAD: u64 = 2;
 
+/// How records are fed: as fast as they are taken, or by the clock.
+#[derive(Clone, Default)]
+pub(crate) struct Feed {
+    /// Records a second.
+    rate: Option<f64>,
+    /// From the end of an epoch to the end of all work on it, by the epoch's number.
+    latencies: Arc<Mutex<Vec<(u64, Duration)>>>,
+}
+
+impl Feed {
+    pub(crate) fn at(rate: f64) -> Self {
+        Self { rate: Some(rate), ..Self::default() }
+    }
+
+    /// Whether record number `n` is due.
+    fn is_due(&self, begin: Instant, n: usize) -> bool {
+        self.rate.is_none_or(|rate| begin.elapsed().as_secs_f64() * rate >= n as f64)
+    }
+
+    /// Notes the epochs on which no work is left.
+    fn note(&self, ended: &mut VecDeque<(u64, Instant)>, probe: &ProbeHandle<u64>) {
+        while let Some((number, at)) = ended.pop_front_if(|(number, _)| !probe.less_equal(number)) {
+            self.latencies.lock().unwrap_or_else(PoisonError::into_inner).push((number, at.elapsed()));
+        }
+    }
+}
+
+/// The latencies of window results at `rate`, for W1 and W2: half a second of records is an epoch, so that
+/// every other one closes a window.
+pub(crate) fn latencies(data: &Data, threads: usize, rate: f64) -> Vec<Duration> {
+    let feed = Feed::at(rate);
+    let windows = Windowing { size: SECOND, disorder: DISORDER, epoch: 500_000, interval: 1 };
+    match data {
+        Data::Words(words, _) => {
+            let digest = |_, e: &WordCount| u64::from(e.count);
+            summed(words, threads, windows, &feed, |r: &Word| r.time, |r| *r, digest);
+        }
+        Data::Readings(readings, _) => {
+            let digest = |_, e: &Stats| e.sum;
+            summed(readings, threads, windows, &feed, |r: &Reading| r.time, |r| (r.key, r.value), digest);
+        }
+        _ => {}
+    }
+    let latencies = feed.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+    latencies.iter().filter(|(number, _)| *number >= 2 && number.is_multiple_of(2)).map(|(_, span)| *span).collect()
+}
+
 /// Feeds every worker its chunks of the records, epoch by epoch, into what `$stream` makes of them.
 macro_rules! dataflow {
-    ($records:expr, $threads:expr, $epoch:expr, |$stream:ident, $worker:ident| $flow:expr) => {{
+    ($records:expr, $threads:expr, $epoch:expr, $feed:expr, |$stream:ident, $worker:ident| $flow:expr) => {{
+        let feed: Feed = $feed;
         let records = $records.clone();
         let (threads, epoch): (usize, usize) = ($threads, $epoch);
         let guards = timely::execute(Config::process(threads), move |$worker| {
@@ -47,13 +96,21 @@ macro_rules! dataflow {
                 result
             });
             let mut buffer = Vec::with_capacity(BATCH);
+            let (begin, mut ended) = (Instant::now(), VecDeque::new());
             for (number, records) in records.chunks(epoch).enumerate() {
-                for batch in records.chunks(BATCH).skip(index).step_by(threads) {
+                for (at, batch) in records.chunks(BATCH).enumerate().skip(index).step_by(threads) {
+                    while !feed.is_due(begin, number * epoch + at * BATCH) {
+                        $worker.step();
+                        feed.note(&mut ended, &probe);
+                    }
                     buffer.extend_from_slice(batch);
                     input.send_batch(&mut buffer);
                     $worker.step();
                 }
                 input.advance_to(number as u64 + 1);
+                if feed.rate.is_some() && index == 0 {
+                    ended.push_back((number as u64, Instant::now()));
+                }
                 while probe.less_than(&(number as u64).saturating_sub(AHEAD)) {
                     $worker.step();
                 }
@@ -71,7 +128,7 @@ macro_rules! dataflow {
 /// A stateless dataflow that ends in the sum of what `$digest` makes of its records.
 macro_rules! stateless {
     ($records:expr, $threads:expr, |$stream:ident| $flow:expr, $digest:expr) => {
-        dataflow!($records, $threads, 100_000, |$stream, worker| {
+        dataflow!($records, $threads, 100_000, Feed::default(), |$stream, worker| {
             let sum = Rc::new(Cell::new(0_u64));
             let adds = sum.clone();
             let stream = $flow.inspect(move |record| adds.set(adds.get().wrapping_add($digest(record))));
@@ -86,12 +143,12 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> u64 {
         (_, Data::Words(words, shape)) => {
             let windows = Windowing { size: SECOND, disorder: DISORDER, epoch: shape.epoch, interval: 1 };
             let digest = |window, e: &WordCount| digest_word(window * SECOND, &e.word, u64::from(e.count));
-            summed(words, threads, windows, |r: &Word| r.time, |r| *r, digest)
+            summed(words, threads, windows, &Feed::default(), |r: &Word| r.time, |r| *r, digest)
         }
         (_, Data::Readings(readings, shape)) => {
             let windows = Windowing { size: SECOND, disorder: DISORDER, epoch: shape.epoch, interval: 1 };
             let digest = |window, e: &Stats| digest_reading(window * SECOND, e.key, e.sum, e.count, e.max);
-            summed(readings, threads, windows, |r: &Reading| r.time, |r| (r.key, r.value), digest)
+            summed(readings, threads, windows, &Feed::default(), |r: &Reading| r.time, |r| (r.key, r.value), digest)
         }
         (_, Data::Lines(lines)) => {
             let pattern = Regex::new(PATTERN).expect("the pattern is right");
@@ -138,6 +195,7 @@ fn summed<T, S>(
     records: &Arc<[T]>,
     threads: usize,
     windows: Windowing,
+    feed: &Feed,
     time: fn(&T) -> i64,
     record: fn(&T) -> S::Record,
     digest: fn(i64, &S) -> u64,
@@ -149,7 +207,7 @@ where
 {
     let total = Arc::new(AtomicU64::new(0));
     let adds = total.clone();
-    windowed(records, threads, windows, time, record, move |window, table: Flat<S>| {
+    windowed(records, threads, windows, feed, time, record, move |window, table: Flat<S>| {
         let sum = table.entries().fold(0_u64, |sum, entry| sum.wrapping_add(digest(window, entry)));
         adds.fetch_add(sum, Ordering::SeqCst);
     });
@@ -164,6 +222,7 @@ fn hottest(bids: &Arc<[Bid]>, threads: usize) -> u64 {
         bids,
         threads,
         windows,
+        &Feed::default(),
         |r| r.time,
         |r| *r,
         move |slide, table: Flat<BidCount>| {
@@ -193,6 +252,7 @@ fn windowed<T, S>(
     records: &Arc<[T]>,
     threads: usize,
     windows: Windowing,
+    feed: &Feed,
     time: fn(&T) -> i64,
     record: fn(&T) -> S::Record,
     close: impl Fn(i64, Flat<S>) + Clone + Send + Sync + 'static,
@@ -201,7 +261,7 @@ fn windowed<T, S>(
     S: Slot + ExchangeData + Send,
     S::Record: 'static,
 {
-    dataflow!(records, threads, windows.epoch, |stream, worker| {
+    dataflow!(records, threads, windows.epoch, feed.clone(), |stream, worker| {
         let alone = (threads == 1).then(|| close.clone());
         let shares = stream.unary_frontier::<timely::container::CapacityContainerBuilder<Vec<(i64, S)>>, _, _, _>(
             Pipeline,
