@@ -4,13 +4,13 @@
 //! merged partition by partition, in parallel, without moving an entry that no other kernel has.
 //!
 //! Two depths, chosen by size:
-//! * *shallow*: few partitions; updates wait in a batch of 64 while the memory fetches their slots.
+//! * *shallow*: few partitions; updates wait in a batch of 64, for all of which the memory is asked at once.
 //! * *deep*, once the tables outgrow the cache: 256 partitions, in front of each a long queue of updates, so
 //!   that a partition's table is brought into the cache once for thousands of them (radix partitioning).
 //!   A queue that is short at the end was never in a table at all: merging reads it as it is.
 
 use crate::aggregate::Accumulate;
-use crate::sync::{Mutex, lock};
+use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 use crate::table::{Key, Table, hash_of};
 
 /// Updates that wait for their cache lines together. The memory of a core answers some tens of fetches at a time.
@@ -48,14 +48,13 @@ impl<K: Key, I, V> Part<K, I, V> {
         drain_into(&mut self.table, &mut self.queue, aggregate);
     }
 
-    /// Takes all of `other` in; what is left of it is its empty queue.
-    fn absorb(&mut self, mut other: Self, aggregate: &impl Accumulate<Item = I, Acc = V>) -> Vec<(K, I)> {
+    /// Takes all of `other` in, of which the memory is left.
+    fn absorb(&mut self, other: &mut Self, aggregate: &impl Accumulate<Item = I, Acc = V>) {
         if other.table.len() > self.table.len() {
             std::mem::swap(&mut self.table, &mut other.table);
         }
-        merge_into(&mut self.table, other.table.into_entries(), aggregate);
+        merge_into(&mut self.table, other.table.drain(), aggregate);
         drain_into(&mut self.table, &mut other.queue, aggregate);
-        other.queue
     }
 
     fn bytes(&self) -> usize {
@@ -68,23 +67,20 @@ impl<K: Key, I, V> Part<K, I, V> {
     }
 }
 
+/// Brings `queue` into `table`, a batch at a time.
 fn drain_into<K: Key, A: Accumulate>(table: &mut Table<K, A::Acc>, queue: &mut Vec<(K, A::Item)>, aggregate: &A) {
-    if table.len() == 0 {
-        // Where queues are long, most keys are new.
-        table.reserve(queue.len());
-    }
-    for (key, item) in queue.drain(..) {
-        let acc = table.entry(hash_of(&key), key, || aggregate.create());
-        aggregate.update(acc, item);
-    }
-}
-
-/// A batch of which all is for one table.
-fn flush_into<K: Key, A: Accumulate>(table: &mut Table<K, A::Acc>, batch: &mut Vec<(u64, K, A::Item)>, aggregate: &A) {
-    table.reserve(batch.len());
-    batch.iter().for_each(|(hash, ..)| table.prefetch_entry(*hash));
-    for (hash, key, item) in batch.drain(..) {
-        aggregate.update(table.entry_with_room(hash, key, || aggregate.create()), item);
+    let mut hashes = [0; BATCH];
+    while !queue.is_empty() {
+        // From the end: updates may come in any order.
+        let rest = queue.len().saturating_sub(BATCH);
+        table.reserve(queue.len() - rest);
+        for (hash, (key, _)) in hashes.iter_mut().zip(&queue[rest..]) {
+            *hash = hash_of(key);
+            table.prefetch(*hash);
+        }
+        for (hash, (key, item)) in hashes.into_iter().zip(queue.drain(rest..)) {
+            aggregate.update(table.entry_with_room(hash, key, || aggregate.create()), item);
+        }
     }
 }
 
@@ -105,41 +101,37 @@ pub(crate) struct Partial<K, I, V> {
     parts: Vec<Part<K, I, V>>,
     bits: u32,
     deep: bool,
-    /// Shallow only: updates whose slots are being fetched.
-    batch: Vec<(u64, K, I)>,
+    /// Shallow only: updates that are not in a table yet.
+    batch: Vec<(K, I)>,
 }
 
 impl<K: Key, I, V> Partial<K, I, V> {
     /// Shallow, with `1 << bits` partitions.
-    pub(crate) fn shallow(bits: u32) -> Self {
-        let parts = std::iter::repeat_with(Part::default).take(1 << bits).collect();
-        Self { parts, bits, deep: false, batch: Vec::with_capacity(BATCH) }
+    pub(crate) fn shallow(bits: u32, spare: &Spare<K, I, V>) -> Self {
+        Self { parts: spare.take(1 << bits), bits, deep: false, batch: Vec::with_capacity(BATCH) }
     }
 
     /// Deep from the start, because the slices before were.
-    pub(crate) fn deep(spare: &Spare<K, I>) -> Self {
-        let part = |queue| Part { table: Table::default(), queue };
-        let parts = spare.take().take(DEEP).map(part).collect();
-        Self { parts, bits: DEEP.ilog2(), deep: true, batch: Vec::new() }
+    pub(crate) fn deep(spare: &Spare<K, I, V>) -> Self {
+        Self { parts: spare.take(DEEP), bits: DEEP.ilog2(), deep: true, batch: Vec::new() }
     }
 
-    pub(crate) fn is_deep(&self) -> bool {
-        self.deep
+    /// Whether the next slice should start deep: with as many keys, or half of them.
+    pub(crate) fn is_large(&self) -> bool {
+        self.deep && self.len() * size_of::<(K, V)>() > SHALLOW_BYTES / 4
     }
 
     /// Takes one record's item in.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn update(&mut self, key: K, item: I, aggregate: &impl Accumulate<Item = I, Acc = V>) {
-        let hash = hash_of(&key);
-        let part = &mut self.parts[partition(hash, self.bits)];
         if self.deep {
+            let part = &mut self.parts[partition(hash_of(&key), DEEP.ilog2())];
             part.queue.push((key, item));
             if part.queue.len() * size_of::<(K, I)>() >= QUEUE_BYTES {
                 part.settle(aggregate);
             }
         } else {
-            part.table.prefetch_slot(hash);
-            self.batch.push((hash, key, item));
+            self.batch.push((key, item));
             if self.batch.len() == BATCH {
                 self.flush(aggregate);
             }
@@ -154,14 +146,17 @@ impl<K: Key, I, V> Partial<K, I, V> {
     }
 
     /// Brings the batch into the tables. Afterwards only deep queues wait.
+    #[inline(never)]
     pub(crate) fn flush(&mut self, aggregate: &impl Accumulate<Item = I, Acc = V>) {
         if let [part] = &mut self.parts[..] {
-            flush_into(&mut part.table, &mut self.batch, aggregate);
+            drain_into(&mut part.table, &mut self.batch, aggregate);
         } else {
-            for (hash, ..) in &self.batch {
-                self.parts[partition(*hash, self.bits)].table.prefetch_entry(*hash);
+            let mut hashes = [0; BATCH];
+            for (hash, (key, _)) in hashes.iter_mut().zip(&self.batch) {
+                *hash = hash_of(key);
+                self.parts[partition(*hash, self.bits)].table.prefetch(*hash);
             }
-            for (hash, key, item) in self.batch.drain(..) {
+            for (hash, (key, item)) in hashes.into_iter().zip(self.batch.drain(..)) {
                 let table = &mut self.parts[partition(hash, self.bits)].table;
                 aggregate.update(table.entry(hash, key, || aggregate.create()), item);
             }
@@ -253,46 +248,63 @@ pub(crate) fn align<K: Key, A: Accumulate>(
 /// The parts of all kernels for one range of hashes.
 pub(crate) type Shares<K, I, V> = Vec<Part<K, I, V>>;
 
-/// The shares of all kernels become one table. `table`, which is empty, lends its memory; what queues leave goes to `spare`.
+/// The shares of all kernels become one table. `table`, which is empty, lends its memory; what memory the shares leave
+/// goes to `spare`.
 pub(crate) fn join<K: Key, A: Accumulate>(
     shares: Shares<K, A::Item, A::Acc>,
     aggregate: &A,
     table: Table<K, A::Acc>,
-    spare: &Spare<K, A::Item>,
+    spare: &Spare<K, A::Item, A::Acc>,
 ) -> Table<K, A::Acc> {
     let mut whole = Part { table, queue: Vec::new() };
-    for share in shares {
-        let queue = whole.absorb(share, aggregate);
-        spare.give(queue);
+    for mut share in shares {
+        whole.absorb(&mut share, aggregate);
+        spare.give(share);
     }
     whole.table
 }
 
-/// Queues that wait to be used again: a slice's are as long as those of the slice before.
-pub(crate) struct Spare<K, I>(Mutex<Vec<Vec<(K, I)>>>);
+/// The memory of closed slices, which the next ones need again: as empty parts.
+pub(crate) struct Spare<K, I, V> {
+    parts: Mutex<Vec<Part<K, I, V>>>,
+    bytes: AtomicUsize,
+}
 
-impl<K, I> Default for Spare<K, I> {
+impl<K, I, V> Default for Spare<K, I, V> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self { parts: Mutex::default(), bytes: AtomicUsize::new(0) }
     }
 }
 
-impl<K, I> Spare<K, I> {
-    /// Keeps an empty queue, if there is memory in it and not enough of them.
-    fn give(&self, queue: Vec<(K, I)>) {
-        debug_assert!(queue.is_empty());
-        if queue.capacity() > 0 {
-            let spare = &mut *lock(&self.0);
-            if spare.len() < 2 * DEEP {
-                spare.push(queue);
-            }
+impl<K: Key, I, V> Spare<K, I, V> {
+    /// Keeps the memory of an empty part, if there is some and not enough of it.
+    fn give(&self, part: Part<K, I, V>) {
+        debug_assert!(part.len() == 0);
+        let parts = &mut *lock(&self.parts);
+        if (part.queue.capacity() > 0 || part.table.is_grown()) && parts.len() < 2 * DEEP {
+            self.bytes.fetch_add(part.bytes(), Ordering::Relaxed);
+            parts.push(part);
         }
     }
 
-    /// Queues for a deep partial.
-    fn take(&self) -> impl Iterator<Item = Vec<(K, I)>> {
-        let spare = &mut *lock(&self.0);
-        let taken = spare.split_off(spare.len() - spare.len().min(DEEP));
-        taken.into_iter().chain(std::iter::repeat_with(Vec::new))
+    /// Keeps the memory of a table that is empty now, and held `used` keys.
+    pub(crate) fn give_table(&self, table: Table<K, V>, used: usize) {
+        if !table.is_sparse(used) {
+            self.give(Part { table, queue: Vec::new() });
+        }
+    }
+
+    /// So many empty parts, with memory as far as there is some.
+    fn take(&self, n: usize) -> Vec<Part<K, I, V>> {
+        let parts = &mut *lock(&self.parts);
+        let mut taken = parts.split_off(parts.len() - parts.len().min(n));
+        self.bytes.fetch_sub(taken.iter().map(Part::bytes).sum(), Ordering::Relaxed);
+        taken.resize_with(n, Part::default);
+        taken
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 }

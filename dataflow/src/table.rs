@@ -1,11 +1,12 @@
 //! A hash table from keys to accumulators, laid out for windows: filled once, merged once, emitted once.
 //!
-//! Entries stand densely in the order of insertion, so that merging and emitting are linear scans; an array of
-//! slots beside them holds a 32 bit tag of the hash and the entry's index, so that a probe touches an
-//! entry only when it is (nearly always) the right one, and growing never touches entries at all.
+//! Open addressing with linear probing, each entry inside its slot: an update touches one cache line, and merging and
+//! emitting are linear scans. Two tables are scanned in the same order of hashes, so merging one into the other walks
+//! through the memory of both.
 //! Next: [`crate::partial`], which cuts it into partitions.
 
 use std::hash::{Hash, Hasher};
+use std::num::NonZeroU8;
 
 use updraft_kernel::prefetch;
 
@@ -90,28 +91,49 @@ fn tail(bytes: &[u8]) -> u64 {
 
 /// Slots of a table that has entries; a power of two.
 const MIN_SLOTS: usize = 16;
+/// A key this far from its slot tells that keys have come in the order of their hashes, as they do out of another
+/// table: those at the front would crowd together long before the table is full. Then it grows early.
+const FAR: usize = 32;
 
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub(crate) struct Table<K, V> {
-    /// `tag << 32 | index + 1`, or 0 where empty. A power of two of them, at most 5/8 full.
-    slots: Vec<u64>,
-    entries: Vec<(K, V)>,
+    /// A power of two of them, at most 5/8 full.
+    slots: Vec<Slot<K, V>>,
+    len: usize,
+}
+
+/// The tag's niche is what tells the two apart: an entry is one byte larger than its key and value.
+#[derive(Clone, Debug)]
+enum Slot<K, V> {
+    Empty,
+    Full { tag: NonZeroU8, key: K, value: V },
+}
+
+impl<K, V> Slot<K, V> {
+    fn entry(&self) -> Option<(&K, &V)> {
+        if let Self::Full { key, value, .. } = self { Some((key, value)) } else { None }
+    }
+
+    fn into_entry(self) -> Option<(K, V)> {
+        if let Self::Full { key, value, .. } = self { Some((key, value)) } else { None }
+    }
 }
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self { slots: vec![0], entries: Vec::new() }
+        Self { slots: vec![Slot::Empty], len: 0 }
     }
 }
 
-/// The part of a hash that slots are found by. The top bits choose partitions, so these are the low ones.
+/// Some bits of a hash that neither partitions (the top ones) nor slots (the low ones) are found by: comparing
+/// them spares nearly all comparisons of different keys.
 #[inline]
-fn tag(hash: u64) -> u32 {
-    hash as u32
+fn tag(hash: u64) -> NonZeroU8 {
+    NonZeroU8::MIN | (hash >> 40) as u8
 }
 
-impl<K: Eq, V> Table<K, V> {
+impl<K: Key, V> Table<K, V> {
     #[inline]
     fn mask(&self) -> usize {
         self.slots.len() - 1
@@ -119,21 +141,14 @@ impl<K: Eq, V> Table<K, V> {
 
     /// Asks the memory for the slot that `hash` will be looked up in.
     #[inline]
-    pub(crate) fn prefetch_slot(&self, hash: u64) {
-        prefetch(&self.slots, tag(hash) as usize & self.mask());
-    }
-
-    /// Asks the memory for the entry that the slot of `hash` points to.
-    #[inline]
-    pub(crate) fn prefetch_entry(&self, hash: u64) {
-        let slot = self.slots[tag(hash) as usize & self.mask()];
-        prefetch(&self.entries, (slot as u32 as usize).wrapping_sub(1));
+    pub(crate) fn prefetch(&self, hash: u64) {
+        prefetch(&self.slots, hash as usize & self.mask());
     }
 
     /// The value of `key`, made by `create` where there is none yet.
     #[inline]
     pub(crate) fn entry(&mut self, hash: u64, key: K, create: impl FnOnce() -> V) -> &mut V {
-        if self.entries.len() >= self.slots.len() / 8 * 5 {
+        if self.len >= self.slots.len() / 8 * 5 {
             self.grow();
         }
         self.entry_with_room(hash, key, create)
@@ -142,46 +157,42 @@ impl<K: Eq, V> Table<K, V> {
     /// The same, for a table that has room for one more key.
     #[inline]
     pub(crate) fn entry_with_room(&mut self, hash: u64, key: K, create: impl FnOnce() -> V) -> &mut V {
-        let (mask, tag) = (self.mask(), tag(hash));
-        let mut at = tag as usize & mask;
-        let index = loop {
-            let slot = self.slots[at];
-            if slot == 0 {
-                let index = self.entries.len();
-                self.entries.push((key, create()));
-                self.slots[at] = u64::from(tag) << 32 | (index as u64 + 1);
-                break index;
+        let mut at = self.find(hash, &key);
+        if let Slot::Empty = self.slots[at] {
+            if at.wrapping_sub(hash as usize) & self.mask() >= FAR && self.len > self.slots.len() / 4 {
+                self.grow();
+                at = self.find(hash, &key);
             }
-            let index = slot as u32 as usize - 1;
-            if (slot >> 32) as u32 == tag && self.entries[index].0 == key {
-                break index;
+            self.slots[at] = Slot::Full { tag: tag(hash), key, value: create() };
+            self.len += 1;
+        }
+        match &mut self.slots[at] {
+            Slot::Full { value, .. } => value,
+            Slot::Empty => unreachable!("it was filled above"),
+        }
+    }
+
+    /// The slot that holds `key`, or the empty one where it belongs.
+    #[inline]
+    fn find(&self, hash: u64, sought: &K) -> usize {
+        let mask = self.mask();
+        let mut at = hash as usize & mask;
+        loop {
+            match &self.slots[at] {
+                Slot::Full { tag: other, key, .. } if *other != tag(hash) || key != sought => at = (at + 1) & mask,
+                _ => return at,
             }
-            at = (at + 1) & mask;
-        };
-        &mut self.entries[index].1
+        }
     }
 
     /// The value of `key`.
     pub(crate) fn get(&self, hash: u64, key: &K) -> Option<&V> {
-        let (mask, tag) = (self.mask(), tag(hash));
-        let mut at = tag as usize & mask;
-        loop {
-            let slot = self.slots[at];
-            if slot == 0 {
-                return None;
-            }
-            let (k, v) = &self.entries[slot as u32 as usize - 1];
-            if (slot >> 32) as u32 == tag && k == key {
-                return Some(v);
-            }
-            at = (at + 1) & mask;
-        }
+        Some(self.slots[self.find(hash, key)].entry()?.1)
     }
 
     /// Makes room for so many more keys.
     pub(crate) fn reserve(&mut self, more: usize) {
-        self.entries.reserve(more);
-        let slots = ((self.entries.len() + more) * 8).div_ceil(5).next_power_of_two();
+        let slots = ((self.len + more) * 8).div_ceil(5).next_power_of_two();
         if slots > self.slots.len() {
             self.rebuild(slots);
         }
@@ -193,46 +204,72 @@ impl<K: Eq, V> Table<K, V> {
     }
 
     fn rebuild(&mut self, size: usize) {
-        // Slots hold an index of 32 bits; a partition that large would be hundreds of gigabytes.
-        assert!(self.entries.len() < u32::MAX as usize - 1, "a table partition holds too many keys");
-        let mask = size - 1;
-        let mut slots = vec![0; size];
-        for &slot in self.slots.iter().filter(|slot| **slot != 0) {
-            let mut at = (slot >> 32) as usize & mask;
-            while slots[at] != 0 {
-                at = (at + 1) & mask;
+        let slots = std::iter::repeat_with(|| Slot::Empty).take(size).collect();
+        for slot in std::mem::replace(&mut self.slots, slots) {
+            if let Slot::Full { key, .. } = &slot {
+                let at = self.find(hash_of(key), key);
+                self.slots[at] = slot;
             }
-            slots[at] = slot;
         }
-        self.slots = slots;
     }
 }
 
 impl<K, V> Table<K, V> {
     /// Keys held.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.len
+    }
+
+    /// Whether it has memory.
+    pub(crate) fn is_grown(&self) -> bool {
+        self.slots.len() > 1
+    }
+
+    /// Whether scanning all its slots for `used` keys takes longer than growing a new table.
+    pub(crate) fn is_sparse(&self, used: usize) -> bool {
+        used < self.slots.len() / 16
     }
 
     /// Bytes of memory held, without what keys and values own elsewhere.
     pub(crate) fn bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<u64>() + self.entries.capacity() * size_of::<(K, V)>()
+        self.slots.capacity() * size_of::<Slot<K, V>>()
     }
 
-    /// The entries, in order of insertion.
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, (K, V)> {
-        self.entries.iter()
+    /// The entries, in order of their hashes.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        Entries { inner: self.slots.iter().filter_map(Slot::entry), left: self.len }
     }
 
-    /// Takes all entries out, in order of insertion; the memory stays.
-    pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, (K, V)> {
-        self.slots.fill(0);
-        self.entries.drain(..)
+    /// Takes all entries out, in order of their hashes; the memory stays.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (K, V)> {
+        let left = std::mem::take(&mut self.len);
+        let slots = self.slots.iter_mut();
+        Entries { inner: slots.filter_map(|slot| std::mem::replace(slot, Slot::Empty).into_entry()), left }
     }
 
-    /// The entries, in order of insertion.
-    pub(crate) fn into_entries(self) -> Vec<(K, V)> {
-        self.entries
+    /// The entries, in order of their hashes.
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (K, V)> {
+        Entries { inner: self.slots.into_iter().filter_map(Slot::into_entry), left: self.len }
+    }
+}
+
+/// Entries of which the number is known: what is made of them is allocated once.
+struct Entries<I> {
+    inner: I,
+    left: usize,
+}
+
+impl<I: Iterator> Iterator for Entries<I> {
+    type Item = I::Item;
+
+    #[inline]
+    fn next(&mut self) -> Option<I::Item> {
+        self.left = self.left.checked_sub(1)?;
+        self.inner.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
     }
 }
 
@@ -241,25 +278,60 @@ mod tests {
     use std::collections::HashMap;
 
     use proptest::prelude::*;
+    use serde::{Deserialize, Serialize};
 
     use super::*;
 
+    /// A key of which the hash is weak: long probe sequences and equal tags.
+    #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+    struct Weak(u16);
+
+    impl Hash for Weak {
+        fn hash<H: Hasher>(&self, hasher: &mut H) {
+            (self.0 % 3).hash(hasher);
+        }
+    }
+
+    fn agrees<K: Key + std::fmt::Debug>(keys: &[u16], key: impl Fn(u16) -> K) -> Result<(), TestCaseError> {
+        let mut table = Table::default();
+        let mut model = HashMap::new();
+        for n in keys {
+            let key = key(*n);
+            *table.entry(hash_of(&key), key.clone(), || 0) += 1;
+            *model.entry(key).or_insert(0) += 1;
+        }
+        prop_assert_eq!(table.len(), model.len());
+        for key in (0..500).map(key) {
+            prop_assert_eq!(table.get(hash_of(&key), &key), model.get(&key));
+        }
+        prop_assert_eq!(&table.iter().map(|(k, v)| (k.clone(), *v)).collect::<HashMap<_, _>>(), &model);
+        prop_assert_eq!(&table.clone().into_entries().collect::<HashMap<_, _>>(), &model);
+        prop_assert_eq!(&table.drain().collect::<HashMap<_, _>>(), &model);
+        prop_assert!(table.len() == 0 && table.iter().next().is_none());
+        Ok(())
+    }
+
     proptest! {
         #[test]
-        fn agrees_with_a_hash_map(keys in proptest::collection::vec(0u16..500, 0..2_000), weak in any::<bool>()) {
-            // A weak hash makes long probe sequences and equal tags.
-            let hash = |k: &u16| if weak { u64::from(*k % 3) } else { hash_of(k) };
-            let mut table = Table::default();
-            let mut model = HashMap::new();
-            for key in &keys {
-                *table.entry(hash(key), *key, || 0) += 1;
-                *model.entry(*key).or_insert(0) += 1;
-            }
-            prop_assert_eq!(table.len(), model.len());
-            for key in 0..500 {
-                prop_assert_eq!(table.get(hash(&key), &key), model.get(&key));
-            }
-            prop_assert_eq!(table.into_entries().into_iter().collect::<HashMap<_, _>>(), model);
+        fn agrees_with_a_hash_map(keys in proptest::collection::vec(0u16..500, 0..2_000)) {
+            agrees(&keys, |n| n)?;
+            agrees(&keys, Weak)?;
         }
+    }
+
+    #[test]
+    fn keys_that_come_in_order_of_their_hashes_stay_near_their_slots() {
+        let mut large = Table::default();
+        (0..150_000_u64).for_each(|n| *large.entry(hash_of(&n), n, || 0) += 1);
+        let mut small = Table::default();
+        // As many others, so that the fronts of both would share the same slots.
+        (150_000..230_000_u64).for_each(|n| *small.entry(hash_of(&n), n, || 0) += 1);
+        large.into_entries().for_each(|(key, n)| *small.entry(hash_of(&key), key, || 0) += n);
+        let mask = small.mask();
+        let far = |(at, slot): (usize, &Slot<u64, i32>)| {
+            if let Slot::Full { key, .. } = slot { at.wrapping_sub(hash_of(key) as usize) & mask } else { 0 }
+        };
+        assert_eq!(small.len(), 230_000);
+        assert!(small.slots.iter().enumerate().map(far).max() < Some(4 * FAR));
     }
 }

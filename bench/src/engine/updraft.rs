@@ -43,11 +43,8 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize, order: EpochO
         }
         (_, Data::Readings(readings, shape)) => {
             let readings = timed(&job, Memory::new(readings.clone()), |reading: &Reading| Time(reading.time), *shape);
-            let rows = readings.key_by(|reading| reading.key).window(second()).aggregate((
-                sum(|r: &Reading| r.value),
-                count(),
-                max(|r: &Reading| r.value),
-            ));
+            let stats = project(|r: &Reading| r.value, (sum(|v: &u64| *v), count(), max(|v: &u64| *v)));
+            let rows = readings.key_by(|reading| reading.key).window(second()).aggregate(stats);
             checksum!(job, rows, |row: Windowed<u64, (u64, u64, u64)>| {
                 let (sum, count, max) = row.value;
                 digest_reading(row.window.start.0, row.key, sum, count, max)

@@ -7,6 +7,7 @@
 mod avg;
 mod count;
 mod extremum;
+mod project;
 mod reduce;
 mod sum;
 mod top_k;
@@ -15,6 +16,7 @@ mod tuple;
 pub use avg::{Avg, avg};
 pub use count::{Count, count};
 pub use extremum::{Max, Min, max, min};
+pub use project::{Project, project};
 pub use reduce::{Reduce, reduce};
 pub use sum::{Sum, Summable, sum};
 pub use top_k::{Scored, TopK, top_k};

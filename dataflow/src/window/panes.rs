@@ -10,6 +10,10 @@ use crate::aggregate::Accumulate;
 use crate::partial::merge_into;
 use crate::table::{Key, Table, hash_of};
 
+fn cloned<K: Clone, V: Clone>(table: &Table<K, V>) -> impl Iterator<Item = (K, V)> {
+    table.iter().map(|(key, value)| (key.clone(), value.clone()))
+}
+
 /// The slices of one range of hashes that a coming window may still need.
 pub(super) struct Panes<K, V> {
     /// Newest first; each with the sum of its own slice and of all newer ones here.
@@ -36,7 +40,7 @@ impl<K: Key, V: Clone> Panes<K, V> {
     /// Takes in the slice that starts at `start`, after all slices before it.
     pub(super) fn push<A: Accumulate<Acc = V>>(&mut self, start: i64, slice: Table<K, V>, aggregate: &A) {
         debug_assert!(self.back.last().is_none_or(|(newest, _)| *newest < start), "slices come in order");
-        merge_into(&mut self.sum, slice.iter().cloned(), aggregate);
+        merge_into(&mut self.sum, cloned(&slice), aggregate);
         self.back.push((start, slice));
     }
 
@@ -54,7 +58,7 @@ impl<K: Key, V: Clone> Panes<K, V> {
         self.sum = Table::default();
         for (at, mut level) in self.back.drain(..).rev().take_while(|(at, _)| *at >= start) {
             if let Some((_, newer)) = self.front.last() {
-                merge_into(&mut level, newer.iter().cloned(), aggregate);
+                merge_into(&mut level, cloned(newer), aggregate);
             }
             self.front.push((at, level));
         }

@@ -45,7 +45,7 @@ where
     /// All slices that start before it are sealed.
     sealed: AtomicI64,
     bytes: AtomicUsize,
-    spare: Spare<K, A::Item>,
+    spare: Spare<K, A::Item, A::Acc>,
     input: std::marker::PhantomData<fn(In)>,
 }
 
@@ -54,7 +54,7 @@ pub struct Local<P, F, K, I, V> {
     pipe: P,
     key: F,
     open: Mutex<Vec<Slice<K, I, V>>>,
-    /// Whether the last slice went deep: then the next one starts there.
+    /// Whether slices grow large: then the next one starts deep.
     deep: AtomicBool,
 }
 
@@ -136,7 +136,7 @@ where
             key: &local.key,
             generation,
             open: &local.open,
-            deep: local.deep.load(Ordering::Relaxed),
+            deep: &local.deep,
             spare: &self.spare,
             held: Vec::new(),
             current: 0,
@@ -158,7 +158,7 @@ where
         let (mut slices, mut bytes) = (BTreeMap::<i64, Vec<_>>::new(), 0);
         for local in locals {
             for slice in lock(&local.open).extract_if(.., |slice| slice.start < edge) {
-                local.deep.store(slice.partial.is_deep(), Ordering::Relaxed);
+                local.deep.store(slice.partial.is_large(), Ordering::Relaxed);
                 bytes += slice.bytes;
                 slices.entry(slice.start).or_default().push(slice.partial);
             }
@@ -183,11 +183,13 @@ where
     fn emit_tumbling(&self, piece: Piece<K, A::Item, A::Acc>, emit: Emit<'_, Windowed<K, A::Out>>) {
         for (start, ranges) in piece.slices {
             let end = start.saturating_add(self.slicing.size);
-            let mut table = Table::default();
+            let (mut table, mut used) = (Table::default(), 0);
             for shares in ranges.into_iter().filter(|shares| !shares.is_empty()) {
                 table = join(shares, &self.aggregate, table, &self.spare);
+                used = table.len();
                 self.emit_window(end, table.drain(), emit);
             }
+            self.spare.give_table(table, used);
         }
     }
 
@@ -242,8 +244,8 @@ struct Writer<'a, F, K, A: Accumulate> {
     key: &'a F,
     generation: Generation,
     open: &'a Mutex<Slices<K, A>>,
-    deep: bool,
-    spare: &'a Spare<K, Item<A>>,
+    deep: &'a AtomicBool,
+    spare: &'a Spare<K, Item<A>, Acc<A>>,
     /// Taken from `open` for as long as the bundle lasts. No other driver looks for them: the bundle's epoch
     /// is open, so none of its slices is sealed.
     held: Slices<K, A>,
@@ -267,6 +269,7 @@ impl<'a, F, K: Key, A: Accumulate> Writer<'a, F, K, A> {
     }
 
     /// Makes the slice that holds `time` the current one: most often one that this bundle has turned to before.
+    #[inline(never)]
     fn turn_to(&mut self, time: i64) {
         let held = self.held.iter().position(|slice| slice.start <= time && time < slice.end);
         self.current = held.unwrap_or_else(|| {
@@ -286,7 +289,11 @@ impl<'a, F, K: Key, A: Accumulate> Writer<'a, F, K, A> {
     }
 
     fn create(&self) -> Slice<K, Item<A>, Acc<A>> {
-        let partial = if self.deep { Partial::deep(self.spare) } else { Partial::shallow(self.piece_bits) };
+        let partial = if self.deep.load(Ordering::Relaxed) {
+            Partial::deep(self.spare)
+        } else {
+            Partial::shallow(self.piece_bits, self.spare)
+        };
         Slice { generation: self.generation, start: self.start, end: self.end, partial, bytes: 0 }
     }
 
@@ -295,6 +302,9 @@ impl<'a, F, K: Key, A: Accumulate> Writer<'a, F, K, A> {
         let mut grown = 0_usize;
         for slice in &mut self.held {
             slice.partial.flush(self.aggregate);
+            if slice.partial.is_large() {
+                self.deep.store(true, Ordering::Relaxed);
+            }
             let bytes = slice.partial.bytes();
             grown = grown.wrapping_add(bytes.wrapping_sub(slice.bytes));
             slice.bytes = bytes;
@@ -370,7 +380,7 @@ where
     }
 
     fn state_bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed) + self.spare.bytes()
     }
 
     fn snapshot(&self, locals: &[Self::Local], through: Generation) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
