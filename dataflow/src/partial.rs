@@ -9,6 +9,8 @@
 //!   that a partition's table is brought into the cache once for thousands of them (radix partitioning).
 //!   A queue that is short at the end was never in a table at all: merging reads it as it is.
 
+use updraft_kernel::prefetch;
+
 use crate::aggregate::Accumulate;
 use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 use crate::table::{Key, Table, hash_of};
@@ -18,6 +20,9 @@ const BATCH: usize = 64;
 /// Bytes of tables beyond which a partial goes deep: about what the level 2 and a share of the level 3
 /// cache hold of one kernel.
 const SHALLOW_BYTES: usize = 8 << 20;
+/// Bytes of entries beyond which a partial goes deep if most updates bring a new key: it would outgrow the cache anyway,
+/// and a large table is dear to grow.
+const SPREAD_BYTES: usize = 512 << 10;
 /// Partitions of a deep partial: a power of two; 8 bits of hash, which are also the key group.
 pub(crate) const DEEP: usize = 256;
 /// Bytes of updates that queue before a deep partition's table.
@@ -43,14 +48,10 @@ impl<K, I, V> Default for Part<K, I, V> {
 }
 
 impl<K: Key, I, V> Part<K, I, V> {
-    /// Brings the queue into the table.
-    pub(crate) fn settle(&mut self, aggregate: &impl Accumulate<Item = I, Acc = V>) {
-        drain_into(&mut self.table, &mut self.queue, aggregate);
-    }
-
     /// Takes all of `other` in, of which the memory is left.
     fn absorb(&mut self, other: &mut Self, aggregate: &impl Accumulate<Item = I, Acc = V>) {
-        if other.table.len() > self.table.len() {
+        // Into the larger one; but a table that has room already is not left for one that would have to grow.
+        if other.table.len() > self.table.len() && other.table.bytes() >= self.table.bytes() {
             std::mem::swap(&mut self.table, &mut other.table);
         }
         merge_into(&mut self.table, other.table.drain(), aggregate);
@@ -69,16 +70,14 @@ impl<K: Key, I, V> Part<K, I, V> {
 
 /// Brings `queue` into `table`, a batch at a time.
 fn drain_into<K: Key, A: Accumulate>(table: &mut Table<K, A::Acc>, queue: &mut Vec<(K, A::Item)>, aggregate: &A) {
-    let mut hashes = [0; BATCH];
-    while !queue.is_empty() {
-        // From the end: updates may come in any order.
-        let rest = queue.len().saturating_sub(BATCH);
-        table.reserve(queue.len() - rest);
-        for (hash, (key, _)) in hashes.iter_mut().zip(&queue[rest..]) {
+    let (mut hashes, mut rest) = ([0; BATCH], queue.drain(..));
+    while rest.len() > 0 {
+        table.reserve(rest.len().min(BATCH));
+        for (hash, (key, _)) in hashes.iter_mut().zip(rest.as_slice()) {
             *hash = hash_of(key);
             table.prefetch(*hash);
         }
-        for (hash, (key, item)) in hashes.into_iter().zip(queue.drain(rest..)) {
+        for (hash, (key, item)) in hashes.into_iter().zip(&mut rest) {
             aggregate.update(table.entry_with_room(hash, key, || aggregate.create()), item);
         }
     }
@@ -98,37 +97,48 @@ pub(crate) fn merge_into<K: Key, A: Accumulate>(
 
 /// See the module's page.
 pub(crate) struct Partial<K, I, V> {
-    parts: Vec<Part<K, I, V>>,
+    tables: Vec<Table<K, V>>,
+    /// Deep only: what waits for each table. Apart from them, for the ends of all queues share the first level cache.
+    queues: Vec<Vec<(K, I)>>,
     bits: u32,
-    deep: bool,
     /// Shallow only: updates that are not in a table yet.
     batch: Vec<(K, I)>,
+    /// Shallow only: updates that are in a table.
+    updates: usize,
 }
 
 impl<K: Key, I, V> Partial<K, I, V> {
     /// Shallow, with `1 << bits` partitions.
     pub(crate) fn shallow(bits: u32, spare: &Spare<K, I, V>) -> Self {
-        Self { parts: spare.take(1 << bits), bits, deep: false, batch: Vec::with_capacity(BATCH) }
+        let tables = spare.take(1 << bits).into_iter().map(|part| part.table).collect();
+        Self { tables, queues: Vec::new(), bits, batch: Vec::with_capacity(BATCH), updates: 0 }
     }
 
     /// Deep from the start, because the slices before were.
     pub(crate) fn deep(spare: &Spare<K, I, V>) -> Self {
-        Self { parts: spare.take(DEEP), bits: DEEP.ilog2(), deep: true, batch: Vec::new() }
+        let (tables, queues) = spare.take(DEEP).into_iter().map(|part| (part.table, part.queue)).unzip();
+        Self { tables, queues, bits: DEEP.ilog2(), batch: Vec::new(), updates: 0 }
+    }
+
+    fn is_deep(&self) -> bool {
+        !self.queues.is_empty()
     }
 
     /// Whether the next slice should start deep: with as many keys, or half of them.
     pub(crate) fn is_large(&self) -> bool {
-        self.deep && self.len() * size_of::<(K, V)>() > SHALLOW_BYTES / 4
+        self.is_deep() && self.len() * size_of::<(K, V)>() > SHALLOW_BYTES / 4
     }
 
     /// Takes one record's item in.
     #[inline(always)]
     pub(crate) fn update(&mut self, key: K, item: I, aggregate: &impl Accumulate<Item = I, Acc = V>) {
-        if self.deep {
-            let part = &mut self.parts[partition(hash_of(&key), DEEP.ilog2())];
-            part.queue.push((key, item));
-            if part.queue.len() * size_of::<(K, I)>() >= QUEUE_BYTES {
-                part.settle(aggregate);
+        if self.is_deep() {
+            let at = partition(hash_of(&key), DEEP.ilog2());
+            let queue = &mut self.queues[at];
+            queue.push((key, item));
+            prefetch(queue.spare_capacity_mut(), 64 / size_of::<(K, I)>().max(1));
+            if queue.len() * size_of::<(K, I)>() >= QUEUE_BYTES {
+                drain_into(&mut self.tables[at], queue, aggregate);
             }
         } else {
             self.batch.push((key, item));
@@ -141,53 +151,72 @@ impl<K: Key, I, V> Partial<K, I, V> {
     /// Takes in what was accumulated elsewhere.
     pub(crate) fn merge(&mut self, key: K, other: V, aggregate: &impl Accumulate<Item = I, Acc = V>) {
         let hash = hash_of(&key);
-        let table = &mut self.parts[partition(hash, self.bits)].table;
+        let table = &mut self.tables[partition(hash, self.bits)];
         aggregate.merge(table.entry(hash, key, || aggregate.create()), other);
     }
 
     /// Brings the batch into the tables. Afterwards only deep queues wait.
     #[inline(never)]
     pub(crate) fn flush(&mut self, aggregate: &impl Accumulate<Item = I, Acc = V>) {
-        if let [part] = &mut self.parts[..] {
-            drain_into(&mut part.table, &mut self.batch, aggregate);
+        self.updates += self.batch.len();
+        if let [table] = &mut self.tables[..] {
+            drain_into(table, &mut self.batch, aggregate);
         } else {
             let mut hashes = [0; BATCH];
             for (hash, (key, _)) in hashes.iter_mut().zip(&self.batch) {
                 *hash = hash_of(key);
-                self.parts[partition(*hash, self.bits)].table.prefetch(*hash);
+                self.tables[partition(*hash, self.bits)].prefetch(*hash);
             }
             for (hash, (key, item)) in hashes.into_iter().zip(self.batch.drain(..)) {
-                let table = &mut self.parts[partition(hash, self.bits)].table;
+                let table = &mut self.tables[partition(hash, self.bits)];
                 aggregate.update(table.entry(hash, key, || aggregate.create()), item);
             }
         }
-        if !self.deep && self.bytes() > SHALLOW_BYTES {
+        if !self.is_deep() && self.is_outgrown() {
             self.go_deep(aggregate);
         }
     }
 
+    fn is_outgrown(&self) -> bool {
+        let keys = self.len();
+        self.bytes() > SHALLOW_BYTES || keys * size_of::<(K, V)>() > SPREAD_BYTES && keys > self.updates / 2
+    }
+
     #[cold]
     fn go_deep(&mut self, aggregate: &impl Accumulate<Item = I, Acc = V>) {
-        let shallow = std::mem::replace(self, Self::deep(&Spare::default()));
-        for part in shallow.parts {
-            scatter(part, &mut self.parts, aggregate);
+        self.refine(DEEP.ilog2(), aggregate);
+        self.queues.resize_with(DEEP, Vec::new);
+    }
+
+    /// Deals the entries of a shallow partial out to `1 << bits` partitions.
+    fn refine(&mut self, bits: u32, aggregate: &impl Accumulate<Item = I, Acc = V>) {
+        let coarse =
+            std::mem::replace(&mut self.tables, std::iter::repeat_with(Table::default).take(1 << bits).collect());
+        self.bits = bits;
+        for (key, other) in coarse.into_iter().flat_map(Table::into_entries) {
+            self.merge(key, other, aggregate);
         }
     }
 
     /// Bytes of memory held.
     pub(crate) fn bytes(&self) -> usize {
-        self.parts.iter().map(Part::bytes).sum()
+        let queues = self.queues.iter().map(|queue| queue.capacity() * size_of::<(K, I)>());
+        self.tables.iter().map(Table::bytes).chain(queues).sum()
     }
 
-    /// Keys held, or more.
+    /// Keys held, or more where some in the queues are the same.
     pub(crate) fn len(&self) -> usize {
-        self.parts.iter().map(Part::len).sum()
+        self.tables.iter().map(Table::len).chain(self.queues.iter().map(Vec::len)).sum()
     }
 
-    /// The partitions, with nothing left in a batch.
-    pub(crate) fn into_parts(mut self, aggregate: &impl Accumulate<Item = I, Acc = V>) -> Vec<Part<K, I, V>> {
-        self.flush(aggregate);
-        self.parts
+    /// `1 << bits` partitions; a deep partial has as many at most. The batch must be empty.
+    fn into_parts(mut self, bits: u32, aggregate: &impl Accumulate<Item = I, Acc = V>) -> Vec<Part<K, I, V>> {
+        debug_assert!(self.batch.is_empty());
+        if self.bits < bits {
+            self.refine(bits, aggregate);
+        }
+        let queues = self.queues.into_iter().chain(std::iter::repeat_with(Vec::new));
+        self.tables.into_iter().zip(queues).map(|(table, queue)| Part { table, queue }).collect()
     }
 
     /// The partitions, each settled into its table.
@@ -196,24 +225,10 @@ impl<K: Key, I, V> Partial<K, I, V> {
         aggregate: &impl Accumulate<Item = I, Acc = V>,
     ) -> impl Iterator<Item = &Table<K, V>> {
         self.flush(aggregate);
-        self.parts.iter_mut().for_each(|part| part.settle(aggregate));
-        self.parts.iter().map(|part| &part.table)
-    }
-}
-
-/// Deals the entries of `part` out to finer partitions, which cover all hashes (as many as 2^n of them by the
-/// top n bits). The part's queue must be empty: a shallow one's is.
-fn scatter<K: Key, A: Accumulate>(
-    part: Part<K, A::Item, A::Acc>,
-    finer: &mut [Part<K, A::Item, A::Acc>],
-    aggregate: &A,
-) {
-    debug_assert!(part.queue.is_empty());
-    let bits = finer.len().ilog2();
-    for (key, other) in part.table.into_entries() {
-        let hash = hash_of(&key);
-        let acc = finer[partition(hash, bits)].table.entry(hash, key, || aggregate.create());
-        aggregate.merge(acc, other);
+        for (table, queue) in self.tables.iter_mut().zip(&mut self.queues) {
+            drain_into(table, queue, aggregate);
+        }
+        self.tables.iter()
     }
 }
 
@@ -221,26 +236,22 @@ fn scatter<K: Key, A: Accumulate>(
 ///
 /// Returns `pieces` lists; each holds, for consecutive ranges of the hash, one part from each kernel that has any.
 pub(crate) fn align<K: Key, A: Accumulate>(
-    partials: Vec<Partial<K, A::Item, A::Acc>>,
+    mut partials: Vec<Partial<K, A::Item, A::Acc>>,
     pieces: usize,
     aggregate: &A,
 ) -> Vec<Vec<Shares<K, A::Item, A::Acc>>> {
-    let finest = partials.iter().map(|p| p.parts.len()).max().unwrap_or(1).max(pieces);
-    let mut ranges: Vec<Shares<K, A::Item, A::Acc>> = std::iter::repeat_with(Vec::new).take(finest).collect();
+    partials.iter_mut().for_each(|partial| partial.flush(aggregate));
+    let finest = partials.iter().map(|partial| partial.bits).max().unwrap_or(0).max(pieces.ilog2());
+    let mut ranges: Vec<Shares<K, A::Item, A::Acc>> = std::iter::repeat_with(Vec::new).take(1 << finest).collect();
     for partial in partials {
-        let mut parts = partial.into_parts(aggregate);
-        if parts.len() < finest {
-            let mut finer: Vec<_> = std::iter::repeat_with(Part::default).take(finest).collect();
-            parts.into_iter().for_each(|part| scatter(part, &mut finer, aggregate));
-            parts = finer;
-        }
+        let parts = partial.into_parts(finest, aggregate);
         for (range, part) in ranges.iter_mut().zip(parts) {
             if part.len() > 0 {
                 range.push(part);
             }
         }
     }
-    let per_piece = finest / pieces;
+    let per_piece = ranges.len() / pieces;
     let mut ranges = ranges.into_iter();
     (0..pieces).map(|_| ranges.by_ref().take(per_piece).collect()).collect()
 }
