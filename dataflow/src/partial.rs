@@ -277,13 +277,14 @@ pub(crate) fn join<K: Key, A: Accumulate>(
 
 /// The memory of closed slices, which the next ones need again: as empty parts.
 pub(crate) struct Spare<K, I, V> {
-    parts: Mutex<Vec<Part<K, I, V>>>,
+    /// None when no slice will follow.
+    parts: Mutex<Option<Vec<Part<K, I, V>>>>,
     bytes: AtomicUsize,
 }
 
 impl<K, I, V> Default for Spare<K, I, V> {
     fn default() -> Self {
-        Self { parts: Mutex::default(), bytes: AtomicUsize::new(0) }
+        Self { parts: Mutex::new(Some(Vec::new())), bytes: AtomicUsize::new(0) }
     }
 }
 
@@ -291,8 +292,9 @@ impl<K: Key, I, V> Spare<K, I, V> {
     /// Keeps the memory of an empty part, if there is some and not enough of it.
     fn give(&self, part: Part<K, I, V>) {
         debug_assert!(part.len() == 0);
+        let has_memory = part.queue.capacity() > 0 || part.table.is_grown();
         let parts = &mut *lock(&self.parts);
-        if (part.queue.capacity() > 0 || part.table.is_grown()) && parts.len() < 2 * DEEP {
+        if let Some(parts) = parts.as_mut().filter(|parts| has_memory && parts.len() < 2 * DEEP) {
             self.bytes.fetch_add(part.bytes(), Ordering::Relaxed);
             parts.push(part);
         }
@@ -307,11 +309,19 @@ impl<K: Key, I, V> Spare<K, I, V> {
 
     /// So many empty parts, with memory as far as there is some.
     fn take(&self, n: usize) -> Vec<Part<K, I, V>> {
-        let parts = &mut *lock(&self.parts);
-        let mut taken = parts.split_off(parts.len() - parts.len().min(n));
+        let mut taken = match &mut *lock(&self.parts) {
+            Some(parts) => parts.split_off(parts.len() - parts.len().min(n)),
+            None => Vec::new(),
+        };
         self.bytes.fetch_sub(taken.iter().map(Part::bytes).sum(), Ordering::Relaxed);
         taken.resize_with(n, Part::default);
         taken
+    }
+
+    /// No slice will follow: lets go of all memory, also of what is still to be given.
+    pub(crate) fn close(&self) {
+        lock(&self.parts).take();
+        self.bytes.store(0, Ordering::Relaxed);
     }
 
     /// Bytes of memory held.

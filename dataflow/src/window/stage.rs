@@ -347,6 +347,9 @@ where
 
     fn seal(&self, locals: &[Self::Local], punctuation: Punctuation) -> Vec<Self::Part> {
         let through = punctuation.watermark.0;
+        if punctuation.watermark == Time::MAX {
+            self.spare.close();
+        }
         let (edge, _) = self.slicing.slice(through);
         if self.sealed.fetch_max(edge, Ordering::Relaxed) >= edge {
             return Vec::new();
