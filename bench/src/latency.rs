@@ -73,7 +73,7 @@ fn updraft(data: &Data, threads: usize, rate: f64) -> Option<[Duration; 2]> {
         }
         Data::Readings(readings, _) => {
             let readings = timed(&job, readings, rate, |reading: &Reading| Time(reading.time));
-            let stats = (sum(|r: &Reading| r.value), count(), max(|r: &Reading| r.value));
+            let stats = project(|r: &Reading| r.value, (sum(|v: &u64| *v), count(), max(|v: &u64| *v)));
             let rows = readings.key_by(|reading| reading.key).window(second()).aggregate(stats);
             rows.sink("rows", Blackhole::new().0);
         }

@@ -4,7 +4,7 @@
 //! merged partition by partition, in parallel, without moving an entry that no other kernel has.
 //!
 //! Two depths, chosen by size:
-//! * *shallow*: few partitions; updates wait in a batch of 64, for all of which the memory is asked at once.
+//! * *shallow*: few partitions; updates come in batches of 64, for all of which the memory is asked at once.
 //! * *deep*, once the tables outgrow the cache: 256 partitions, in front of each a long queue of updates, so
 //!   that a partition's table is brought into the cache once for thousands of them (radix partitioning).
 //!   A queue that is short at the end was never in a table at all: merging reads it as it is.
@@ -16,7 +16,7 @@ use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 use crate::table::{Key, Table, hash_of};
 
 /// Updates that wait for their cache lines together. The memory of a core answers some tens of fetches at a time.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 /// Bytes of tables beyond which a partial goes deep: about what the level 2 and a share of the level 3
 /// cache hold of one kernel.
 const SHALLOW_BYTES: usize = 8 << 20;
@@ -101,8 +101,6 @@ pub(crate) struct Partial<K, I, V> {
     /// Deep only: what waits for each table. Apart from them, for the ends of all queues share the first level cache.
     queues: Vec<Vec<(K, I)>>,
     bits: u32,
-    /// Shallow only: updates that are not in a table yet.
-    batch: Vec<(K, I)>,
     /// Shallow only: updates that are in a table.
     updates: usize,
 }
@@ -111,13 +109,13 @@ impl<K: Key, I, V> Partial<K, I, V> {
     /// Shallow, with `1 << bits` partitions.
     pub(crate) fn shallow(bits: u32, spare: &Spare<K, I, V>) -> Self {
         let tables = spare.take(1 << bits).into_iter().map(|part| part.table).collect();
-        Self { tables, queues: Vec::new(), bits, batch: Vec::with_capacity(BATCH), updates: 0 }
+        Self { tables, queues: Vec::new(), bits, updates: 0 }
     }
 
     /// Deep from the start, because the slices before were.
     pub(crate) fn deep(spare: &Spare<K, I, V>) -> Self {
         let (tables, queues) = spare.take(DEEP).into_iter().map(|part| (part.table, part.queue)).unzip();
-        Self { tables, queues, bits: DEEP.ilog2(), batch: Vec::new(), updates: 0 }
+        Self { tables, queues, bits: DEEP.ilog2(), updates: 0 }
     }
 
     fn is_deep(&self) -> bool {
@@ -129,21 +127,40 @@ impl<K: Key, I, V> Partial<K, I, V> {
         self.is_deep() && self.len() * size_of::<(K, V)>() > SHALLOW_BYTES / 4
     }
 
-    /// Takes one record's item in.
-    #[inline(always)]
-    pub(crate) fn update(&mut self, key: K, item: I, aggregate: &impl Accumulate<Item = I, Acc = V>) {
+    /// Takes in a batch of records' keys and items, at most [`BATCH`].
+    #[inline(never)]
+    pub(crate) fn update(&mut self, batch: &mut Vec<(K, I)>, aggregate: &impl Accumulate<Item = I, Acc = V>) {
         if self.is_deep() {
+            self.enqueue(batch, aggregate);
+            return;
+        }
+        self.updates += batch.len();
+        if let [table] = &mut self.tables[..] {
+            drain_into(table, batch, aggregate);
+        } else {
+            let mut hashes = [0; BATCH];
+            for (hash, (key, _)) in hashes.iter_mut().zip(&*batch) {
+                *hash = hash_of(key);
+                self.tables[partition(*hash, self.bits)].prefetch(*hash);
+            }
+            for (hash, (key, item)) in hashes.into_iter().zip(batch.drain(..)) {
+                let table = &mut self.tables[partition(hash, self.bits)];
+                aggregate.update(table.entry(hash, key, || aggregate.create()), item);
+            }
+        }
+        if self.is_outgrown() {
+            self.go_deep(aggregate);
+        }
+    }
+
+    fn enqueue(&mut self, batch: &mut Vec<(K, I)>, aggregate: &impl Accumulate<Item = I, Acc = V>) {
+        for (key, item) in batch.drain(..) {
             let at = partition(hash_of(&key), DEEP.ilog2());
             let queue = &mut self.queues[at];
             queue.push((key, item));
             prefetch(queue.spare_capacity_mut(), 64 / size_of::<(K, I)>().max(1));
             if queue.len() * size_of::<(K, I)>() >= QUEUE_BYTES {
                 drain_into(&mut self.tables[at], queue, aggregate);
-            }
-        } else {
-            self.batch.push((key, item));
-            if self.batch.len() == BATCH {
-                self.flush(aggregate);
             }
         }
     }
@@ -153,28 +170,6 @@ impl<K: Key, I, V> Partial<K, I, V> {
         let hash = hash_of(&key);
         let table = &mut self.tables[partition(hash, self.bits)];
         aggregate.merge(table.entry(hash, key, || aggregate.create()), other);
-    }
-
-    /// Brings the batch into the tables. Afterwards only deep queues wait.
-    #[inline(never)]
-    pub(crate) fn flush(&mut self, aggregate: &impl Accumulate<Item = I, Acc = V>) {
-        self.updates += self.batch.len();
-        if let [table] = &mut self.tables[..] {
-            drain_into(table, &mut self.batch, aggregate);
-        } else {
-            let mut hashes = [0; BATCH];
-            for (hash, (key, _)) in hashes.iter_mut().zip(&self.batch) {
-                *hash = hash_of(key);
-                self.tables[partition(*hash, self.bits)].prefetch(*hash);
-            }
-            for (hash, (key, item)) in hashes.into_iter().zip(self.batch.drain(..)) {
-                let table = &mut self.tables[partition(hash, self.bits)];
-                aggregate.update(table.entry(hash, key, || aggregate.create()), item);
-            }
-        }
-        if !self.is_deep() && self.is_outgrown() {
-            self.go_deep(aggregate);
-        }
     }
 
     fn is_outgrown(&self) -> bool {
@@ -209,9 +204,8 @@ impl<K: Key, I, V> Partial<K, I, V> {
         self.tables.iter().map(Table::len).chain(self.queues.iter().map(Vec::len)).sum()
     }
 
-    /// `1 << bits` partitions; a deep partial has as many at most. The batch must be empty.
+    /// `1 << bits` partitions; a deep partial has as many at most.
     fn into_parts(mut self, bits: u32, aggregate: &impl Accumulate<Item = I, Acc = V>) -> Vec<Part<K, I, V>> {
-        debug_assert!(self.batch.is_empty());
         if self.bits < bits {
             self.refine(bits, aggregate);
         }
@@ -224,7 +218,6 @@ impl<K: Key, I, V> Partial<K, I, V> {
         &mut self,
         aggregate: &impl Accumulate<Item = I, Acc = V>,
     ) -> impl Iterator<Item = &Table<K, V>> {
-        self.flush(aggregate);
         for (table, queue) in self.tables.iter_mut().zip(&mut self.queues) {
             drain_into(table, queue, aggregate);
         }
@@ -236,11 +229,10 @@ impl<K: Key, I, V> Partial<K, I, V> {
 ///
 /// Returns `pieces` lists; each holds, for consecutive ranges of the hash, one part from each kernel that has any.
 pub(crate) fn align<K: Key, A: Accumulate>(
-    mut partials: Vec<Partial<K, A::Item, A::Acc>>,
+    partials: Vec<Partial<K, A::Item, A::Acc>>,
     pieces: usize,
     aggregate: &A,
 ) -> Vec<Vec<Shares<K, A::Item, A::Acc>>> {
-    partials.iter_mut().for_each(|partial| partial.flush(aggregate));
     let finest = partials.iter().map(|partial| partial.bits).max().unwrap_or(0).max(pieces.ilog2());
     let mut ranges: Vec<Shares<K, A::Item, A::Acc>> = std::iter::repeat_with(Vec::new).take(1 << finest).collect();
     for partial in partials {

@@ -14,7 +14,7 @@ use super::panes::Panes;
 use super::{Slicing, Window, Windowed, Windows};
 use crate::aggregate::{Accumulate, Aggregate, Over};
 use crate::bundle::{Bundle, Record, Times};
-use crate::partial::{DEEP, Partial, Shares, Spare, align, join, merge_into};
+use crate::partial::{BATCH, DEEP, Partial, Shares, Spare, align, join, merge_into};
 use crate::pipe::Pipe;
 use crate::source::Error;
 use crate::stage::{Emit, KeyGroup, Stage};
@@ -139,8 +139,10 @@ where
             deep: &local.deep,
             spare: &self.spare,
             held: Vec::new(),
-            current: 0,
+            batches: std::array::from_fn(|_| Vec::with_capacity(BATCH)),
+            pair: [0; 2],
             start: i64::MAX,
+            middle: i64::MAX,
             end: i64::MIN,
         }
     }
@@ -249,9 +251,14 @@ struct Writer<'a, F, K, A: Accumulate> {
     /// Taken from `open` for as long as the bundle lasts. No other driver looks for them: the bundle's epoch
     /// is open, so none of its slices is sealed.
     held: Slices<K, A>,
-    /// The slice of the last record: most often also the next one's.
-    current: usize,
+    /// Updates for either slice of the pair.
+    batches: [Vec<(K, Item<A>)>; 2],
+    /// The slice of the last record and one beside it, from `start` to `middle` and from there to `end`: most often one
+    /// of them is also the next record's. Which one is told without a branch, as records out of order would have
+    /// the processor guess wrong.
+    pair: [usize; 2],
     start: i64,
+    middle: i64,
     end: i64,
 }
 
@@ -265,43 +272,66 @@ impl<'a, F, K: Key, A: Accumulate> Writer<'a, F, K, A> {
         if time.0 < self.start || time.0 >= self.end {
             self.turn_to(time.0);
         }
-        self.held[self.current].partial.update((self.key)(record), item(record), self.aggregate);
+        let which = usize::from(time.0 >= self.middle);
+        let batch = &mut self.batches[which];
+        batch.push(((self.key)(record), item(record)));
+        if batch.len() == BATCH {
+            self.flush(which);
+        }
     }
 
-    /// Makes the slice that holds `time` the current one: most often one that this bundle has turned to before.
     #[inline(never)]
-    fn turn_to(&mut self, time: i64) {
-        let held = self.held.iter().position(|slice| slice.start <= time && time < slice.end);
-        self.current = held.unwrap_or_else(|| {
-            (self.start, self.end) = self.slicing.slice(time);
-            let slice = self.take().unwrap_or_else(|| self.create());
+    fn flush(&mut self, which: usize) {
+        if let Some(slice) = self.held.get_mut(self.pair[which]) {
+            slice.partial.update(&mut self.batches[which], self.aggregate);
+        }
+    }
+
+    /// Makes the slice that holds `time` one of the pair, beside the one before it or after it if this bundle has met one;
+    /// its index.
+    #[inline(never)]
+    fn turn_to(&mut self, time: i64) -> usize {
+        (0..2).for_each(|which| self.flush(which));
+        let (start, end) = self.slicing.slice(time);
+        let at = self.held.iter().position(|slice| slice.start == start).unwrap_or_else(|| {
+            let slice = self.take(start).unwrap_or_else(|| self.create(start, end));
             self.held.push(slice);
             self.held.len() - 1
         });
-        let slice = &self.held[self.current];
-        (self.start, self.end) = (slice.start, slice.end);
+        let find = |beside: &dyn Fn(&Slice<K, Item<A>, Acc<A>>) -> bool| self.held.iter().position(beside);
+        if let Some(before) = find(&|slice| slice.end == start) {
+            self.pair = [before, at];
+            (self.start, self.middle, self.end) = (self.held[before].start, start, end);
+        } else if let Some(after) = find(&|slice| slice.start == end) {
+            self.pair = [at, after];
+            (self.start, self.middle, self.end) = (start, end, self.held[after].end);
+        } else {
+            self.pair = [at, at];
+            (self.start, self.middle, self.end) = (start, end, end);
+        }
+        at
     }
 
-    fn take(&self) -> Option<Slice<K, Item<A>, Acc<A>>> {
+    fn take(&self, start: i64) -> Option<Slice<K, Item<A>, Acc<A>>> {
         let open = &mut *lock(self.open);
-        let at = open.iter().position(|slice| slice.start == self.start && slice.generation == self.generation)?;
+        let at = open.iter().position(|slice| slice.start == start && slice.generation == self.generation)?;
         Some(open.swap_remove(at))
     }
 
-    fn create(&self) -> Slice<K, Item<A>, Acc<A>> {
+    fn create(&self, start: i64, end: i64) -> Slice<K, Item<A>, Acc<A>> {
         let partial = if self.deep.load(Ordering::Relaxed) {
             Partial::deep(self.spare)
         } else {
             Partial::shallow(self.piece_bits, self.spare)
         };
-        Slice { generation: self.generation, start: self.start, end: self.end, partial, bytes: 0 }
+        Slice { generation: self.generation, start, end, partial, bytes: 0 }
     }
 
     /// Gives the slices back; by how many bytes they have grown (wrapping).
     fn put_back(mut self) -> usize {
+        (0..2).for_each(|which| self.flush(which));
         let mut grown = 0_usize;
         for slice in &mut self.held {
-            slice.partial.flush(self.aggregate);
             if slice.partial.is_large() {
                 self.deep.store(true, Ordering::Relaxed);
             }
@@ -423,8 +453,8 @@ where
             let local = &locals[usize::from(group.0) % locals.len()];
             let mut writer = self.writer(local, Generation(0));
             for (start, entries) in saved.open {
-                writer.turn_to(start);
-                let slice = &mut writer.held[writer.current];
+                let at = writer.turn_to(start);
+                let slice = &mut writer.held[at];
                 entries.into_iter().for_each(|(key, acc)| slice.partial.merge(key, acc, &self.aggregate));
             }
             self.bytes.fetch_add(writer.put_back(), Ordering::Relaxed);
