@@ -58,10 +58,6 @@ impl<K: Key, I, V> Part<K, I, V> {
         drain_into(&mut self.table, &mut other.queue, aggregate);
     }
 
-    fn bytes(&self) -> usize {
-        self.table.bytes() + self.queue.capacity() * size_of::<(K, I)>()
-    }
-
     /// Keys held, or more where some of the queue's are the same.
     pub(crate) fn len(&self) -> usize {
         self.table.len() + self.queue.len()
@@ -108,14 +104,14 @@ pub(crate) struct Partial<K, I, V> {
 impl<K: Key, I, V> Partial<K, I, V> {
     /// Shallow, with `1 << bits` partitions.
     pub(crate) fn shallow(bits: u32, spare: &Spare<K, I, V>) -> Self {
-        let tables = spare.take(1 << bits).into_iter().map(|part| part.table).collect();
+        let tables = std::iter::repeat_with(|| spare.table()).take(1 << bits).collect();
         Self { tables, queues: Vec::new(), bits, updates: 0 }
     }
 
     /// Deep from the start, because the slices before were.
     pub(crate) fn deep(spare: &Spare<K, I, V>) -> Self {
-        let (tables, queues) = spare.take(DEEP).into_iter().map(|part| (part.table, part.queue)).unzip();
-        Self { tables, queues, bits: DEEP.ilog2(), updates: 0 }
+        let tables = std::iter::repeat_with(Table::default).take(DEEP).collect();
+        Self { tables, queues: spare.queues(DEEP), bits: DEEP.ilog2(), updates: 0 }
     }
 
     fn is_deep(&self) -> bool {
@@ -195,8 +191,7 @@ impl<K: Key, I, V> Partial<K, I, V> {
 
     /// Bytes of memory held.
     pub(crate) fn bytes(&self) -> usize {
-        let queues = self.queues.iter().map(|queue| queue.capacity() * size_of::<(K, I)>());
-        self.tables.iter().map(Table::bytes).chain(queues).sum()
+        self.tables.iter().map(Table::bytes).chain(self.queues.iter().map(bytes_of)).sum()
     }
 
     /// Keys held, or more where some in the queues are the same.
@@ -267,28 +262,40 @@ pub(crate) fn join<K: Key, A: Accumulate>(
     whole.table
 }
 
-/// The memory of closed slices, which the next ones need again: as empty parts.
+/// Tables that wait to be used again: a shallow slice of each of some kernels.
+const SPARE_TABLES: usize = 64;
+
+/// The memory of closed slices, which the next ones need again.
 pub(crate) struct Spare<K, I, V> {
     /// None when no slice will follow.
-    parts: Mutex<Option<Vec<Part<K, I, V>>>>,
+    pool: Mutex<Option<Pool<K, I, V>>>,
     bytes: AtomicUsize,
+}
+
+/// Empty tables and queues.
+struct Pool<K, I, V> {
+    tables: Vec<Table<K, V>>,
+    queues: Vec<Vec<(K, I)>>,
 }
 
 impl<K, I, V> Default for Spare<K, I, V> {
     fn default() -> Self {
-        Self { parts: Mutex::new(Some(Vec::new())), bytes: AtomicUsize::new(0) }
+        Self { pool: Mutex::new(Some(Pool { tables: Vec::new(), queues: Vec::new() })), bytes: AtomicUsize::new(0) }
     }
 }
 
 impl<K: Key, I, V> Spare<K, I, V> {
-    /// Keeps the memory of an empty part, if there is some and not enough of it.
+    /// Keeps the memory of an empty part, if there is not enough of it.
     fn give(&self, part: Part<K, I, V>) {
         debug_assert!(part.len() == 0);
-        let has_memory = part.queue.capacity() > 0 || part.table.is_grown();
-        let parts = &mut *lock(&self.parts);
-        if let Some(parts) = parts.as_mut().filter(|parts| has_memory && parts.len() < 2 * DEEP) {
-            self.bytes.fetch_add(part.bytes(), Ordering::Relaxed);
-            parts.push(part);
+        let Some(pool) = &mut *lock(&self.pool) else { return };
+        if part.table.is_grown() && pool.tables.len() < SPARE_TABLES {
+            self.bytes.fetch_add(part.table.bytes(), Ordering::Relaxed);
+            pool.tables.push(part.table);
+        }
+        if part.queue.capacity() > 0 && pool.queues.len() < 2 * DEEP {
+            self.bytes.fetch_add(bytes_of(&part.queue), Ordering::Relaxed);
+            pool.queues.push(part.queue);
         }
     }
 
@@ -299,20 +306,27 @@ impl<K: Key, I, V> Spare<K, I, V> {
         }
     }
 
-    /// So many empty parts, with memory as far as there is some.
-    fn take(&self, n: usize) -> Vec<Part<K, I, V>> {
-        let mut taken = match &mut *lock(&self.parts) {
-            Some(parts) => parts.split_off(parts.len() - parts.len().min(n)),
+    /// An empty table.
+    pub(crate) fn table(&self) -> Table<K, V> {
+        let table = lock(&self.pool).as_mut().and_then(|pool| pool.tables.pop());
+        self.bytes.fetch_sub(table.as_ref().map_or(0, Table::bytes), Ordering::Relaxed);
+        table.unwrap_or_default()
+    }
+
+    /// So many empty queues.
+    fn queues(&self, n: usize) -> Vec<Vec<(K, I)>> {
+        let mut queues = match &mut *lock(&self.pool) {
+            Some(pool) => pool.queues.split_off(pool.queues.len() - pool.queues.len().min(n)),
             None => Vec::new(),
         };
-        self.bytes.fetch_sub(taken.iter().map(Part::bytes).sum(), Ordering::Relaxed);
-        taken.resize_with(n, Part::default);
-        taken
+        self.bytes.fetch_sub(queues.iter().map(bytes_of).sum(), Ordering::Relaxed);
+        queues.resize_with(n, Vec::new);
+        queues
     }
 
     /// No slice will follow: lets go of all memory, also of what is still to be given.
     pub(crate) fn close(&self) {
-        lock(&self.parts).take();
+        lock(&self.pool).take();
         self.bytes.store(0, Ordering::Relaxed);
     }
 
@@ -320,4 +334,9 @@ impl<K: Key, I, V> Spare<K, I, V> {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
+}
+
+/// Bytes of memory that a queue holds.
+fn bytes_of<T>(queue: &Vec<T>) -> usize {
+    queue.capacity() * size_of::<T>()
 }

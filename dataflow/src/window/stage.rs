@@ -185,7 +185,7 @@ where
     fn emit_tumbling(&self, piece: Piece<K, A::Item, A::Acc>, emit: Emit<'_, Windowed<K, A::Out>>) {
         for (start, ranges) in piece.slices {
             let end = start.saturating_add(self.slicing.size);
-            let (mut table, mut used) = (Table::default(), 0);
+            let (mut table, mut used) = (self.spare.table(), 0);
             for shares in ranges.into_iter().filter(|shares| !shares.is_empty()) {
                 table = join(shares, &self.aggregate, table, &self.spare);
                 used = table.len();
