@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use updraft_kernel::Bells;
 use updraft_kernel::clock::Nanos;
 
-use crate::bell::Bells;
 use crate::sync::{Mutex, lock};
 use crate::time::{Epoch, Time};
 

@@ -9,9 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use updraft_kernel::{Class, Failure, Group, GroupError, Handle, KernelId, Runtime};
+use updraft_kernel::{Bell, Bells, Class, Failure, Group, GroupError, Handle, KernelId, Runtime};
 
-use crate::bell::{Bell, Bells};
 use crate::container::{EpochOrder, Service};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};

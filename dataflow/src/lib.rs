@@ -9,7 +9,6 @@
 //! windows ([`window`]) and aggregates ([`aggregate`]); below it is the kernel ([`updraft_kernel`]).
 
 pub mod aggregate;
-mod bell;
 pub mod bundle;
 pub mod container;
 pub mod epoch;

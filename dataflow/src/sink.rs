@@ -7,9 +7,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use updraft_kernel::clock;
+use updraft_kernel::{Bell, clock};
 
-use crate::bell::Bell;
 use crate::bundle::{Bundle, Record};
 use crate::container::{Container, Containers, EpochOrder, Service};
 use crate::exchange::Port;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use updraft_kernel::Bell;
 use updraft_kernel::clock::{self, Nanos};
 
-use crate::bell::Bell;
 use crate::bundle::{Bundle, Record};
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;

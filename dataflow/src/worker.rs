@@ -6,9 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use updraft_kernel::{Account, KernelId, block_on, context, yield_point};
+use updraft_kernel::{Account, Bell, Bells, KernelId, block_on, context, yield_point};
 
-use crate::bell::Bells;
 use crate::bundle::Bundle;
 use crate::container::{Container, Containers, EpochOrder, Service};
 use crate::epoch::EpochClock;
@@ -219,7 +218,7 @@ impl<S: Stage> Port<S::In> for StageRunner<S> {
 }
 
 /// Works for a job on one kernel until the job is done. `stages` are in order of the data.
-pub(crate) fn work(shared: &Shared, stages: &[Arc<dyn Runner>], kernel: usize, bell: &crate::bell::Bell) {
+pub(crate) fn work(shared: &Shared, stages: &[Arc<dyn Runner>], kernel: usize, bell: &Bell) {
     // Nearest to the exit first, among equal epochs.
     let oldest = || {
         let work = stages.iter().rev().filter_map(|stage| Some((stage.oldest(kernel)?, stage)));

@@ -99,6 +99,7 @@ impl Account {
 
     async fn wait_own(&self) {
         loop {
+            // Made before the look: tokio wakes what was made before a release, polled or not, so none is missed.
             let released = self.released.notified();
             if self.used() <= self.budget() {
                 return;

@@ -19,9 +19,10 @@
 //! ```
 //!
 //! Where to go next: [`runtime`] (threads and their loop), [`scheduler`](mod@scheduler) (who runs next), [`group`] (tasks that live
-//! and fail together), [`stackful`] (suspending synchronous code), [`channel`], [`account`], [`context`].
+//! and fail together), [`stackful`] (suspending synchronous code), [`channel`], [`bell`], [`account`], [`context`].
 
 pub mod account;
+pub mod bell;
 pub mod channel;
 pub mod clock;
 pub mod context;
@@ -37,6 +38,7 @@ pub mod stackful;
 mod sync;
 
 pub use account::Account;
+pub use bell::{Bell, Bells};
 pub use clock::Nanos;
 pub use context::{Context, KernelId, kernel_id};
 pub use group::{Failure, Group, GroupError, JoinHandle, TaskError};

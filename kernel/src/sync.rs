@@ -28,6 +28,67 @@ impl AtomicWaker {
     }
 }
 
+#[cfg(not(updraft_loom))]
+pub(crate) use rtrb as ring;
+
+/// Loom does not see into `rtrb`: a ring with its interface, of loom's parts.
+#[cfg(updraft_loom)]
+pub(crate) mod ring {
+    use std::collections::VecDeque;
+
+    use loom::sync::{Arc, Mutex};
+
+    pub(crate) use rtrb::{PopError, PushError};
+
+    pub(crate) struct RingBuffer;
+
+    struct End<T> {
+        capacity: usize,
+        values: Arc<Mutex<VecDeque<T>>>,
+    }
+
+    impl<T> End<T> {
+        fn is_abandoned(&self) -> bool {
+            // The count says so a little after the fact, as `rtrb`'s does.
+            let _values = self.values.lock();
+            Arc::strong_count(&self.values) == 1
+        }
+    }
+
+    pub(crate) struct Producer<T>(End<T>);
+    pub(crate) struct Consumer<T>(End<T>);
+
+    impl RingBuffer {
+        pub(crate) fn new<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
+            let values = Arc::new(Mutex::new(VecDeque::new()));
+            (Producer(End { capacity, values: values.clone() }), Consumer(End { capacity, values }))
+        }
+    }
+
+    impl<T> Producer<T> {
+        pub(crate) fn is_abandoned(&self) -> bool {
+            self.0.is_abandoned()
+        }
+        pub(crate) fn push(&mut self, value: T) -> Result<(), PushError<T>> {
+            let mut values = self.0.values.lock().unwrap();
+            if values.len() == self.0.capacity {
+                return Err(PushError::Full(value));
+            }
+            values.push_back(value);
+            Ok(())
+        }
+    }
+
+    impl<T> Consumer<T> {
+        pub(crate) fn is_abandoned(&self) -> bool {
+            self.0.is_abandoned()
+        }
+        pub(crate) fn pop(&mut self) -> Result<T, PopError> {
+            self.0.values.lock().unwrap().pop_front().ok_or(PopError::Empty)
+        }
+    }
+}
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks `mutex`, poisoned or not: what the kernel guards is whole between any two statements.

@@ -1,4 +1,4 @@
-//! Signals under every interleaving that the memory model allows.
+//! Signals, bells and channels under every interleaving that the memory model allows.
 //!
 //! `RUSTFLAGS="--cfg updraft_loom" cargo test -p updraft-kernel --release --test loom`
 #![cfg(updraft_loom)]
@@ -7,7 +7,8 @@ use loom::future::block_on;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use updraft_kernel::Signal;
+use updraft_kernel::channel::{Receiver, Sender, spsc};
+use updraft_kernel::{Bell, Signal};
 
 #[test]
 fn a_signal_is_not_lost_and_shows_what_came_before_it() {
@@ -45,5 +46,76 @@ fn of_two_setters_none_is_lost() {
             block_on(shared.0.wait());
         }
         threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn a_bell_is_heard_by_who_is_about_to_wait() {
+    loom::model(|| {
+        let shared = Arc::new((Bell::default(), AtomicUsize::new(0)));
+        let ringer = shared.clone();
+        let thread = thread::spawn(move || {
+            for _ in 0..2 {
+                ringer.1.fetch_add(1, Ordering::Relaxed);
+                ringer.0.ring();
+            }
+        });
+        // With the last ring lost, this would wait for ever.
+        block_on(shared.0.wait(|| shared.1.load(Ordering::Relaxed) == 2));
+        thread.join().unwrap();
+    });
+}
+
+/// The tests of channels have more interleavings than can be tried: those with at most two preemptions.
+fn check_channel(test: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(test);
+}
+
+#[test]
+fn a_full_channel_makes_its_sender_wait_and_all_arrives_in_order() {
+    check_channel(|| {
+        let (mut sender, mut receiver) = spsc::<u32>(1);
+        let thread = thread::spawn(move || {
+            block_on(async {
+                for n in 0..3 {
+                    sender.send(n).await.unwrap();
+                }
+            });
+        });
+        let received = block_on(async {
+            let mut received = Vec::new();
+            // The sender's end is found to be closed after the last value, not before.
+            while let Some(n) = receiver.recv().await {
+                received.push(n);
+            }
+            received
+        });
+        assert_eq!(received, [0, 1, 2]);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn a_sender_that_waits_learns_that_the_receiver_has_gone() {
+    check_channel(|| {
+        let (mut sender, mut receiver) = spsc::<u32>(1);
+        let thread = thread::spawn(move || {
+            let first = block_on(receiver.recv());
+            drop(receiver);
+            first
+        });
+        let refused = block_on(async {
+            let mut n = 0;
+            loop {
+                if let Err(closed) = sender.send(n).await {
+                    return closed.0;
+                }
+                n += 1;
+            }
+        });
+        assert_eq!(thread.join().unwrap(), Some(0));
+        assert!((1..=2).contains(&refused), "what was refused comes back: {refused}");
     });
 }

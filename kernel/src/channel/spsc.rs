@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use rtrb::{Consumer, PopError, Producer, PushError, RingBuffer};
-
 use super::{Closed, Receiver, Sender, TryRecvError, TrySendError};
 use crate::signal::Signal;
+use crate::sync::ring::{Consumer, PopError, Producer, PushError, RingBuffer};
 
 /// What each end waits for.
 #[derive(Default)]

@@ -4,21 +4,27 @@
 //! the flag. With a full fence between the two steps on either side, one of them sees the other. Ringing a
 //! bell that nobody waits at costs one load.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use updraft_kernel::signal::Signal;
+use crate::signal::Signal;
+use crate::sync::{AtomicBool, Ordering, fence};
 
-/// Where one task waits.
-#[derive(Default)]
-pub(crate) struct Bell {
+/// Where one task waits for work that others make.
+#[derive(Debug)]
+pub struct Bell {
     waiting: AtomicBool,
     signal: Signal,
 }
 
+impl Default for Bell {
+    fn default() -> Self {
+        Self { waiting: AtomicBool::new(false), signal: Signal::new() }
+    }
+}
+
 impl Bell {
-    /// Waits until `ready`, which is asked at least whenever the bell has rung.
-    pub(crate) async fn wait(&self, mut ready: impl FnMut() -> bool) {
+    /// Waits until `ready`, which is asked at least whenever the bell has rung. For one task at a time.
+    pub async fn wait(&self, mut ready: impl FnMut() -> bool) {
         loop {
             self.waiting.store(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
@@ -31,7 +37,7 @@ impl Bell {
     }
 
     /// Wakes who waits, after what it waits for was done: whether somebody did.
-    pub(crate) fn ring(&self) -> bool {
+    pub fn ring(&self) -> bool {
         fence(Ordering::SeqCst);
         let waits = self.waiting.load(Ordering::Relaxed) && self.waiting.swap(false, Ordering::Relaxed);
         if waits {
@@ -42,26 +48,26 @@ impl Bell {
 }
 
 /// The bells of tasks that wait for the same.
-#[derive(Default)]
-pub(crate) struct Bells(RwLock<Vec<Arc<Bell>>>);
+#[derive(Default, Debug)]
+pub struct Bells(RwLock<Vec<Arc<Bell>>>);
 
 impl Bells {
     /// One more.
-    pub(crate) fn hang(&self) -> Arc<Bell> {
+    pub fn hang(&self) -> Arc<Bell> {
         let bell = Arc::new(Bell::default());
         self.0.write().unwrap_or_else(PoisonError::into_inner).push(bell.clone());
         bell
     }
 
     /// Rings all.
-    pub(crate) fn ring_all(&self) {
+    pub fn ring_all(&self) {
         self.0.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|bell| {
             bell.ring();
         });
     }
 
     /// Rings the bell at `first`, and one more where that one was not waited at.
-    pub(crate) fn ring_from(&self, first: usize) {
+    pub fn ring_from(&self, first: usize) {
         let bells = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let (before, after) = bells.split_at(first % bells.len().max(1));
         let _ = after.iter().chain(before).any(|bell| bell.ring());
