@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-use crate::context::KernelId;
+use crate::context::{KernelId, kernel_id};
 use crate::runtime::Handle;
 use crate::scheduler::Class;
 
@@ -41,16 +41,19 @@ impl Shutdown {
 const INTERRUPTED: i32 = 130;
 
 /// Listens for SIGINT and SIGTERM: after the first one, [`Shutdown::requested`]; with the second one the
-/// process exits at once with code 130.
+/// process exits at once with code 130. From outside the kernels, it returns when it listens; on a kernel, which cannot
+/// wait for itself, a little before.
 pub fn install(handle: &Handle) -> Shutdown {
     let shutdown = Shutdown::default();
     let request = shutdown.clone();
+    let (listening, listens) = std::sync::mpsc::sync_channel(1);
     handle.group("signals", Class::Stream).spawn(KernelId(0), "signals", || async move {
         let listen = || Ok::<_, std::io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?));
         let (mut interrupt, mut terminate) = match listen() {
             Ok(signals) => signals,
             Err(error) => return tracing::error!(%error, "signals cannot be listened for"),
         };
+        let _ = listening.send(());
         for asked in 0.. {
             tokio::select! {
                 _ = interrupt.recv() => {}
@@ -62,5 +65,9 @@ pub fn install(handle: &Handle) -> Shutdown {
             request.request();
         }
     });
+    if kernel_id().is_none() {
+        // An error here is that of the task, which has told it.
+        let _ = listens.recv();
+    }
     shutdown
 }
