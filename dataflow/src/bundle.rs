@@ -117,14 +117,16 @@ impl<T: Clone> Bundle<T> {
     /// Calls `f` with each record and its time.
     #[inline]
     pub(crate) fn for_each(self, mut f: impl FnMut(Time, T)) {
-        let time = |index| match &self.times {
-            Times::Same(time) => *time,
-            Times::Each(times) => times[index],
-        };
-        match self.records {
-            Records::Owned(records) => records.into_iter().enumerate().for_each(|(i, r)| f(time(i), r)),
-            Records::Shared(records, range) => {
-                records[range].iter().enumerate().for_each(|(i, r)| f(time(i), r.clone()));
+        match (self.records, self.times) {
+            (Records::Owned(records), Times::Same(t)) => records.into_iter().for_each(|r| f(t, r)),
+            (Records::Shared(records, range), Times::Same(t)) => {
+                records[range].iter().for_each(|r| f(t, r.clone()));
+            }
+            (Records::Owned(records), Times::Each(times)) => {
+                times.into_iter().zip(records).for_each(|(t, r)| f(t, r));
+            }
+            (Records::Shared(records, range), Times::Each(times)) => {
+                times.into_iter().zip(&records[range]).for_each(|(t, r)| f(t, r.clone()));
             }
         }
     }
