@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use updraft_kernel::{Account, Bell, Bells, KernelId, block_on, context, yield_point};
+use updraft_kernel::{Account, Bell, Bells, KernelId, block_on, context, yield_now, yield_point};
 
 use crate::bundle::Bundle;
 use crate::container::{Container, Containers, EpochOrder, Service};
@@ -32,9 +32,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Something was consumed: sources that wait for room look again.
-    pub(crate) fn consumed(&self) {
-        self.clock.sources.ring_all();
+    /// Something was consumed: sources that wait for room look again. Whether there are such.
+    pub(crate) fn consumed(&self) -> bool {
+        self.clock.sources.ring_all()
     }
 
     /// A stage or sink has completed the last epoch.
@@ -61,7 +61,7 @@ pub(crate) trait Runner: Send + Sync {
     fn wire(&self);
     /// The oldest epoch that there is work of, for `kernel`.
     fn oldest(&self, kernel: usize) -> Option<Epoch>;
-    /// Does a piece of the oldest work: whether there was any.
+    /// Does a piece of the oldest work, if there is any: whether a source may go on for it.
     fn run(&self, kernel: usize) -> bool;
 }
 
@@ -182,12 +182,13 @@ impl<S: Stage> Runner for StageRunner<S> {
 
     fn run(&self, kernel: usize) -> bool {
         let Some((container, work)) = self.containers.claim(kernel) else { return false };
-        self.shared.consumed();
+        // Half full, so that a source which waits for room is woken once for several bundles.
+        let room = !self.containers.is_full(self.shared.capacity / 2, container.epoch) && self.shared.consumed();
         self.consume(kernel, &container, work);
         if container.done() {
             self.settle(kernel, container);
         }
-        true
+        room
     }
 }
 
@@ -226,9 +227,9 @@ pub(crate) fn work(shared: &Shared, stages: &[Arc<dyn Runner>], kernel: usize, b
     };
     while !shared.is_finished() {
         match oldest() {
-            Some(stage) => {
-                stage.run(kernel);
-            }
+            // A source of this kernel goes first, or there would be nothing to do long before the quantum is over.
+            Some(stage) if stage.run(kernel) => block_on(yield_now()),
+            Some(_) => {}
             None => block_on(bell.wait(|| shared.is_finished() || oldest().is_some())),
         }
         yield_point();

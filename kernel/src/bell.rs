@@ -59,11 +59,10 @@ impl Bells {
         bell
     }
 
-    /// Rings all.
-    pub fn ring_all(&self) {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|bell| {
-            bell.ring();
-        });
+    /// Rings all: whether some were waited at.
+    pub fn ring_all(&self) -> bool {
+        let bells = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        bells.iter().fold(false, |any, bell| bell.ring() | any)
     }
 
     /// Rings the bell at `first`, and one more where that one was not waited at.
