@@ -83,8 +83,9 @@ fn main() {
         let data = Data::prepare(workload, (args.millions * 1e6) as usize, args.disorder, args.epoch);
         if let Some(rate) = args.latency {
             for &threads in &args.kernels {
-                for (engine, [p50, p99]) in latency::measure(&data, threads, rate * 1e6) {
-                    println!("{workload:?} {threads} threads, {rate} M/s, {engine}: p50 {p50:.1?}, p99 {p99:.1?}");
+                for (engine, [p50, p99, p999]) in latency::measure(&data, threads, rate * 1e6) {
+                    let quantiles = format!("p50 {p50:.1?}, p99 {p99:.1?}, p99.9 {p999:.1?}");
+                    println!("{workload:?} {threads} threads, {rate} M/s, {engine}: {quantiles}");
                 }
             }
             continue;
