@@ -218,6 +218,10 @@ impl<S: Stage> Port<S::In> for StageRunner<S> {
     }
 }
 
+/// Turns of its kernel that a worker lets pass before it waits: most often there is work again sooner than a kernel that
+/// sleeps could be woken.
+const IDLE_TURNS: u32 = 32;
+
 /// Works for a job on one kernel until the job is done. `stages` are in order of the data.
 pub(crate) fn work(shared: &Shared, stages: &[Arc<dyn Runner>], kernel: usize, bell: &Bell) {
     // Nearest to the exit first, among equal epochs.
@@ -225,11 +229,20 @@ pub(crate) fn work(shared: &Shared, stages: &[Arc<dyn Runner>], kernel: usize, b
         let work = stages.iter().rev().filter_map(|stage| Some((stage.oldest(kernel)?, stage)));
         work.min_by_key(|(epoch, _)| *epoch).map(|(_, stage)| stage)
     };
+    let mut turns = 0;
     while !shared.is_finished() {
         match oldest() {
             // A source of this kernel goes first, or there would be nothing to do long before the quantum is over.
-            Some(stage) if stage.run(kernel) => block_on(yield_now()),
-            Some(_) => {}
+            Some(stage) => {
+                turns = 0;
+                if stage.run(kernel) {
+                    block_on(yield_now());
+                }
+            }
+            None if turns < IDLE_TURNS => {
+                turns += 1;
+                block_on(yield_now());
+            }
             None => block_on(bell.wait(|| shared.is_finished() || oldest().is_some())),
         }
         yield_point();

@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Where to go next: [`runtime`] (threads and their loop), [`scheduler`](mod@scheduler) (who runs next), [`group`] (tasks that live
-//! and fail together), [`stackful`] (suspending synchronous code), [`channel`], [`bell`], [`account`], [`context`].
+//! and fail together), [`stackful`] (suspending synchronous code), [`channel`], [`bell`](mod@bell), [`account`], [`context`].
 
 pub mod account;
 pub mod bell;
