@@ -37,7 +37,9 @@ pub use updraft_kernel::{Class, Runtime};
 /// What a job is usually written with.
 pub mod prelude {
     pub use updraft_connectors::*;
-    pub use updraft_dataflow::aggregate::{avg, count, max, min, project, reduce, sum, top_k};
+    pub use updraft_dataflow::aggregate::{
+        avg, count, distinct, distinct_about, max, min, project, quantiles, reduce, sum, top_k, variance,
+    };
     pub use updraft_dataflow::{
         BadRecords, Bundle, DeadLetter, Epochs, Idle, Job, Running, Sink, Sliding, Source, Stream, Time, Tumbling,
         Watermarks, Window, Windowed,

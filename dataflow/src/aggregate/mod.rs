@@ -6,20 +6,26 @@
 
 mod avg;
 mod count;
+mod distinct;
 mod extremum;
 mod project;
+mod quantiles;
 mod reduce;
 mod sum;
 mod top_k;
 mod tuple;
+mod variance;
 
 pub use avg::{Avg, avg};
 pub use count::{Count, count};
+pub use distinct::{Distinct, DistinctAbout, distinct, distinct_about};
 pub use extremum::{Max, Min, max, min};
 pub use project::{Project, project};
+pub use quantiles::{Quantiles, quantiles};
 pub use reduce::{Reduce, reduce};
 pub use sum::{Sum, Summable, sum};
 pub use top_k::{Scored, TopK, top_k};
+pub use variance::{Moments, Variance, variance};
 
 use std::marker::PhantomData;
 
