@@ -126,6 +126,7 @@ impl<K: Key, I, V> Partial<K, I, V> {
     /// Takes in a batch of records' keys and items, at most [`BATCH`].
     #[inline(never)]
     pub(crate) fn update(&mut self, batch: &mut Vec<(K, I)>, aggregate: &impl Accumulate<Item = I, Acc = V>) {
+        debug_assert!(batch.len() <= BATCH);
         if self.is_deep() {
             self.enqueue(batch, aggregate);
             return;
