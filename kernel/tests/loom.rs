@@ -8,7 +8,14 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use updraft_kernel::channel::{Receiver, Sender, spsc};
-use updraft_kernel::{Bell, Signal};
+use updraft_kernel::{Bell, Bells, Signal};
+
+/// Where there are more interleavings than can be tried: those with at most two preemptions.
+fn check_some(test: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(test);
+}
 
 #[test]
 fn a_signal_is_not_lost_and_shows_what_came_before_it() {
@@ -27,10 +34,7 @@ fn a_signal_is_not_lost_and_shows_what_came_before_it() {
 
 #[test]
 fn of_two_setters_none_is_lost() {
-    // All interleavings of three threads are too many: those with at most two preemptions.
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(2);
-    model.check(|| {
+    check_some(|| {
         let shared = Arc::new((Signal::new(), AtomicUsize::new(0)));
         let threads: Vec<_> = (0..2)
             .map(|_| {
@@ -66,16 +70,37 @@ fn a_bell_is_heard_by_who_is_about_to_wait() {
     });
 }
 
-/// The tests of channels have more interleavings than can be tried: those with at most two preemptions.
-fn check_channel(test: impl Fn() + Sync + Send + 'static) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(2);
-    model.check(test);
+#[test]
+fn no_work_is_left_lying_though_one_bell_is_rung_for_each_piece() {
+    check_some(|| {
+        // Pieces that wait, and pieces that are still to be done.
+        let shared = Arc::new((Bells::default(), AtomicUsize::new(0), AtomicUsize::new(2)));
+        let workers = [shared.0.hang(), shared.0.hang()].map(|bell| {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                let (bells, waiting, left) = &*shared;
+                while left.load(Ordering::Acquire) > 0 {
+                    let take = |n: usize| n.checked_sub(1);
+                    if waiting.fetch_update(Ordering::AcqRel, Ordering::Relaxed, take).is_err() {
+                        let is_awaited = || waiting.load(Ordering::Relaxed) > 0 || left.load(Ordering::Relaxed) == 0;
+                        block_on(bell.wait(is_awaited));
+                    } else if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                        bells.ring_all();
+                    }
+                }
+            })
+        });
+        for first in 0..2 {
+            shared.1.fetch_add(1, Ordering::AcqRel);
+            shared.0.ring_from(first);
+        }
+        workers.into_iter().for_each(|thread| thread.join().unwrap());
+    });
 }
 
 #[test]
 fn a_full_channel_makes_its_sender_wait_and_all_arrives_in_order() {
-    check_channel(|| {
+    check_some(|| {
         let (mut sender, mut receiver) = spsc::<u32>(1);
         let thread = thread::spawn(move || {
             block_on(async {
@@ -99,7 +124,7 @@ fn a_full_channel_makes_its_sender_wait_and_all_arrives_in_order() {
 
 #[test]
 fn a_sender_that_waits_learns_that_the_receiver_has_gone() {
-    check_channel(|| {
+    check_some(|| {
         let (mut sender, mut receiver) = spsc::<u32>(1);
         let thread = thread::spawn(move || {
             let first = block_on(receiver.recv());
