@@ -1,9 +1,8 @@
 //! The memory account: what is queued and held as state, against a budget.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::Notify;
+use crate::sync::{AtomicUsize, Notify, Ordering, fence};
 
 /// Bytes used, against a budget. A child's bytes are its parent's too; either can be over budget.
 #[derive(Debug)]
@@ -50,7 +49,10 @@ impl Account {
         if bytes > 0 {
             let before = self.used.fetch_sub(bytes, Ordering::AcqRel);
             debug_assert!(before >= bytes, "released {bytes} bytes of {before}");
-            if before > self.budget() && before.saturating_sub(bytes) <= self.budget() {
+            // Either this sees a budget that was set meanwhile, or who waits with that one sees this release.
+            fence(Ordering::SeqCst);
+            let budget = self.budget();
+            if before > budget && before.saturating_sub(bytes) <= budget {
                 self.released.notify_waiters();
             }
             self.parent.iter().for_each(|parent| parent.release(bytes));
@@ -101,6 +103,8 @@ impl Account {
         loop {
             // Made before the look: tokio wakes what was made before a release, polled or not, so none is missed.
             let released = self.released.notified();
+            // The counterpart of the one in `release`.
+            fence(Ordering::SeqCst);
             if self.used() <= self.budget() {
                 return;
             }

@@ -2,10 +2,10 @@
 //! same code under every interleaving that the memory model allows. (Tokio has a meaning of its own for `--cfg loom`.)
 
 #[cfg(not(updraft_loom))]
-pub(crate) use std::sync::atomic::{AtomicBool, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 #[cfg(updraft_loom)]
-pub(crate) use loom::sync::atomic::{AtomicBool, Ordering, fence};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 #[cfg(not(updraft_loom))]
 pub(crate) use atomic_waker::AtomicWaker;
@@ -25,6 +25,43 @@ impl AtomicWaker {
     }
     pub(crate) fn wake(&self) {
         self.0.wake();
+    }
+}
+
+#[cfg(not(updraft_loom))]
+pub(crate) use tokio::sync::Notify;
+
+/// Loom does not see into tokio's: what it promises of `notify_waiters`, made of loom's parts.
+#[cfg(updraft_loom)]
+#[derive(Debug)]
+pub(crate) struct Notify {
+    calls: AtomicUsize,
+    waiting: loom::sync::Mutex<Vec<std::task::Waker>>,
+}
+
+#[cfg(updraft_loom)]
+impl Notify {
+    pub(crate) fn new() -> Self {
+        Self { calls: AtomicUsize::new(0), waiting: loom::sync::Mutex::default() }
+    }
+    pub(crate) fn notified(&self) -> impl Future<Output = ()> {
+        // Outside of the lock, as tokio does: it orders no more than it has to.
+        let before = self.calls.load(Ordering::SeqCst);
+        std::future::poll_fn(move |cx| {
+            let mut waiting = self.waiting.lock().unwrap();
+            if self.calls.load(Ordering::SeqCst) != before {
+                return std::task::Poll::Ready(());
+            }
+            waiting.push(cx.waker().clone());
+            std::task::Poll::Pending
+        })
+    }
+    pub(crate) fn notify_waiters(&self) {
+        let mut waiting = self.waiting.lock().unwrap();
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let woken = std::mem::take(&mut *waiting);
+        drop(waiting);
+        woken.into_iter().for_each(std::task::Waker::wake);
     }
 }
 

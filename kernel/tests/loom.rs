@@ -1,4 +1,4 @@
-//! Signals, bells and channels under every interleaving that the memory model allows.
+//! Signals, bells, channels and memory accounts under every interleaving that the memory model allows.
 //!
 //! `RUSTFLAGS="--cfg updraft_loom" cargo test -p updraft-kernel --release --test loom`
 #![cfg(updraft_loom)]
@@ -8,7 +8,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use updraft_kernel::channel::{Receiver, Sender, spsc};
-use updraft_kernel::{Bell, Bells, Signal};
+use updraft_kernel::{Account, Bell, Bells, Signal};
 
 /// Where there are more interleavings than can be tried: those with at most two preemptions.
 fn check_some(test: impl Fn() + Sync + Send + 'static) {
@@ -142,5 +142,44 @@ fn a_sender_that_waits_learns_that_the_receiver_has_gone() {
         });
         assert_eq!(thread.join().unwrap(), Some(0));
         assert!((1..=2).contains(&refused), "what was refused comes back: {refused}");
+    });
+}
+
+#[test]
+fn whichever_release_comes_under_budget_wakes_who_waits() {
+    check_some(|| {
+        let parent = Account::new(1);
+        let (own, other) = (Account::child(&parent, 1), Account::child(&parent, usize::MAX));
+        own.charge(2);
+        other.charge(1);
+        let threads = [own.clone(), other].map(|account| thread::spawn(move || account.release(1)));
+        block_on(own.wait_within());
+        assert!(!own.over_budget());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn a_release_and_a_new_budget_together_wake_who_waits() {
+    check_some(|| {
+        let account = Account::new(0);
+        account.charge(2);
+        let (releases, allows) = (account.clone(), account.clone());
+        // Neither is enough alone.
+        let threads = [thread::spawn(move || releases.release(1)), thread::spawn(move || allows.set_budget(1))];
+        block_on(account.wait_within());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn one_release_wakes_all_who_wait() {
+    check_some(|| {
+        let account = Account::new(0);
+        account.charge(1);
+        let waiters = [account.clone(), account.clone()];
+        let waiters = waiters.map(|account| thread::spawn(move || block_on(account.wait_within())));
+        account.release(1);
+        waiters.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
