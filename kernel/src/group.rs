@@ -346,8 +346,12 @@ impl<T, Fut: Future<Output = T>, Make: FnOnce() -> Fut> Future for Supervised<T,
                 Err(panic) => Err(panicked(this.context, &*panic)),
             }
         };
-        // The task's own values are dropped in its context, and before anybody hears of its end.
-        let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
+        // The task's own values are dropped in its context, and before anybody hears of its end; those of a task that was
+        // cancelled before its first turn are still with what would have made it.
+        let dropped = catch_unwind(AssertUnwindSafe(|| {
+            *this.make = None;
+            this.future.set(None);
+        }));
         if let Err(panic) = dropped {
             panicked(this.context, &*panic);
         }

@@ -157,6 +157,30 @@ fn cancelling_drops_what_tasks_hold() {
 }
 
 #[test]
+fn a_task_cancelled_before_its_first_turn_holds_nothing_once_that_is_known() {
+    struct Slow(Arc<AtomicUsize>);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            // Long enough for who hears of the end too early to look.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let runtime = runtime(1);
+    let group = runtime.handle().group("early", Class::Stream);
+    let (go, waits) = std::sync::mpsc::channel();
+    let busy = group.spawn(HERE, "busy", move || async move { waits.recv().is_ok() });
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let slow = Slow(dropped.clone());
+    let never = group.spawn(HERE, "never", move || async move { drop(slow) });
+    never.cancel();
+    go.send(()).unwrap();
+    assert_eq!(runtime.block_on(busy), Ok(true));
+    assert_eq!(runtime.block_on(never), Err(TaskError::Cancelled));
+    assert_eq!(dropped.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn dropping_the_runtime_ends_tasks_that_wait() {
     let runtime = runtime(2);
     let group = runtime.handle().group("orphans", Class::Stream);
