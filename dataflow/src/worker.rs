@@ -183,7 +183,12 @@ impl<S: Stage> Runner for StageRunner<S> {
     fn run(&self, kernel: usize) -> bool {
         let Some((container, work)) = self.containers.claim(kernel) else { return false };
         // Half full, so that a source which waits for room is woken once for several bundles.
-        let room = !self.containers.is_full(self.shared.capacity / 2, container.epoch) && self.shared.consumed();
+        let is_half = !self.containers.is_full(self.shared.capacity / 2, container.epoch);
+        if is_half && !self.shared.service.stealing {
+            // So do workers then, for they may not make room themselves.
+            self.shared.work.ring_all();
+        }
+        let room = is_half && self.shared.consumed();
         self.consume(kernel, &container, work);
         if container.done() {
             self.settle(kernel, container);

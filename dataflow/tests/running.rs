@@ -9,6 +9,7 @@ use updraft_dataflow::aggregate::{count, sum};
 use updraft_dataflow::testing::{Scripted, gather};
 use updraft_dataflow::{
     Batch, Bundle, DeadLetter, Epochs, Error, Idle, Job, Partition, Sink, Sliding, Source, Time, Tumbling, Watermarks,
+    Windowed,
 };
 use updraft_kernel::{Nanos, Runtime, Signal, clock};
 
@@ -88,6 +89,31 @@ fn a_stopped_sink_stops_the_source_and_nothing_is_lost() {
         runtime.block_on(running.join()).unwrap();
         assert_eq!(total.load(Ordering::SeqCst), (0..N).filter(|n| n % 3 != 0).sum::<u64>());
         assert_eq!(running.memory(), 0, "what was charged has been released");
+    }
+}
+
+/// A merged window gives more bundles than the stage after it may hold. When each kernel does its own work only, one of
+/// them fills that stage, and the other one waits for it to be emptied.
+#[test]
+fn without_stealing_a_worker_that_waits_for_room_goes_on() {
+    const N: u64 = 200_000;
+    for _ in 0..50 {
+        let runtime = runtime(2);
+        let job = Job::new("own work").stealing(false);
+        let (sink, rows) = gather();
+        let events: Vec<Vec<u64>> = (0..N).collect::<Vec<_>>().chunks(10_000).map(<[_]>::to_vec).collect();
+        job.source("events", Scripted(vec![events.clone(), events]))
+            .timestamps(|_: &u64| Time(0), Watermarks::monotonic())
+            .stream()
+            .key_by(|n| *n)
+            .window(Tumbling::of(Duration::from_secs(1)))
+            .aggregate(count())
+            .key_by(|row| row.key % 100)
+            .window(Tumbling::of(Duration::from_secs(1)))
+            .aggregate(sum(|row: &Windowed<u64, u64>| row.value))
+            .sink("rows", sink);
+        runtime.block_on(job.start(runtime.handle()).unwrap().join()).unwrap();
+        assert_eq!(rows.take().iter().map(|row| row.value).sum::<u64>(), 2 * N);
     }
 }
 
