@@ -222,6 +222,7 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
         let rung = self.bell.wait(|| shared.clock.current() > epoch || shared.draining.load(Ordering::Acquire));
         match self.wakes_at() {
             Some(at) => tokio::select! {
+                biased;
                 () = rung => {}
                 () = clock::sleep_until(at) => {}
             },

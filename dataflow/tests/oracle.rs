@@ -2,15 +2,16 @@
 //! who steals from whom, the same rows and the same late records.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::sync::OnceLock;
+mod support;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
+use support::{Driver, drivers};
 use updraft_dataflow::aggregate::{avg, count, max, min, sum};
 use updraft_dataflow::testing::{Scripted, gather, late, windows};
 use updraft_dataflow::window::Windows;
 use updraft_dataflow::{EpochOrder, Epochs, Job, Sliding, Time, Tumbling, Watermarks, Windowed};
-use updraft_kernel::Runtime;
 
 type Event = (i64, u16, i32);
 
@@ -23,7 +24,7 @@ struct Case {
     size: u64,
     slides: u64,
     offset: u64,
-    kernels: usize,
+    driver: Driver,
     stealing: bool,
     order: EpochOrder,
     bundle: usize,
@@ -45,27 +46,20 @@ fn cases() -> impl Strategy<Value = Case> {
     (
         (proptest::collection::vec(partition, 1..4), 0u64..8_000, epochs),
         (1u64..6_000, 1u64..6, 0u64..5_000),
-        (1usize..4, any::<bool>(), prop_oneof![Just(EpochOrder::Out), Just(EpochOrder::In)], 1usize..100),
+        (drivers(), any::<bool>(), prop_oneof![Just(EpochOrder::Out), Just(EpochOrder::In)], 1usize..100),
     )
-        .prop_map(|((events, disorder, epochs), (size, slides, offset), (kernels, stealing, order, bundle))| {
-            Case {
-                events,
-                disorder: Duration::from_micros(disorder),
-                epochs,
-                size,
-                slides,
-                offset,
-                kernels,
-                stealing,
-                order,
-                bundle,
-            }
+        .prop_map(|((events, disorder, epochs), (size, slides, offset), (driver, stealing, order, bundle))| Case {
+            events,
+            disorder: Duration::from_micros(disorder),
+            epochs,
+            size,
+            slides,
+            offset,
+            driver,
+            stealing,
+            order,
+            bundle,
         })
-}
-
-fn runtime(kernels: usize) -> &'static Runtime {
-    static RUNTIMES: [OnceLock<Runtime>; 4] = [const { OnceLock::new() }; 4];
-    RUNTIMES[kernels].get_or_init(|| Runtime::builder().kernels(kernels).pin(false).build().unwrap())
 }
 
 /// The events that are in time and those that are late.
@@ -132,8 +126,7 @@ fn actual(case: &Case, windows: impl Windows) -> (Vec<Row>, Vec<Event>, u64) {
             updraft_dataflow::aggregate::top_k(3, |event: &(u16, i32)| event.1.abs()),
         ))
         .sink("rows", sink);
-    let runtime = runtime(case.kernels);
-    let metrics = runtime.block_on(job.start(runtime.handle()).unwrap().join()).unwrap();
+    let metrics = case.driver.run(job);
     let row = |row: Windowed<u16, (u64, i64, i32, i32, Vec<(u16, i32)>)>| {
         let (count, sum, min, max, top) = row.value;
         let top = top.into_iter().map(|event| event.1).collect();
@@ -193,8 +186,7 @@ fn many_keys() {
             .window(Tumbling::of(Duration::from_secs(1)))
             .aggregate((count(), avg(|event: &(i64, u64, i64)| event.2 as f64)))
             .sink("rows", sink);
-        let runtime = runtime(kernels);
-        runtime.block_on(job.start(runtime.handle()).unwrap().join()).unwrap();
+        Driver::Threads(kernels).run(job);
         let rows = rows.take();
         assert_eq!(rows.len(), sums.len());
         for row in rows {

@@ -4,7 +4,7 @@
 //! don't notice.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +19,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::account::Account;
 use crate::context::{KernelId, Place, TaskContext};
+use crate::runtime::sim;
 use crate::scheduler::{Class, Kernel, Meta, Shared, schedule};
 use crate::stackful::Stackful;
 use crate::sync::lock;
@@ -103,7 +104,7 @@ struct State {
     /// Tasks that have not ended.
     live: usize,
     /// To wake them when the group ends.
-    wakers: HashMap<u64, Waker>,
+    wakers: BTreeMap<u64, Waker>,
     tasks: u64,
     error: Option<GroupError>,
 }
@@ -177,14 +178,13 @@ impl Group {
         let (name, home) = (name.into(), meta.home.clone());
         home.birth(move |kernel| {
             let context = TaskContext::new(name, member.group.clone(), meta.clone(), kernel);
-            kernel.live.set(kernel.live.get() + 1);
             let future = Supervised {
+                _alive: Alive::new(kernel, &context),
                 future: None,
                 make: Some(make),
                 sender: Some(sender),
                 cancelled,
                 context,
-                _alive: Alive(kernel.clone()),
                 member,
             };
             let (task, detached) = async_task::Builder::new().metadata(meta).spawn_local(move |_| future, schedule);
@@ -298,12 +298,22 @@ impl Drop for Member {
     }
 }
 
-/// Counts a task as alive on its kernel.
-struct Alive(Rc<Kernel>);
+/// Keeps a task in the list of its kernel.
+struct Alive {
+    kernel: Rc<Kernel>,
+    id: u64,
+}
+
+impl Alive {
+    fn new(kernel: &Rc<Kernel>, context: &TaskContext) -> Self {
+        let name = format!("`{}` of `{}`", context.name, context.group.name());
+        Self { id: kernel.add_task(name), kernel: kernel.clone() }
+    }
+}
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        self.0.live.set(self.0.live.get() - 1);
+        self.kernel.remove_task(self.id);
     }
 }
 
@@ -335,6 +345,7 @@ impl<T, Fut: Future<Output = T>, Make: FnOnce() -> Fut> Future for Supervised<T,
         } else {
             let mut future = this.future.as_mut();
             let polled = catch_unwind(AssertUnwindSafe(|| {
+                sim::begin_turn();
                 if let Some(make) = this.make.take() {
                     future.set(Some(make()));
                 }

@@ -18,7 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Where to go next: [`runtime`] (threads and their loop), [`scheduler`](mod@scheduler) (who runs next), [`group`] (tasks that live
+//! Where to go next: [`runtime`] (threads and their loop), [`sim`] (kernels that are simulated), [`scheduler`](mod@scheduler) (who runs next), [`group`] (tasks that live
 //! and fail together), [`stackful`] (suspending synchronous code), [`channel`], [`bell`](mod@bell), [`account`], [`context`].
 
 pub mod account;
@@ -43,7 +43,7 @@ pub use clock::Nanos;
 pub use context::{Context, KernelId, kernel_id};
 pub use group::{Failure, Group, GroupError, JoinHandle, TaskError};
 pub use prefetch::prefetch;
-pub use runtime::{Builder, Handle, Runtime};
+pub use runtime::{Builder, Handle, Runtime, sim};
 pub use scheduler::{Class, yield_now};
 pub use signal::Signal;
 pub use stackful::{block_on, yield_point};

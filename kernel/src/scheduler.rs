@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering as Order;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
@@ -170,23 +170,29 @@ pub(crate) struct Kernel {
     stream: RefCell<BinaryHeap<Ready>>,
     batch: RefCell<VecDeque<(Task, Nanos)>>,
     enqueued: Cell<u64>,
-    /// Tasks that have not ended.
-    pub(crate) live: Cell<usize>,
+    /// Tasks that have not ended, in the order in which they were made.
+    tasks: RefCell<BTreeMap<u64, String>>,
+    made: Cell<u64>,
     asleep_since: Cell<Option<Nanos>>,
 }
 
 impl Kernel {
-    /// Makes this thread a kernel.
-    pub(crate) fn install(shared: Arc<Shared>, kernels: usize) -> Rc<Self> {
-        let kernel = Rc::new(Self {
+    pub(crate) fn new(shared: Arc<Shared>, kernels: usize) -> Self {
+        Self {
             shared,
             kernels,
             stream: RefCell::default(),
             batch: RefCell::default(),
             enqueued: Cell::new(0),
-            live: Cell::new(0),
+            tasks: RefCell::default(),
+            made: Cell::new(0),
             asleep_since: Cell::new(None),
-        });
+        }
+    }
+
+    /// Makes this thread a kernel.
+    pub(crate) fn install(shared: Arc<Shared>, kernels: usize) -> Rc<Self> {
+        let kernel = Rc::new(Self::new(shared, kernels));
         kernel.shared.interrupt.install();
         KERNEL.set(Some(kernel.clone()));
         kernel
@@ -200,10 +206,40 @@ impl Kernel {
     /// This thread is a kernel no longer: drops the tasks that are still queued, where they belong.
     pub(crate) fn uninstall() {
         if let Some(kernel) = KERNEL.take() {
-            lock(&kernel.shared.inbox).clear();
-            kernel.stream.take();
-            kernel.batch.take();
+            kernel.clear();
         }
+    }
+
+    /// Drops the tasks that are still queued.
+    pub(crate) fn clear(&self) {
+        lock(&self.shared.inbox).clear();
+        self.stream.take();
+        self.batch.take();
+    }
+
+    /// On a thread that is one kernel after the other: is this one, for one turn of one task.
+    pub(crate) fn turn(self: &Rc<Self>) {
+        KERNEL.set(Some(self.clone()));
+        self.shared.interrupt.install();
+        self.run(Duration::ZERO);
+        KERNEL.take();
+    }
+
+    /// A task begins: by which number it is known.
+    pub(crate) fn add_task(&self, name: String) -> u64 {
+        self.made.set(self.made.get() + 1);
+        self.tasks.borrow_mut().insert(self.made.get(), name);
+        self.made.get()
+    }
+
+    /// A task has ended.
+    pub(crate) fn remove_task(&self, id: u64) {
+        self.tasks.borrow_mut().remove(&id);
+    }
+
+    /// The tasks that have not ended.
+    pub(crate) fn tasks(&self) -> Vec<String> {
+        self.tasks.borrow().values().cloned().collect()
     }
 
     fn enqueue(&self, task: Task, since: Nanos) {
@@ -289,7 +325,7 @@ impl Kernel {
 
     /// Whether the kernel is to end, and no task is left.
     pub(crate) fn is_over(&self) -> bool {
-        self.live.get() == 0 && self.shared.stopping.load(Ordering::Acquire) && !self.has_ready()
+        self.tasks.borrow().is_empty() && self.shared.stopping.load(Ordering::Acquire) && !self.has_ready()
     }
 }
 

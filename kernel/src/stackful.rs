@@ -16,6 +16,7 @@ use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use crate::clock::{self, Nanos};
+use crate::runtime::sim;
 use crate::scheduler::{Class, Kernel};
 use crate::sync::lock;
 
@@ -153,7 +154,7 @@ fn suspend(pause: Pause) -> bool {
 /// Begins the turn of a task.
 pub(crate) fn begin_slice(now: Nanos, class: Class, quantum: Duration) {
     let calls = SLICE.get().calls;
-    COUNTDOWN.set(calls);
+    COUNTDOWN.set(sim::calls_to_pass().unwrap_or(calls));
     SLICE.set(Slice { class, quantum, begin: now, looked: now, calls });
     INTERRUPT.get().store(false, Ordering::Relaxed);
 }
@@ -185,6 +186,10 @@ fn look() {
     let interrupted = INTERRUPT.get().swap(false, Ordering::Relaxed);
     if YIELDER.get().is_null() {
         COUNTDOWN.set(MOST_CALLS);
+        return;
+    }
+    if sim::is_simulated() {
+        suspend(Pause::Yielded);
         return;
     }
     let now = clock::now();

@@ -2,8 +2,9 @@
 //!
 //! What a kernel's thread does is in the file of its platform: [`tokio`](self::tokio) drives real ones. The seam is narrow:
 //! a platform makes threads (or none), runs each [`Kernel`](crate::scheduler) when it has something ready, and gives
-//! [`crate::clock`] and [`crate::random`] their answers. A simulated one is a sibling of that file.
+//! [`crate::clock`] and [`crate::random`] their answers. [`sim`] drives simulated ones, on a single thread.
 
+pub mod sim;
 mod tokio;
 
 use std::fmt;
