@@ -72,7 +72,7 @@ fn collect_gathers_and_blackhole_counts() {
     let (mut sink, counts) = Blackhole::new();
     run(move || async move {
         sink.write(Bundle::from(vec![1u64, 2])).await.unwrap();
-        let punctuation = Punctuation { epoch: Epoch(0), watermark: Time(5) };
+        let punctuation = Punctuation { epoch: Epoch(0), watermark: Time(5), now: Time(9) };
         Sink::<u64>::complete(&mut sink, punctuation).await.unwrap();
     });
     assert_eq!((counts.records(), counts.bytes(), counts.epochs(), counts.watermark()), (2, 16, 1, Time(5)));

@@ -20,6 +20,7 @@ pub struct Bundle<T> {
     times: Times,
     bytes: usize,
     position: u64,
+    owner: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -37,12 +38,23 @@ pub(crate) enum Times {
     Each(Vec<Time>),
 }
 
+impl Times {
+    /// One after the other; without end where all are the same.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Time> {
+        let (same, each) = match self {
+            Self::Same(time) => (Some(*time), &[][..]),
+            Self::Each(times) => (None, &times[..]),
+        };
+        each.iter().copied().chain(same.into_iter().cycle())
+    }
+}
+
 impl<T> From<Vec<T>> for Bundle<T> {
     /// Accounted as the vector's own elements; say more with [`Bundle::with_bytes`] where records
     /// own memory elsewhere.
     fn from(records: Vec<T>) -> Self {
         let bytes = records.len() * size_of::<T>();
-        Self { records: Records::Owned(records), times: Times::Same(Time::MIN), bytes, position: 0 }
+        Self { records: Records::Owned(records), times: Times::Same(Time::MIN), bytes, position: 0, owner: None }
     }
 }
 
@@ -54,7 +66,8 @@ impl<T> Bundle<T> {
     /// When `range` does not lie within `records`.
     pub fn shared(records: Arc<[T]>, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= records.len(), "range outside the buffer");
-        Self { records: Records::Shared(records, range), times: Times::Same(Time::MIN), bytes: 0, position: 0 }
+        let records = Records::Shared(records, range);
+        Self { records, times: Times::Same(Time::MIN), bytes: 0, position: 0, owner: None }
     }
 
     /// The same bundle, accounted as `bytes`: for records that own memory elsewhere (text).
@@ -74,6 +87,17 @@ impl<T> Bundle<T> {
     pub(crate) fn at(mut self, position: u64) -> Self {
         self.position = position;
         self
+    }
+
+    /// The same bundle, of keys that only driver `owner` may consume.
+    pub(crate) fn owned_by(mut self, owner: usize) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// Which driver of a keyed stage has to consume it; `None` where any may.
+    pub fn owner(&self) -> Option<usize> {
+        self.owner
     }
 
     /// Which of its source's records the first one is, from 0; 0 too for what was made from records.
@@ -112,6 +136,12 @@ impl<T: Clone> Bundle<T> {
             Records::Owned(records) => records,
             Records::Shared(records, range) => records[range].to_vec(),
         }
+    }
+
+    /// The records as a vector, and their times.
+    pub(crate) fn into_parts(self) -> (Vec<T>, Times) {
+        let times = self.times.clone();
+        (self.into_vec(), times)
     }
 
     /// Calls `f` with each record and its time.
@@ -169,6 +199,6 @@ impl<T: Clone> Pieces<T> {
                 Records::Shared(records.clone(), taken)
             }
         };
-        Bundle { records, times: Times::Same(Time::MIN), bytes: n * self.share, position }
+        Bundle { records, times: Times::Same(Time::MIN), bytes: n * self.share, position, owner: None }
     }
 }

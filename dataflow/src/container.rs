@@ -24,6 +24,12 @@ pub(crate) struct Container {
     pending: AtomicUsize,
     /// The least of the inputs' watermarks.
     watermark: AtomicI64,
+    /// When the epoch was closed: the same for all inputs.
+    now: AtomicI64,
+    /// Pieces of work that were added by inputs so far.
+    added: AtomicU64,
+    /// Pieces of work in the lanes.
+    queued: AtomicUsize,
     /// Whether what is pending now is the work that completes the epoch.
     sealed: AtomicBool,
 }
@@ -34,13 +40,17 @@ impl Container {
             epoch,
             pending: AtomicUsize::new(pending),
             watermark: AtomicI64::new(Time::MAX.0),
+            now: AtomicI64::new(Time::MIN.0),
+            added: AtomicU64::new(0),
+            queued: AtomicUsize::new(0),
             sealed: AtomicBool::new(false),
         }
     }
 
     /// What closes the epoch; final when nothing is pending.
     pub(crate) fn punctuation(&self) -> Punctuation {
-        Punctuation { epoch: self.epoch, watermark: Time(self.watermark.load(Ordering::Acquire)) }
+        let time = |time: &AtomicI64| Time(time.load(Ordering::Acquire));
+        Punctuation { epoch: self.epoch, watermark: time(&self.watermark), now: time(&self.now) }
     }
 
     /// Counts `n` more pieces of work. To be called while something is pending, or by who completes the epoch.
@@ -152,9 +162,25 @@ impl<W> Containers<W> {
 
     /// Whether inputs should wait before they add to `epoch`.
     pub(crate) fn is_full(&self, capacity: usize, epoch: Epoch) -> bool {
+        if self.queued.load(Ordering::SeqCst) < capacity {
+            return false;
+        }
         // In order, what fills the lanes may wait for work that is still to be added to the first epoch.
-        let exempt = self.service.order == EpochOrder::In && epoch.0 <= self.first.load(Ordering::Acquire);
-        self.queued.load(Ordering::SeqCst) >= capacity && !exempt
+        if self.service.order == EpochOrder::In && epoch.0 <= self.first.load(Ordering::Acquire) {
+            let first = lock(&self.open).containers.front().cloned();
+            return first.is_some_and(|first| first.queued.load(Ordering::SeqCst) >= capacity);
+        }
+        true
+    }
+
+    /// Whether work of a later epoch waits until the one before is complete.
+    pub(crate) fn in_order(&self) -> bool {
+        self.service.order == EpochOrder::In
+    }
+
+    /// Whether any kernel may claim what is in a lane.
+    pub(crate) fn stealing(&self) -> bool {
+        self.service.stealing
     }
 
     /// Whether work waits.
@@ -180,15 +206,18 @@ impl<W> Containers<W> {
     }
 
     /// Adds work to an epoch that the caller keeps open: it is an input that has not closed it.
-    pub(crate) fn add(&self, lane: usize, epoch: Epoch, work: W) {
+    /// `work` is made with its number: those of one input are in the order in which it adds.
+    pub(crate) fn add(&self, lane: usize, epoch: Epoch, work: impl FnOnce(u64) -> W) {
         let container = self.container(epoch);
         container.expect(1);
-        self.push(lane, container, work);
+        let number = container.added.fetch_add(1, Ordering::Relaxed);
+        self.push(lane, container, work(number));
     }
 
     /// Adds work that has been counted.
     pub(crate) fn push(&self, lane: usize, container: Arc<Container>, work: W) {
         self.queued.fetch_add(1, Ordering::SeqCst);
+        container.queued.fetch_add(1, Ordering::SeqCst);
         self.lanes[lane % self.lanes.len()].push(container, work);
     }
 
@@ -227,6 +256,7 @@ impl<W> Containers<W> {
             // Another kernel may have been faster: look again.
             if let Some(work) = self.lanes[best].pop(self.at_most()) {
                 self.queued.fetch_sub(1, Ordering::SeqCst);
+                work.0.queued.fetch_sub(1, Ordering::SeqCst);
                 debug_assert!(work.0.epoch.0 >= self.first.load(Ordering::Acquire), "work of a complete epoch");
                 return Some(work);
             }
@@ -237,6 +267,7 @@ impl<W> Containers<W> {
     pub(crate) fn close(&self, punctuation: Punctuation) -> Option<Arc<Container>> {
         let container = self.container(punctuation.epoch);
         container.watermark.fetch_min(punctuation.watermark.0, Ordering::AcqRel);
+        container.now.store(punctuation.now.0, Ordering::Release);
         container.done().then_some(container)
     }
 

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use updraft_kernel::Bells;
-use updraft_kernel::clock::Nanos;
+use updraft_kernel::clock::{self, Nanos};
 
 use crate::sync::{Mutex, lock};
-use crate::time::{Epoch, Time};
+use crate::time::{Epoch, Time, micros};
 
 /// When a source closes an epoch, and with it declares how far its watermark has come.
 ///
@@ -36,8 +36,9 @@ pub(crate) struct EpochClock {
     last: AtomicU64,
     /// How far the live partitions have come at most: where an idle one stands aside to.
     frontier: AtomicI64,
-    /// When epochs were closed by the first partition, for those not complete: the oldest's number, and times.
-    closed: Mutex<(u64, VecDeque<Nanos>)>,
+    closed: Mutex<Closed>,
+    /// How often epochs have to be closed although no watermark moves, in nanoseconds; 0 for never.
+    tick: AtomicU64,
     /// Sources that wait, for an epoch to follow or for room.
     pub(crate) sources: Bells,
 }
@@ -49,7 +50,8 @@ impl EpochClock {
             live: AtomicUsize::new(0),
             last: AtomicU64::new(u64::MAX),
             frontier: AtomicI64::new(Time::MIN.0),
-            closed: Mutex::default(),
+            closed: Mutex::new(Closed { oldest: 0, times: VecDeque::new(), before: wall() }),
+            tick: AtomicU64::new(0),
             sources: Bells::default(),
         }
     }
@@ -68,7 +70,8 @@ impl EpochClock {
     pub(crate) fn advance_past(&self, epoch: Epoch, now: Nanos) {
         let mut closed = lock(&self.closed);
         if self.current.load(Ordering::Relaxed) == epoch.0 {
-            closed.1.push_back(now);
+            let latest = closed.times.back().map_or(closed.before, |(_, wall)| *wall);
+            closed.times.push_back((now, wall().max(latest)));
             self.current.store(epoch.0 + 1, Ordering::Release);
             drop(closed);
             self.sources.ring_all();
@@ -102,16 +105,54 @@ impl EpochClock {
 
     /// A sink has completed `epoch`: when it was closed, unless another sink has asked.
     pub(crate) fn complete(&self, epoch: Epoch) -> Option<Nanos> {
-        let (oldest, times) = &mut *lock(&self.closed);
-        let index = epoch.0.checked_sub(*oldest)? as usize;
-        let at = times.get(index).copied()?;
-        times.drain(..=index);
-        *oldest = epoch.0 + 1;
+        let closed = &mut *lock(&self.closed);
+        let index = epoch.0.checked_sub(closed.oldest)? as usize;
+        let (at, wall) = closed.times.get(index).copied()?;
+        closed.times.drain(..=index);
+        (closed.oldest, closed.before) = (epoch.0 + 1, wall);
         Some(at)
+    }
+
+    /// The calendar time when `epoch`, which is not complete, began: when the one before it was closed.
+    pub(crate) fn begun(&self, epoch: Epoch) -> Time {
+        let closed = lock(&self.closed);
+        match epoch.0.checked_sub(closed.oldest + 1) {
+            None => closed.before,
+            Some(index) => closed.times.get(index as usize).map_or(closed.before, |(_, wall)| *wall),
+        }
+    }
+
+    /// Has epochs closed at least so often, for who goes by the calendar.
+    pub(crate) fn tick_every(&self, span: Duration) {
+        let nanos = span.as_nanos() as u64;
+        let _ = self
+            .tick
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |tick| (tick == 0 || nanos < tick).then_some(nanos));
+    }
+
+    /// How often epochs have to be closed at least.
+    pub(crate) fn tick(&self) -> Option<Duration> {
+        let nanos = self.tick.load(Ordering::Acquire);
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
     /// Epochs closed at a source and not complete at a sink.
     pub(crate) fn in_flight(&self) -> usize {
-        lock(&self.closed).1.len()
+        lock(&self.closed).times.len()
     }
+}
+
+/// When epochs were closed by the first partition.
+struct Closed {
+    /// The first epoch that is not complete.
+    oldest: u64,
+    /// From that one on, by the monotonic clock and by the calendar. The latter never goes back.
+    times: VecDeque<(Nanos, Time)>,
+    /// When the epoch before that one was closed, or the job began.
+    before: Time,
+}
+
+/// Calendar time.
+fn wall() -> Time {
+    Time(micros(clock::wall()))
 }

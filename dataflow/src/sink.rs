@@ -86,7 +86,7 @@ impl<T: Record> Port<T> for SinkPort<T> {
 
     fn add(&self, _: usize, epoch: Epoch, bundle: Bundle<T>) {
         self.shared.account.charge(bundle.bytes());
-        self.containers.add(LANE, epoch, Taken::Bundle(bundle));
+        self.containers.add(LANE, epoch, |_| Taken::Bundle(bundle));
         self.bell.ring();
     }
 

@@ -235,7 +235,8 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
 
     /// When there is something to do although no record comes.
     fn wakes_at(&self) -> Option<Nanos> {
-        let tick = if let Epochs::WallClock(every) = self.options.epochs { Some(self.begun + every) } else { None };
+        let every = if let Epochs::WallClock(every) = self.options.epochs { Some(every) } else { None };
+        let tick = every.into_iter().chain(self.shared.clock.tick()).min().map(|every| self.begun + every);
         let idle = self.options.idle.after.map(|after| self.active + after);
         let idle = if !self.is_idle {
             idle
@@ -262,6 +263,8 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
             && now.since(self.begun) >= every
         {
             self.declare_and_close(now);
+        } else if self.shared.clock.tick().is_some_and(|every| now.since(self.begun) >= every) {
+            self.close(now);
         }
     }
 
@@ -403,15 +406,14 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
             self.shared.clock.declare(watermark);
         }
         self.begun = now;
-        let epoch = self.epoch;
+        self.shared.clock.advance_past(self.epoch, now);
         self.punctuate(watermark);
-        self.shared.clock.advance_past(epoch, now);
         self.follow();
     }
 
     /// Closes the epoch at all outlets, and goes on to the next one.
     fn punctuate(&mut self, watermark: Time) {
-        let punctuation = Punctuation { epoch: self.epoch, watermark };
+        let punctuation = Punctuation { epoch: self.epoch, watermark, now: self.shared.clock.begun(self.epoch.next()) };
         let kernel = here().0;
         self.outlet.close(kernel, punctuation);
         self.late.close(kernel, punctuation);

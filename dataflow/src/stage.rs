@@ -36,6 +36,12 @@ pub trait Stage: Send + Sync + 'static {
     /// A piece of the work that completes an epoch, apart from the others.
     type Part: Send;
 
+    /// Whether each driver owns some of the keys. Then bundles go to their [owner](Bundle::owner), in order of epochs: the
+    /// driver does not get one before the epoch ahead of it is complete.
+    const KEYED: bool = false;
+    /// Whether what comes of a bundle is to stay in the order of the bundles.
+    const ORDERED: bool = false;
+
     /// A new driver's share.
     fn local(&self) -> Self::Local;
 
@@ -45,8 +51,14 @@ pub trait Stage: Send + Sync + 'static {
     /// Consumes a punctuation: what is to be done before the epoch is complete.
     fn seal(&self, locals: &[Self::Local], punctuation: Punctuation) -> Vec<Self::Part>;
 
+    /// Which driver has to do a part, if not any may.
+    fn owner(&self, part: &Self::Part) -> Option<usize> {
+        let _ = part;
+        None
+    }
+
     /// Does a piece of what [`seal`](Stage::seal) returned.
-    fn part(&self, part: Self::Part, emit: Emit<'_, Self::Out>);
+    fn part(&self, local: &Self::Local, part: Self::Part, emit: Emit<'_, Self::Out>);
 
     /// Bytes held as state, all shares together, without what keys and values own elsewhere.
     fn state_bytes(&self) -> usize {

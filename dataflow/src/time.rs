@@ -116,6 +116,8 @@ pub struct Punctuation {
     pub epoch: Epoch,
     /// No record of a later epoch is below this time.
     pub watermark: Time,
+    /// The calendar time when it was closed (processing time); never less than that of the epoch before.
+    pub now: Time,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A worker is synchronous code on a stack of its own: it takes the oldest work that any stage of the job has, the
 //! stage nearest to the exit first, and suspends when it is somebody else's turn or nothing is there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -14,6 +15,7 @@ use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
 use crate::metrics::StageMetrics;
 use crate::stage::Stage;
+use crate::sync::{Mutex, lock};
 use crate::time::{Epoch, Generation, Punctuation};
 
 /// What the tasks of a job share.
@@ -67,7 +69,8 @@ pub(crate) trait Runner: Send + Sync {
 
 /// A piece of a stage's work.
 enum Work<T, P> {
-    Bundle(Bundle<T>),
+    /// And its number among those of its epoch.
+    Bundle(Bundle<T>, u64),
     Part(P),
 }
 
@@ -78,6 +81,8 @@ pub(crate) struct StageRunner<S: Stage> {
     containers: Containers<Work<S::In, S::Part>>,
     locals: Vec<S::Local>,
     outlet: Arc<Outlet<S::Out>>,
+    /// Of stages whose results stay in order.
+    ordered: Ordered<S::Out>,
     shared: Arc<Shared>,
     metrics: Arc<StageMetrics>,
     /// Bytes of state, as last charged.
@@ -93,35 +98,46 @@ impl<S: Stage> StageRunner<S> {
         metrics: Arc<StageMetrics>,
     ) -> Self {
         shared.unfinished.fetch_add(1, Ordering::AcqRel);
+        let service = if S::KEYED { Service { order: EpochOrder::In, stealing: false } } else { shared.service };
         Self {
             name,
-            containers: Containers::new(shared.kernels, shared.service),
+            containers: Containers::new(shared.kernels, service),
             locals: (0..shared.kernels).map(|_| stage.local()).collect(),
             stage,
             outlet,
+            ordered: Ordered::default(),
             shared,
             metrics,
             charged: AtomicUsize::new(0),
         }
     }
 
-    fn consume(&self, kernel: usize, container: &Arc<Container>, work: Work<S::In, S::Part>) {
-        let epoch = container.epoch;
-        let emit = &mut |bundle: Bundle<S::Out>| {
+    /// Does a piece of work: how many pieces are done with that, and what they have given is given on.
+    fn consume(&self, kernel: usize, epoch: Epoch, work: Work<S::In, S::Part>) -> usize {
+        let mut give = |bundle: Bundle<S::Out>| {
             self.metrics.records_out.fetch_add(bundle.len() as u64, Ordering::Relaxed);
             self.outlet.add(kernel, epoch, bundle);
         };
+        let mut done = 1;
         match work {
-            Work::Bundle(bundle) => {
+            Work::Bundle(bundle, number) => {
                 let (bytes, len) = (bundle.bytes(), bundle.len());
                 context::set_place(&self.name, bundle.position());
-                self.stage.bundle(&self.locals[kernel], self.shared.generation(epoch), bundle, emit);
+                let (local, generation) = (&self.locals[kernel], self.shared.generation(epoch));
+                if S::ORDERED {
+                    let mut results = Vec::new();
+                    self.stage.bundle(local, generation, bundle, &mut |bundle| results.push(bundle));
+                    done = self.ordered.pass(epoch, number, results, &self.shared.account, give);
+                } else {
+                    self.stage.bundle(local, generation, bundle, &mut give);
+                }
                 self.metrics.records_in.fetch_add(len as u64, Ordering::Relaxed);
                 self.shared.account.release(bytes);
             }
-            Work::Part(part) => self.stage.part(part, emit),
+            Work::Part(part) => self.stage.part(&self.locals[kernel], part, &mut give),
         }
         self.charge();
+        done
     }
 
     /// Brings the account in line with the state that the stage holds.
@@ -143,6 +159,7 @@ impl<S: Stage> StageRunner<S> {
                 return;
             }
             let punctuation = container.punctuation();
+            self.ordered.complete(punctuation.epoch);
             self.outlet.close(kernel, punctuation);
             self.metrics.complete(punctuation);
             if self.shared.clock.last() == Some(punctuation.epoch) {
@@ -150,7 +167,7 @@ impl<S: Stage> StageRunner<S> {
                 return;
             }
             settled = self.containers.retire(&container);
-            if self.shared.service.order == EpochOrder::In {
+            if self.containers.in_order() {
                 // Work of the next epoch may now be claimed, and added.
                 self.shared.work.ring_all();
                 self.shared.consumed();
@@ -164,8 +181,9 @@ impl<S: Stage> StageRunner<S> {
         container.expect(parts.len());
         let any = !parts.is_empty();
         for (index, part) in parts.into_iter().enumerate() {
-            self.containers.push(kernel + index, container.clone(), Work::Part(part));
-            self.shared.work.ring_from(kernel + index);
+            let lane = self.stage.owner(&part).unwrap_or(kernel + index);
+            self.containers.push(lane, container.clone(), Work::Part(part));
+            self.shared.work.ring_from(lane);
         }
         any
     }
@@ -184,14 +202,15 @@ impl<S: Stage> Runner for StageRunner<S> {
         let Some((container, work)) = self.containers.claim(kernel) else { return false };
         // Half full, so that a source which waits for room is woken once for several bundles.
         let is_half = !self.containers.is_full(self.shared.capacity / 2, container.epoch);
-        if is_half && !self.shared.service.stealing {
+        if is_half && !self.containers.stealing() {
             // So do workers then, for they may not make room themselves.
             self.shared.work.ring_all();
         }
         let room = is_half && self.shared.consumed();
-        self.consume(kernel, &container, work);
-        if container.done() {
-            self.settle(kernel, container);
+        for _ in 0..self.consume(kernel, container.epoch, work) {
+            if container.done() {
+                self.settle(kernel, container.clone());
+            }
         }
         room
     }
@@ -204,8 +223,9 @@ impl<S: Stage> Port<S::In> for StageRunner<S> {
 
     fn add(&self, kernel: usize, epoch: Epoch, bundle: Bundle<S::In>) {
         self.shared.account.charge(bundle.bytes());
-        self.containers.add(kernel, epoch, Work::Bundle(bundle));
-        self.shared.work.ring_from(kernel);
+        let lane = bundle.owner().unwrap_or(kernel);
+        self.containers.add(lane, epoch, |number| Work::Bundle(bundle, number));
+        self.shared.work.ring_from(lane);
     }
 
     fn close(&self, kernel: usize, punctuation: Punctuation) {
@@ -220,6 +240,58 @@ impl<S: Stage> Port<S::In> for StageRunner<S> {
 
     fn has_work(&self) -> bool {
         self.containers.has_work() || self.outlet.has_work()
+    }
+}
+
+/// Gives on what comes of the bundles of an epoch in the order of the bundles, whoever was faster.
+struct Ordered<T>(Mutex<BTreeMap<Epoch, Held<T>>>);
+
+/// What waits for results of earlier bundles.
+struct Held<T> {
+    /// The bundle that is next.
+    next: u64,
+    results: BTreeMap<u64, Vec<Bundle<T>>>,
+}
+
+impl<T> Default for Ordered<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Ordered<T> {
+    /// Takes the results of bundle `number`, and gives those on that are next: of how many bundles.
+    fn pass(
+        &self,
+        epoch: Epoch,
+        number: u64,
+        results: Vec<Bundle<T>>,
+        account: &Account,
+        mut give: impl FnMut(Bundle<T>),
+    ) -> usize {
+        let epochs = &mut *lock(&self.0);
+        let held = epochs.entry(epoch).or_insert_with(|| Held { next: 0, results: BTreeMap::new() });
+        let bytes = |results: &[Bundle<T>]| results.iter().map(Bundle::bytes).sum();
+        if number > held.next {
+            account.charge(bytes(&results));
+            held.results.insert(number, results);
+            return 0;
+        }
+        results.into_iter().for_each(&mut give);
+        held.next += 1;
+        let before = held.next;
+        while let Some(results) = held.results.remove(&held.next) {
+            account.release(bytes(&results));
+            results.into_iter().for_each(&mut give);
+            held.next += 1;
+        }
+        1 + (held.next - before) as usize
+    }
+
+    /// No bundle of the epoch is left.
+    fn complete(&self, epoch: Epoch) {
+        let held = lock(&self.0).remove(&epoch);
+        debug_assert!(held.is_none_or(|held| held.results.is_empty()), "all bundles of a complete epoch were given on");
     }
 }
 

@@ -75,11 +75,11 @@ impl<S: Stage> Driver<S> {
     }
 
     fn complete(&mut self, epoch: u64, watermark: Time) {
-        let mut parts = self.stage.seal(&self.locals, Punctuation { epoch: Epoch(epoch), watermark });
+        let mut parts = self.stage.seal(&self.locals, Punctuation { epoch: Epoch(epoch), watermark, now: Time(0) });
         while !parts.is_empty() {
             let part = parts.swap_remove(self.pick(parts.len()));
             let rows = &mut self.rows;
-            self.stage.part(part, &mut |out| rows.extend(out.into_vec()));
+            self.stage.part(&self.locals[0], part, &mut |out| rows.extend(out.into_vec()));
         }
     }
 }

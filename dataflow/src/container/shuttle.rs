@@ -60,10 +60,11 @@ impl Checked {
     fn feed(&self, input: usize) {
         for epoch in 0..EPOCHS {
             for piece in 0..2 {
-                self.containers.add(input + piece, Epoch(epoch), (epoch, input));
+                self.containers.add(input + piece, Epoch(epoch), |_| (epoch, input));
             }
             let watermark = Time((epoch as i64 + 1) * 10 + input as i64);
-            if let Some(container) = self.containers.close(Punctuation { epoch: Epoch(epoch), watermark }) {
+            if let Some(container) = self.containers.close(Punctuation { epoch: Epoch(epoch), watermark, now: Time(0) })
+            {
                 self.settle(container);
             }
         }

@@ -54,7 +54,7 @@ where
         vec![total]
     }
 
-    fn part(&self, total: V, emit: Emit<'_, V>) {
+    fn part(&self, _: &Self::Local, total: V, emit: Emit<'_, V>) {
         emit(Bundle::from(vec![total]));
     }
 }

@@ -10,8 +10,8 @@ use crate::window::Windows;
 /// A stream of which the records are grouped.
 #[must_use = "a stream does nothing until it reaches a sink"]
 pub struct KeyedStream<I, P, F> {
-    stream: Stream<I, P>,
-    key: F,
+    pub(crate) stream: Stream<I, P>,
+    pub(crate) key: F,
 }
 
 impl<I: Record, P: Pipe<I>> Stream<I, P> {

@@ -35,6 +35,9 @@ where
     type Local = P;
     type Part = ();
 
+    /// What comes out is in the order of what goes in, as far as that has one.
+    const ORDERED: bool = true;
+
     fn local(&self) -> P {
         self.pipe.clone()
     }
@@ -66,7 +69,7 @@ where
         Vec::new()
     }
 
-    fn part(&self, (): (), _: Emit<'_, P::Out>) {}
+    fn part(&self, _: &P, (): (), _: Emit<'_, P::Out>) {}
 }
 
 impl<I: Record, P: Pipe<I>> Stream<I, P>

@@ -401,7 +401,7 @@ where
         if small { vec![part(pieces)] } else { pieces.into_iter().map(|piece| part(vec![piece])).collect() }
     }
 
-    fn part(&self, part: Self::Part, emit: Emit<'_, Self::Out>) {
+    fn part(&self, _: &Self::Local, part: Self::Part, emit: Emit<'_, Self::Out>) {
         for piece in part.pieces {
             if self.tumbles() {
                 self.emit_tumbling(piece, emit);

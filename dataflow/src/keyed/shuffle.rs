@@ -1,0 +1,81 @@
+//! The stage that sends each record to the driver that owns its key.
+
+use std::marker::PhantomData;
+
+use crate::bundle::{Bundle, Record, Times};
+use crate::pipe::Pipe;
+use crate::stage::{Emit, KeyGroup, Stage};
+use crate::table::{Key, hash_of};
+use crate::time::{Generation, Punctuation, Time};
+
+/// The key group of a hash.
+pub(super) fn group_of(hash: u64) -> KeyGroup {
+    KeyGroup((hash >> 56) as u8)
+}
+
+/// Which of `drivers` owns a key group: each has about as many, next to each other.
+pub(super) fn owner_of(group: KeyGroup, drivers: usize) -> usize {
+    usize::from(group.0) * drivers / 256
+}
+
+/// Deals records out to the drivers of the stage after it, each with its key.
+pub struct ShuffleStage<In, P, F> {
+    pipe: P,
+    key: F,
+    drivers: usize,
+    input: PhantomData<fn(In)>,
+}
+
+impl<In, P, F> ShuffleStage<In, P, F> {
+    /// What comes out of `pipe`, by `key`, to so many drivers.
+    pub fn new(pipe: P, key: F, drivers: usize) -> Self {
+        Self { pipe, key, drivers, input: PhantomData }
+    }
+}
+
+impl<In, P, F, K> Stage for ShuffleStage<In, P, F>
+where
+    In: Record,
+    P: Pipe<In>,
+    P::Out: Record,
+    K: Key,
+    F: Fn(&P::Out) -> K + Clone + Send + Sync + 'static,
+{
+    type In = In;
+    type Out = (K, P::Out);
+    type Local = (P, F);
+    type Part = ();
+
+    /// So that the records of a key stay in order.
+    const ORDERED: bool = true;
+
+    fn local(&self) -> (P, F) {
+        (self.pipe.clone(), self.key.clone())
+    }
+
+    fn bundle(&self, (pipe, key): &(P, F), _: Generation, bundle: Bundle<In>, emit: Emit<'_, Self::Out>) {
+        let share = bundle.len() / self.drivers;
+        let room = || (Vec::with_capacity(share), Vec::with_capacity(share));
+        let mut lanes: Vec<(Vec<(K, P::Out)>, Vec<Time>)> = std::iter::repeat_with(room).take(self.drivers).collect();
+        bundle.for_each(|time, record| {
+            pipe.push(time, record, &mut |time, record| {
+                let key = key(&record);
+                let owner = owner_of(group_of(hash_of(&key)), lanes.len());
+                let (records, times) = &mut lanes[owner];
+                records.push((key, record));
+                times.push(time);
+            });
+        });
+        for (owner, (records, times)) in lanes.into_iter().enumerate() {
+            if !records.is_empty() {
+                emit(Bundle::from(records).with_times(Times::Each(times)).owned_by(owner));
+            }
+        }
+    }
+
+    fn seal(&self, _: &[(P, F)], _: Punctuation) -> Vec<()> {
+        Vec::new()
+    }
+
+    fn part(&self, _: &(P, F), (): (), _: Emit<'_, Self::Out>) {}
+}

@@ -1,0 +1,325 @@
+//! The stage of a [`Process`]: tables of state by key, one for each driver, and timers.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use serde::{Deserialize, Serialize};
+use updraft_kernel::yield_point;
+
+use super::context::{Context, Moment, Output, Queues};
+use super::shuffle::{group_of, owner_of};
+use super::timers::{Pending, TimerQueue};
+use super::{Clock, Process, TimeToLive, Timer};
+use crate::aggregate::State;
+use crate::bundle::{Bundle, Record};
+use crate::partial::BATCH;
+use crate::source::Error;
+use crate::stage::{Emit, KeyGroup, Stage};
+use crate::sync::{Mutex, lock};
+use crate::table::{Key, Table, hash_of};
+use crate::time::{Generation, Punctuation, Time};
+
+/// See the module's page.
+pub struct KeyedStage<K, T, P: Process<K, T>> {
+    process: P,
+    time_to_live: Option<TimeToLive>,
+    drivers: usize,
+    /// As of the last epoch that is complete.
+    watermark: AtomicI64,
+    now: AtomicI64,
+    bytes: AtomicUsize,
+    of: std::marker::PhantomData<fn(K, T)>,
+}
+
+/// What a driver owns. Taken out while the driver works: no lock is held over the user's code.
+pub struct Local<K, S, P>(Mutex<Option<Box<Owned<K, S, P>>>>);
+
+/// The keys of a driver.
+struct Owned<K, S, P> {
+    process: P,
+    keys: Table<K, Entry<S>>,
+    queues: Queues<K>,
+    /// When keys may have to be dropped.
+    expiries: TimerQueue<K>,
+    opened: bool,
+    /// Bytes that states own elsewhere.
+    heap: usize,
+    /// As last accounted.
+    bytes: usize,
+}
+
+/// What is kept of a key.
+#[derive(Clone, Serialize, Deserialize)]
+struct Entry<S> {
+    state: S,
+    pending: Pending,
+    /// When its time to live is over.
+    expires: Time,
+}
+
+impl<S: Default> Default for Entry<S> {
+    fn default() -> Self {
+        Self { state: S::default(), pending: Pending::default(), expires: Time::MAX }
+    }
+}
+
+/// A driver's timers that are due.
+pub struct Due {
+    driver: usize,
+    moment: Moment,
+}
+
+impl<K, T, P> KeyedStage<K, T, P>
+where
+    K: Key,
+    T: Record,
+    P: Process<K, T>,
+{
+    /// So many drivers, of a job that begins at `now` of calendar time.
+    pub fn new(process: P, time_to_live: Option<TimeToLive>, drivers: usize, now: Time) -> Self {
+        Self {
+            process,
+            time_to_live,
+            drivers,
+            watermark: AtomicI64::new(Time::MIN.0),
+            now: AtomicI64::new(now.0),
+            bytes: AtomicUsize::new(0),
+            of: std::marker::PhantomData,
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        let time = |time: &AtomicI64| Time(time.load(Ordering::Acquire));
+        Moment { watermark: time(&self.watermark), now: time(&self.now) }
+    }
+
+    /// Has `work` done with what a driver owns.
+    fn with(&self, local: &Local<K, P::State, P>, driver: usize, work: impl FnOnce(&mut Owned<K, P::State, P>)) {
+        let taken = lock(&local.0).take();
+        let mut owned = taken.unwrap_or_else(|| unreachable!("a driver does one thing at a time"));
+        if !std::mem::replace(&mut owned.opened, true) {
+            owned.process.open(driver, self.drivers);
+        }
+        work(&mut owned);
+        self.account(&mut owned);
+        *lock(&local.0) = Some(owned);
+    }
+
+    fn account(&self, owned: &mut Owned<K, P::State, P>) {
+        let keys = if owned.keys.is_grown() { owned.keys.bytes() } else { 0 };
+        let bytes = keys + owned.queues.bytes() + owned.expiries.bytes() + owned.heap;
+        self.bytes.fetch_add(bytes.wrapping_sub(owned.bytes), Ordering::Relaxed);
+        owned.bytes = bytes;
+    }
+
+    fn fire(&self, owned: &mut Owned<K, P::State, P>, moment: Moment, way: &mut Way<'_, P::Out>) {
+        for clock in [Clock::Event, Clock::Processing] {
+            let through = moment.of(clock);
+            while let Some((at, key)) = owned.queues.of(clock).pop(through) {
+                let timer = Timer { at, clock };
+                if let Some(slot) = owned.keys.position(hash_of(&key), &key)
+                    && owned.keys.at(slot).1.pending.remove(timer)
+                {
+                    self.call(owned, slot, at, moment, way, |process, state, cx| process.timer(timer, state, cx));
+                }
+                yield_point();
+            }
+        }
+        if let Some(live) = self.time_to_live {
+            self.expire(owned, live, moment.of(live.clock));
+        }
+        way.output.flush(way.emit);
+    }
+
+    /// Calls the process for the key at `slot`, and forgets the key if nothing of it is left.
+    #[inline(always)]
+    fn call(
+        &self,
+        owned: &mut Owned<K, P::State, P>,
+        slot: usize,
+        time: Time,
+        moment: Moment,
+        way: &mut Way<'_, P::Out>,
+        call: impl FnOnce(&mut P, &mut P::State, &mut Context<'_, K, P::Out>),
+    ) {
+        let (key, Entry { state, pending, expires }) = owned.keys.at(slot);
+        let before = owned.process.heap_bytes(state);
+        let (queues, output, emit) = (&mut owned.queues, &mut way.output, &mut *way.emit);
+        let mut cx = Context { key, time, moment, pending, queues, output, emit, cleared: false };
+        call(&mut owned.process, state, &mut cx);
+        let cleared = cx.cleared;
+        if cleared {
+            *state = P::State::default();
+        }
+        owned.heap = owned.heap.wrapping_add(owned.process.heap_bytes(state)).wrapping_sub(before);
+        if cleared && pending.is_empty() && *expires == Time::MAX {
+            owned.keys.remove(slot);
+        }
+    }
+
+    /// The key at `slot` is touched: its time to live begins anew. What is over already is over.
+    fn touch(&self, owned: &mut Owned<K, P::State, P>, slot: usize, time: Time, moment: Moment) {
+        let Some(live) = self.time_to_live else { return };
+        let from = match live.clock {
+            Clock::Event => time.max(moment.watermark),
+            Clock::Processing => moment.now,
+        };
+        let (key, entry) = owned.keys.at(slot);
+        let until = from + live.span;
+        if entry.expires == Time::MAX {
+            owned.expiries.push(until, key.clone());
+            entry.expires = until;
+        } else if entry.expires <= from && entry.pending.is_empty() {
+            owned.heap -= owned.process.heap_bytes(&entry.state);
+            entry.state = P::State::default();
+        }
+        entry.expires = entry.expires.max(until);
+    }
+
+    /// Drops the keys of which the time to live is over.
+    fn expire(&self, owned: &mut Owned<K, P::State, P>, live: TimeToLive, through: Time) {
+        while let Some((_, key)) = owned.expiries.pop(through) {
+            let Some(slot) = owned.keys.position(hash_of(&key), &key) else { continue };
+            let entry = owned.keys.at(slot).1;
+            if entry.expires <= through && entry.pending.is_empty() {
+                owned.heap -= owned.process.heap_bytes(&entry.state);
+                owned.keys.remove(slot);
+            } else if through < Time::MAX {
+                // It was touched since, or timers keep it.
+                entry.expires = entry.expires.max(through + live.span.min(std::time::Duration::from_micros(1)));
+                owned.expiries.push(entry.expires, key);
+            }
+        }
+    }
+}
+
+/// Where results go.
+struct Way<'a, T> {
+    output: Output<T>,
+    emit: Emit<'a, T>,
+}
+
+impl<K, T, P> Stage for KeyedStage<K, T, P>
+where
+    K: Key,
+    T: Record,
+    P: Process<K, T>,
+{
+    type In = (K, T);
+    type Out = P::Out;
+    type Local = Local<K, P::State, P>;
+    type Part = Due;
+
+    const KEYED: bool = true;
+
+    fn local(&self) -> Self::Local {
+        Local(Mutex::new(Some(Box::new(Owned {
+            process: self.process.clone(),
+            keys: Table::default(),
+            queues: Queues::default(),
+            expiries: TimerQueue::default(),
+            opened: false,
+            heap: 0,
+            bytes: 0,
+        }))))
+    }
+
+    fn bundle(&self, local: &Self::Local, _: Generation, bundle: Bundle<(K, T)>, emit: Emit<'_, P::Out>) {
+        let moment = self.moment();
+        self.with(local, bundle.owner().unwrap_or(0), |owned| {
+            let mut way = Way { output: Output::default(), emit };
+            let (records, times) = bundle.into_parts();
+            let (mut records, mut times, mut hashes) = (records.into_iter(), times.iter(), [0; BATCH]);
+            while !records.as_slice().is_empty() {
+                for (hash, (key, _)) in hashes.iter_mut().zip(records.as_slice()) {
+                    *hash = hash_of(key);
+                    owned.keys.prefetch(*hash);
+                }
+                for ((hash, (key, record)), time) in hashes.into_iter().zip(records.by_ref()).zip(times.by_ref()) {
+                    let slot = owned.keys.locate(hash, key, Entry::default);
+                    self.touch(owned, slot, time, moment);
+                    self.call(owned, slot, time, moment, &mut way, |process, state, cx| {
+                        process.record(record, state, cx)
+                    });
+                }
+                yield_point();
+            }
+            way.output.flush(way.emit);
+        });
+    }
+
+    fn seal(&self, locals: &[Self::Local], punctuation: Punctuation) -> Vec<Due> {
+        self.watermark.store(punctuation.watermark.0, Ordering::Release);
+        self.now.store(punctuation.now.0, Ordering::Release);
+        let ends = punctuation.watermark == Time::MAX;
+        // At the end, what goes by the calendar is due too.
+        let now = if ends { Time::MAX } else { punctuation.now };
+        let moment = Moment { watermark: punctuation.watermark, now };
+        let is_due = |local: &Self::Local| {
+            lock(&local.0).as_mut().is_some_and(|owned| ends || owned.is_due(self.time_to_live, moment))
+        };
+        let due = locals.iter().enumerate().filter(|(_, local)| is_due(local));
+        due.map(|(driver, _)| Due { driver, moment }).collect()
+    }
+
+    fn owner(&self, due: &Due) -> Option<usize> {
+        Some(due.driver)
+    }
+
+    fn part(&self, local: &Self::Local, due: Due, emit: Emit<'_, P::Out>) {
+        self.with(local, due.driver, |owned| {
+            self.fire(owned, due.moment, &mut Way { output: Output::default(), emit });
+            if due.moment.watermark == Time::MAX {
+                owned.process.close();
+                (owned.keys, owned.heap) = (Table::default(), 0);
+            }
+        });
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn snapshot(&self, locals: &[Self::Local], _: Generation) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
+        let mut groups = BTreeMap::<KeyGroup, Vec<(K, Entry<P::State>)>>::new();
+        for local in locals {
+            for (key, entry) in lock(&local.0).iter().flat_map(|owned| owned.keys.iter()) {
+                groups.entry(group_of(hash_of(key))).or_default().push((key.clone(), entry.clone()));
+            }
+        }
+        groups.iter().map(|(group, saved)| Ok((*group, postcard::to_allocvec(saved)?))).collect()
+    }
+
+    fn restore(&self, locals: &[Self::Local], groups: Vec<(KeyGroup, Vec<u8>)>) -> Result<(), Error> {
+        for (group, bytes) in groups {
+            let saved = postcard::from_bytes::<Vec<(K, Entry<P::State>)>>(&bytes)
+                .map_err(|error| format!("the snapshot of {group:?} cannot be read: {error}"))?;
+            let driver = owner_of(group, locals.len());
+            self.with(&locals[driver], driver, |owned| {
+                for (key, entry) in saved {
+                    owned.heap += owned.process.heap_bytes(&entry.state);
+                    owned.restore(key, entry);
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+impl<K: Key, S: State, P> Owned<K, S, P> {
+    /// Whether something is to be done at a punctuation.
+    fn is_due(&mut self, live: Option<TimeToLive>, moment: Moment) -> bool {
+        self.queues.event.is_due(moment.watermark)
+            || self.queues.processing.is_due(moment.now)
+            || live.is_some_and(|live| self.expiries.is_due(moment.of(live.clock)))
+    }
+
+    fn restore(&mut self, key: K, entry: Entry<S>) {
+        entry.pending.iter().for_each(|timer| self.queues.of(timer.clock).push(timer.at, key.clone()));
+        if entry.expires < Time::MAX {
+            self.expiries.push(entry.expires, key.clone());
+        }
+        let hash = hash_of(&key);
+        self.keys.locate(hash, key, || entry);
+    }
+}

@@ -1,0 +1,115 @@
+//! `process`: keyed state and timers, by a function of the user's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bundle::Record;
+use crate::exchange::Outlet;
+use crate::job::Job;
+use crate::keyed::{KeyedStage, Process, ShuffleStage, TimeToLive};
+use crate::operator::KeyedStream;
+use crate::pipe::{Identity, Pipe};
+use crate::stream::Stream;
+use crate::table::Key;
+use crate::time::Epoch;
+
+/// Records on their way to the kernels that own their keys: of one stream, or of several.
+#[must_use = "a stream does nothing until it reaches a sink"]
+pub struct Shuffled<K, T> {
+    job: Job,
+    outlet: Arc<Outlet<(K, T)>>,
+    timed: bool,
+    time_to_live: Option<TimeToLive>,
+    tick: Option<Duration>,
+}
+
+impl<I: Record, P: Pipe<I>, F> KeyedStream<I, P, F>
+where
+    P::Out: Record,
+{
+    /// Sends each record to the kernel that owns its key.
+    pub fn shuffle<K>(self) -> Shuffled<K, P::Out>
+    where
+        K: Key,
+        F: Fn(&P::Out) -> K + Clone + Send + Sync + 'static,
+    {
+        let outlet = Arc::default();
+        let (job, timed) = (self.stream.job.clone(), self.stream.timed);
+        self.feed(&outlet);
+        Shuffled { job, outlet, timed, time_to_live: None, tick: None }
+    }
+
+    /// What `process` makes of the records of each key: the shuffle of one stream, with neither a time to live nor ticks.
+    pub fn process<K, Q>(self, process: Q) -> Stream<Q::Out>
+    where
+        K: Key,
+        F: Fn(&P::Out) -> K + Clone + Send + Sync + 'static,
+        Q: Process<K, P::Out>,
+    {
+        self.shuffle().process(process)
+    }
+
+    /// Ends the chain in a stage that gives to `outlet`, maybe beside others.
+    fn feed<K>(self, outlet: &Arc<Outlet<(K, P::Out)>>)
+    where
+        K: Key,
+        F: Fn(&P::Out) -> K + Clone + Send + Sync + 'static,
+    {
+        let Self { stream: Stream { job, upstream, pipe, mut names, .. }, key } = self;
+        names.push("key_by".into());
+        let outlet = outlet.clone();
+        job.step(move |assembly| {
+            let stage = ShuffleStage::new(pipe, key, assembly.shared.kernels);
+            assembly.stage(&names, &upstream, stage, outlet);
+            Ok(())
+        });
+    }
+}
+
+impl<K: Key, T: Record> Shuffled<K, T> {
+    /// The records of both, each to the kernel that owns its key. The watermark is the lesser of the two. For inputs of
+    /// different types, map each to the case of an `enum` first.
+    pub fn union<I, P, F>(self, other: KeyedStream<I, P, F>) -> Self
+    where
+        I: Record,
+        P: Pipe<I, Out = T>,
+        F: Fn(&T) -> K + Clone + Send + Sync + 'static,
+    {
+        let timed = self.timed && other.stream.timed;
+        other.feed(&self.outlet);
+        Self { timed, ..self }
+    }
+
+    /// Drops the state of keys that no record has come for in a while.
+    pub fn time_to_live(mut self, time_to_live: TimeToLive) -> Self {
+        self.time_to_live = Some(time_to_live);
+        self
+    }
+
+    /// Has epochs closed at least so often, for timers by processing time to be as exact as that.
+    pub fn tick(mut self, span: Duration) -> Self {
+        self.tick = Some(span);
+        self
+    }
+
+    /// What `process` makes of the records of each key.
+    pub fn process<Q: Process<K, T>>(self, process: Q) -> Stream<Q::Out> {
+        self.process_as("process", process)
+    }
+
+    /// The same, by the name of an operator that is made of it.
+    pub(crate) fn process_as<Q: Process<K, T>>(self, name: &str, process: Q) -> Stream<Q::Out> {
+        let Self { job, outlet: upstream, timed, time_to_live, tick } = self;
+        let outlet = Arc::new(Outlet::default());
+        let (feeds, name) = (outlet.clone(), Arc::<str>::from(name));
+        let named = name.clone();
+        job.step(move |assembly| {
+            let shared = &assembly.shared;
+            tick.into_iter().for_each(|span| shared.clock.tick_every(span));
+            let stage = KeyedStage::new(process, time_to_live, shared.kernels, shared.clock.begun(Epoch(0)));
+            assembly.stage(&[named], &upstream, stage, feeds);
+            Ok(())
+        });
+        Stream::new(job, outlet, Identity, name, timed)
+    }
+}
