@@ -82,6 +82,12 @@ pub enum EpochOrder {
     In,
 }
 
+impl EpochOrder {
+    pub(crate) fn of(in_order: bool) -> Self {
+        if in_order { Self::In } else { Self::Out }
+    }
+}
+
 /// How lanes are served.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Service {

@@ -27,11 +27,20 @@ pub(crate) trait Port<T>: Send + Sync {
 /// The exit of a source or of a stage: the ports that it feeds, none for a branch that nobody reads.
 pub(crate) struct Outlet<T> {
     ports: RwLock<Vec<Arc<dyn Port<T>>>>,
+    /// Whether what it gives follows from what it gave before, as results of a keyed stage do: then the stages after it take
+    /// up epochs in order.
+    pub(crate) in_order: bool,
 }
 
 impl<T> Default for Outlet<T> {
     fn default() -> Self {
-        Self { ports: RwLock::default() }
+        Self::new(false)
+    }
+}
+
+impl<T> Outlet<T> {
+    pub(crate) fn new(in_order: bool) -> Self {
+        Self { ports: RwLock::default(), in_order }
     }
 }
 

@@ -85,7 +85,7 @@ impl Assembly {
         let name: Arc<str> = names.join(" → ").into();
         let metrics = Arc::new(StageMetrics::new(name.clone()));
         self.metrics.stages.push(metrics.clone());
-        let runner = Arc::new(StageRunner::new(name, stage, outlet, self.shared.clone(), metrics));
+        let runner = Arc::new(StageRunner::new(name, stage, outlet, self.shared.clone(), metrics, upstream.in_order));
         upstream.connect(runner.clone() as Arc<dyn Port<S::In>>);
         self.stages.push(runner);
     }

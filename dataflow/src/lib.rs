@@ -44,4 +44,4 @@ pub use source::{BadRecords, Batch, DeadLetter, Error, Idle, Partition, Source};
 pub use stage::{KeyGroup, Stage};
 pub use stream::Stream;
 pub use time::{Epoch, Generation, Punctuation, Time};
-pub use window::{Sliding, Tumbling, Window, Windowed};
+pub use window::{Session, Sliding, Tumbling, Window, Windowed};

@@ -19,7 +19,7 @@ use crate::worker::Shared;
 
 /// Where records go. One task drives it, on one kernel.
 pub trait Sink<T>: Send + 'static {
-    /// Takes a bundle. Bundles of several open epochs may come interleaved; while this future is
+    /// Takes a bundle. Bundles of several open epochs may come interleaved (not those that come of a keyed stage); while this future is
     /// pending the sink's queue fills, and then the sources wait.
     fn write(&mut self, bundle: Bundle<T>) -> impl Future<Output = Result<(), Error>>;
 
@@ -54,9 +54,9 @@ enum Taken<T> {
 const LANE: usize = 0;
 
 impl<T> SinkPort<T> {
-    pub(crate) fn new(shared: Arc<Shared>, metrics: Arc<StageMetrics>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, metrics: Arc<StageMetrics>, in_order: bool) -> Self {
         shared.unfinished.fetch_add(1, Ordering::AcqRel);
-        let service = Service { order: EpochOrder::Out, stealing: false };
+        let service = Service { order: EpochOrder::of(in_order), stealing: false };
         Self { containers: Containers::new(1, service), bell: Bell::default(), shared, metrics }
     }
 
@@ -113,7 +113,7 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
 ) -> Result<(), Error> {
     let shared = &port.shared;
     loop {
-        port.bell.wait(|| port.containers.has_work()).await;
+        port.bell.wait(|| port.containers.oldest(LANE).is_some()).await;
         let Some((container, taken)) = port.containers.claim(LANE) else { continue };
         match taken {
             Taken::Bundle(bundle) => {

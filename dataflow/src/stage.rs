@@ -7,7 +7,7 @@
 
 use crate::bundle::{Bundle, Record};
 use crate::source::Error;
-use crate::time::{Generation, Punctuation};
+use crate::time::{Generation, Punctuation, Time};
 
 /// The unit of placement of keyed state: one of 256 ranges of the key's hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
@@ -55,6 +55,11 @@ pub trait Stage: Send + Sync + 'static {
     fn owner(&self, part: &Self::Part) -> Option<usize> {
         let _ = part;
         None
+    }
+
+    /// How far what the stage gives is complete, once it has consumed the punctuation: the watermark of the stages after it.
+    fn watermark(&self, punctuation: Punctuation) -> Time {
+        punctuation.watermark
     }
 
     /// Does a piece of what [`seal`](Stage::seal) returned.

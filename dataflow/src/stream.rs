@@ -31,6 +31,12 @@ impl<I: Record, P: Pipe<I>> Stream<I, P> {
         Self { job, upstream, pipe, names: vec![name], timed, input: PhantomData }
     }
 
+    /// # Panics
+    /// When records have no event time: for what would never end without it.
+    pub(crate) fn must_be_timed(&self) {
+        assert!(self.timed, "a window needs event time: describe it at the source with `.timestamps(…)`");
+    }
+
     /// The same with a longer chain.
     pub(crate) fn chain<Q: Pipe<I>>(self, name: &str, longer: impl FnOnce(P) -> Q) -> Stream<I, Q> {
         let Self { job, upstream, pipe, mut names, timed, input } = self;
@@ -46,7 +52,7 @@ impl<I: Record, P: Pipe<I>> Stream<I, P> {
     ) -> Stream<S::Out> {
         let Self { job, upstream, pipe, mut names, timed, .. } = self;
         names.push(name.into());
-        let outlet = Arc::new(Outlet::default());
+        let outlet = Arc::new(Outlet::new(S::ORDERED && upstream.in_order));
         let feeds = outlet.clone();
         job.step(move |assembly| {
             let stage = make(pipe, assembly.shared.kernels);

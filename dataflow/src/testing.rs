@@ -120,3 +120,24 @@ pub fn windows<K: Ord + Clone, T: Clone>(records: &[(Time, K, T)], slicing: Slic
     }
     windows
 }
+
+/// All sessions of all keys, each with its records, straight from the definition.
+pub fn sessions<K: Ord + Clone, T: Clone>(
+    records: &[(Time, K, T)],
+    gap: std::time::Duration,
+) -> BTreeMap<(Window, K), Vec<T>> {
+    let gap = micros(gap);
+    let mut by_key = BTreeMap::<K, Vec<(i64, T)>>::new();
+    records
+        .iter()
+        .for_each(|(time, key, record)| by_key.entry(key.clone()).or_default().push((time.0, record.clone())));
+    let mut sessions = BTreeMap::new();
+    for (key, mut records) in by_key {
+        records.sort_by_key(|(time, _)| *time);
+        for session in records.chunk_by(|one, next| next.0 - one.0 <= gap) {
+            let window = Window { start: Time(session[0].0), end: Time(session[session.len() - 1].0 + gap) };
+            sessions.insert((window, key.clone()), session.iter().map(|(_, record)| record.clone()).collect());
+        }
+    }
+    sessions
+}

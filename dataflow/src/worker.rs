@@ -96,9 +96,11 @@ impl<S: Stage> StageRunner<S> {
         outlet: Arc<Outlet<S::Out>>,
         shared: Arc<Shared>,
         metrics: Arc<StageMetrics>,
+        in_order: bool,
     ) -> Self {
         shared.unfinished.fetch_add(1, Ordering::AcqRel);
-        let service = if S::KEYED { Service { order: EpochOrder::In, stealing: false } } else { shared.service };
+        let order = if S::KEYED || in_order { EpochOrder::In } else { shared.service.order };
+        let service = Service { order, stealing: shared.service.stealing && !S::KEYED };
         Self {
             name,
             containers: Containers::new(shared.kernels, service),
@@ -160,7 +162,8 @@ impl<S: Stage> StageRunner<S> {
             }
             let punctuation = container.punctuation();
             self.ordered.complete(punctuation.epoch);
-            self.outlet.close(kernel, punctuation);
+            let watermark = self.stage.watermark(punctuation);
+            self.outlet.close(kernel, Punctuation { watermark, ..punctuation });
             self.metrics.complete(punctuation);
             if self.shared.clock.last() == Some(punctuation.epoch) {
                 self.shared.finished();

@@ -4,14 +4,15 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use support::{Driver, drivers};
 use updraft_dataflow::aggregate::{avg, count, max, min, sum};
-use updraft_dataflow::testing::{Scripted, gather, late, windows};
-use updraft_dataflow::window::Windows;
-use updraft_dataflow::{EpochOrder, Epochs, Job, Sliding, Time, Tumbling, Watermarks, Windowed};
+use updraft_dataflow::testing::{self, Scripted, gather, late};
+use updraft_dataflow::window::{Session, Sliced, Windows};
+use updraft_dataflow::{EpochOrder, Epochs, Job, Sliding, Time, Tumbling, Watermarks, Window, Windowed};
 
 type Event = (i64, u16, i32);
 
@@ -83,10 +84,13 @@ fn chain(event: Event) -> Vec<Event> {
 
 type Row = (Time, Time, u16, (u64, i64, i32, i32, Vec<i32>));
 
-fn expected(kept: &[Event], windows_type: &impl Windows) -> Vec<Row> {
-    let events: Vec<_> = kept.iter().flat_map(|event| chain(*event)).collect();
-    let records: Vec<_> = events.iter().map(|(t, k, v)| (Time(*t), *k, *v)).collect();
-    let mut rows: Vec<_> = windows(&records, windows_type.slicing())
+/// What reaches the window.
+fn records(kept: &[Event]) -> Vec<(Time, u16, i32)> {
+    kept.iter().flat_map(|event| chain(*event)).map(|(t, k, v)| (Time(t), k, v)).collect()
+}
+
+fn expected(windows: BTreeMap<(Window, u16), Vec<i32>>) -> Vec<Row> {
+    let mut rows: Vec<_> = windows
         .into_iter()
         .map(|((window, key), values)| {
             let mut best = values.clone();
@@ -137,14 +141,18 @@ fn actual(case: &Case, windows: impl Windows) -> (Vec<Row>, Vec<Event>, u64) {
     (rows, late.take(), metrics.late())
 }
 
-fn check(case: &Case, windows: impl Windows) {
+fn check(
+    case: &Case,
+    windows: impl Windows,
+    oracle: impl Fn(&[(Time, u16, i32)]) -> BTreeMap<(Window, u16), Vec<i32>>,
+) {
     let (kept, mut behind) = split(case);
-    let (rows, mut late, counted) = actual(case, windows.clone());
+    let (rows, mut late, counted) = actual(case, windows);
     behind.sort();
     late.sort();
     assert_eq!(counted, behind.len() as u64);
     assert_eq!(late, behind);
-    assert_eq!(rows, expected(&kept, &windows));
+    assert_eq!(rows, expected(oracle(&records(&kept))));
 }
 
 proptest! {
@@ -153,14 +161,48 @@ proptest! {
     #[test]
     fn tumbling(case in cases()) {
         let windows = Tumbling::of(Duration::from_micros(case.size)).offset(Duration::from_micros(case.offset));
-        check(&case, windows);
+        check(&case, windows, |records| testing::windows(records, windows.slicing()));
+    }
+
+    #[test]
+    fn sessions(case in cases()) {
+        let gap = Duration::from_micros(case.size);
+        check(&case, Session::with_gap(gap), |records| testing::sessions(records, gap));
+    }
+
+    /// A session is told before the watermark of the stage after has passed it.
+    #[test]
+    fn windows_of_sessions(case in cases(), size in 1u64..10_000) {
+        let (gap, tumbling) = (Duration::from_micros(case.size), Tumbling::of(Duration::from_micros(size)));
+        let job = Job::new("sessions").stealing(case.stealing).epoch_order(case.order);
+        let (sink, rows) = gather();
+        job.source("events", Scripted(case.events.clone()))
+            .timestamps(|event: &Event| Time(event.0), Watermarks::bounded(case.disorder))
+            .epochs(case.epochs)
+            .bundle(case.bundle)
+            .stream()
+            .key_by(|event| event.1)
+            .window(Session::with_gap(gap))
+            .aggregate(count())
+            .window_all(tumbling)
+            .aggregate((count(), sum(|session: &Windowed<u16, u64>| session.value)))
+            .sink("rows", sink);
+        case.driver.run(job);
+        let mut rows: Vec<_> = rows.take().into_iter().map(|row| (row.window, row.value)).collect();
+        rows.sort();
+        let events: Vec<_> = split(&case).0.into_iter().map(|(t, k, v)| (Time(t), k, v)).collect();
+        let ended = testing::sessions(&events, gap).into_iter();
+        let ended: Vec<_> = ended.map(|((window, _), records)| (Time(window.end.0 - 1), (), records.len() as u64)).collect();
+        let expected = testing::windows(&ended, tumbling.slicing()).into_iter();
+        let expected: Vec<_> = expected.map(|((window, ()), n)| (window, (n.len() as u64, n.iter().sum()))).collect();
+        prop_assert_eq!(rows, expected);
     }
 
     #[test]
     fn sliding(case in cases()) {
         let slide = Duration::from_micros(case.size.div_ceil(case.slides));
         let windows = Sliding::of(Duration::from_micros(case.size), slide).offset(Duration::from_micros(case.offset));
-        check(&case, windows);
+        check(&case, windows, |records| testing::windows(records, windows.slicing()));
     }
 }
 

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use updraft_dataflow::aggregate::{Count, Sum, count, sum};
 use updraft_dataflow::pipe::Identity;
 use updraft_dataflow::pipe::stamped;
-use updraft_dataflow::testing::windows;
-use updraft_dataflow::window::{WindowStage, Windows};
-use updraft_dataflow::{Bundle, Epoch, Generation, Punctuation, Sliding, Stage, Time, Window};
+use updraft_dataflow::testing::{sessions, windows};
+use updraft_dataflow::window::{Session, SessionStage, Sliced, WindowStage};
+use updraft_dataflow::{Bundle, Epoch, Generation, Punctuation, Sliding, Stage, Time, Window, Windowed};
 
 type Event = (i64, u32, i64);
 type Row = (Window, u32, (u64, i64));
@@ -84,13 +84,11 @@ impl<S: Stage> Driver<S> {
     }
 }
 
-fn check(case: &Case) {
-    let slide = Duration::from_micros(case.size.div_ceil(case.slides));
-    let kind = Sliding::of(Duration::from_micros(case.size), slide);
-    let stage = |pieces| {
-        let pipe = stamped(|event: &Event| Time(event.0));
-        WindowStage::new(pipe, |event: &Event| event.1, &kind, (count(), sum(|event: &Event| event.2)), pieces)
-    };
+/// All rows of the case, with a snapshot in between, from stages made with a number of pieces.
+fn run<S>(case: &Case, stage: impl Fn(usize) -> S) -> Vec<Row>
+where
+    S: Stage<In = Event, Out = Windowed<u32, (u64, i64)>>,
+{
     let mut driver = Driver::new(stage(case.before.1), case.before.0, case.seed);
     let mut early: Vec<Vec<Event>> = Vec::new();
     for (e, bundles) in case.epochs.iter().enumerate() {
@@ -125,12 +123,21 @@ fn check(case: &Case) {
     assert_eq!(driver.stage.state_bytes(), 0, "all state has been given back");
     let mut rows: Vec<Row> = rows.into_iter().map(|row| (row.window, row.key, row.value)).collect();
     rows.sort();
-    let events = case.epochs.concat().concat();
-    let records: Vec<_> = events.iter().map(|(t, k, v)| (Time(*t), *k, *v)).collect();
-    let expected: BTreeMap<_, _> = windows(&records, kind.slicing());
+    rows
+}
+
+fn check(rows: Vec<Row>, expected: BTreeMap<(Window, u32), Vec<i64>>) {
     let row =
         |((window, key), values): ((Window, u32), Vec<i64>)| (window, key, (values.len() as u64, values.iter().sum()));
     assert_eq!(rows, expected.into_iter().map(row).collect::<Vec<Row>>());
+}
+
+fn records(case: &Case) -> Vec<(Time, u32, i64)> {
+    case.epochs.concat().concat().iter().map(|(t, k, v)| (Time(*t), *k, *v)).collect()
+}
+
+fn time() -> updraft_dataflow::pipe::Stamped<impl Fn(&Event) -> Time + Clone> {
+    stamped(|event: &Event| Time(event.0))
 }
 
 proptest! {
@@ -138,7 +145,20 @@ proptest! {
 
     #[test]
     fn a_snapshot_goes_on_where_it_was_taken(case in cases()) {
-        check(&case);
+        let slide = Duration::from_micros(case.size.div_ceil(case.slides));
+        let kind = Sliding::of(Duration::from_micros(case.size), slide);
+        let aggregate = (count(), sum(|event: &Event| event.2));
+        let rows = run(&case, |pieces| WindowStage::new(time(), |event: &Event| event.1, &kind, aggregate.clone(), pieces));
+        check(rows, windows(&records(&case), kind.slicing()));
+    }
+
+    #[test]
+    fn sessions_go_on_where_they_were(case in cases()) {
+        let gap = Duration::from_micros(case.size);
+        let aggregate = (count(), sum(|event: &Event| event.2));
+        let session = Session::with_gap(gap);
+        let rows = run(&case, |pieces| SessionStage::new(time(), |event: &Event| event.1, session, aggregate.clone(), pieces));
+        check(rows, sessions(&records(&case), gap));
     }
 }
 

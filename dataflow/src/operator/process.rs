@@ -100,7 +100,7 @@ impl<K: Key, T: Record> Shuffled<K, T> {
     /// The same, by the name of an operator that is made of it.
     pub(crate) fn process_as<Q: Process<K, T>>(self, name: &str, process: Q) -> Stream<Q::Out> {
         let Self { job, outlet: upstream, timed, time_to_live, tick } = self;
-        let outlet = Arc::new(Outlet::default());
+        let outlet = Arc::new(Outlet::new(true));
         let (feeds, name) = (outlet.clone(), Arc::<str>::from(name));
         let named = name.clone();
         job.step(move |assembly| {

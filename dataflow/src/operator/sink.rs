@@ -21,7 +21,7 @@ where
         let name = name.into();
         stream.job.step(move |assembly| {
             let metrics = assembly.sink_metrics(name.clone());
-            let port = Arc::new(SinkPort::new(assembly.shared.clone(), metrics));
+            let port = Arc::new(SinkPort::new(assembly.shared.clone(), metrics, stream.upstream.in_order));
             stream.upstream.connect(port.clone() as Arc<dyn Port<P::Out>>);
             assembly.task(move |group, kernel, metrics| {
                 let (fails, metrics) = (group.clone(), metrics.clone());

@@ -14,7 +14,7 @@ where
 {
     /// The records of both, in no particular order. The watermark is the lesser of the two.
     pub fn union<J: Record, Q: Pipe<J, Out = P::Out>>(self, other: Stream<J, Q>) -> Stream<P::Out> {
-        let outlet: Arc<Outlet<P::Out>> = Arc::default();
+        let outlet = Arc::new(Outlet::new(self.upstream.in_order || other.upstream.in_order));
         let (job, timed) = (self.job.clone(), self.timed && other.timed);
         self.feed(&outlet, timed);
         other.feed(&outlet, timed);

@@ -5,7 +5,7 @@ use crate::bundle::Record;
 use crate::pipe::Pipe;
 use crate::stream::Stream;
 use crate::table::Key;
-use crate::window::{WindowStage, Windowed, Windows};
+use crate::window::{Windowed, Windows};
 
 /// A stream of which the records are grouped by key and window.
 #[must_use = "a stream does nothing until it reaches a sink"]
@@ -33,13 +33,7 @@ where
         F: Fn(&P::Out) -> K + Clone + Send + Sync + 'static,
         A: Aggregate<P::Out>,
     {
-        let Self { stream, key, windows } = self;
-        assert!(stream.timed, "a window needs event time: describe it at the source with `.timestamps(…)`");
-        stream.stage("window", move |pipe, kernels| {
-            // Two pieces a kernel, so that one who comes late finds something left; one kernel has nobody to share with.
-            let pieces = if kernels == 1 { 1 } else { 2 * kernels };
-            WindowStage::new(pipe, key, &windows, aggregate, pieces)
-        })
+        self.windows.aggregate(self.stream, self.key, aggregate)
     }
 
     /// What is left when `combine` has joined all records, two by two; it must be commutative and associative.

@@ -1,20 +1,28 @@
 //! Windows: which records belong together in event time.
 //!
-//! A window type says how it is cut into [`Slicing`]; all else is the same for all of them: records go into
-//! disjoint slices (one update each, however many windows overlap), slices are summed to windows
-//! when the watermark passes. To add one: a file here, and a line in the list below.
+//! A kind of window ([`Windows`]) knows the stage that aggregates it. Most are [`Sliced`]: they only say how they are cut into
+//! [`Slicing`], and all else is the same: records go into disjoint slices (one update each, however many windows overlap),
+//! slices are summed to windows when the watermark passes. To add one: a file here, and a line in the list below.
 
 mod panes;
+mod session;
+mod slices;
 mod sliding;
 mod stage;
 mod tumbling;
 
+pub use session::{Session, SessionStage};
 pub use sliding::Sliding;
 pub use stage::WindowStage;
 pub use tumbling::Tumbling;
 
 use serde::{Deserialize, Serialize};
 
+use crate::aggregate::Aggregate;
+use crate::bundle::Record;
+use crate::pipe::Pipe;
+use crate::stream::Stream;
+use crate::table::Key;
 use crate::time::Time;
 
 /// A span of event time: from `start`, up to but not including `end`.
@@ -37,10 +45,44 @@ pub struct Windowed<K, V> {
     pub value: V,
 }
 
-/// A kind of window that is a sum of disjoint, equally long slices of event time.
+/// A kind of window: how records are aggregated by it.
 pub trait Windows: Clone + Send + Sync + 'static {
+    /// The aggregate of the records of each key and window.
+    fn aggregate<I, P, F, K, A>(self, stream: Stream<I, P>, key: F, aggregate: A) -> Stream<Windowed<K, A::Out>>
+    where
+        I: Record,
+        P: Pipe<I>,
+        P::Out: Record,
+        F: Fn(&P::Out) -> K + Clone + Send + Sync + 'static,
+        K: Key,
+        A: Aggregate<P::Out>;
+}
+
+/// A kind of window that is a sum of disjoint slices of event time.
+pub trait Sliced: Clone + Send + Sync + 'static {
     /// How it is cut.
     fn slicing(&self) -> Slicing;
+}
+
+impl<W: Sliced> Windows for W {
+    fn aggregate<I, P, F, K, A>(self, stream: Stream<I, P>, key: F, aggregate: A) -> Stream<Windowed<K, A::Out>>
+    where
+        I: Record,
+        P: Pipe<I>,
+        P::Out: Record,
+        F: Fn(&P::Out) -> K + Clone + Send + Sync + 'static,
+        K: Key,
+        A: Aggregate<P::Out>,
+    {
+        stream.must_be_timed();
+        stream.stage("window", move |pipe, kernels| WindowStage::new(pipe, key, &self, aggregate, pieces(kernels)))
+    }
+}
+
+/// Pieces of the hash space that windows are merged in: two a kernel, so that one who comes late finds something left; one
+/// kernel has nobody to share with.
+fn pieces(kernels: usize) -> usize {
+    if kernels == 1 { 1 } else { 2 * kernels }
 }
 
 /// Windows of `size`, one each `slide`, with an edge at `offset`; all in microseconds.

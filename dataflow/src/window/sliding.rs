@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Slicing, Windows};
+use super::{Sliced, Slicing};
 use crate::time::micros;
 
 /// Windows of one length, one each `slide`.
@@ -33,7 +33,7 @@ impl Sliding {
     }
 }
 
-impl Windows for Sliding {
+impl Sliced for Sliding {
     fn slicing(&self) -> Slicing {
         Slicing { size: self.size, slide: self.slide, offset: self.offset }
     }

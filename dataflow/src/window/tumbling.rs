@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Slicing, Windows};
+use super::{Sliced, Slicing};
 use crate::time::micros;
 
 /// Windows of one length, one after the other.
@@ -31,7 +31,7 @@ impl Tumbling {
     }
 }
 
-impl Windows for Tumbling {
+impl Sliced for Tumbling {
     fn slicing(&self) -> Slicing {
         Slicing { size: self.size, slide: self.size, offset: self.offset }
     }
