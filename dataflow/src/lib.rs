@@ -15,6 +15,7 @@ pub mod epoch;
 mod exchange;
 pub mod input;
 pub mod job;
+pub mod join;
 pub mod keyed;
 pub mod lateness;
 pub mod metrics;

@@ -133,7 +133,7 @@ fn tag(hash: u64) -> NonZeroU8 {
     NonZeroU8::MIN | (hash >> 40) as u8
 }
 
-impl<K: Key, V> Table<K, V> {
+impl<K: Hash + Eq, V> Table<K, V> {
     #[inline]
     fn mask(&self) -> usize {
         self.slots.len() - 1

@@ -161,6 +161,8 @@ impl<S: Stage> StageRunner<S> {
                 return;
             }
             let punctuation = container.punctuation();
+            // Sealing may have let go of something; and kernels that charge at the same time may overtake each other.
+            self.charge();
             self.ordered.complete(punctuation.epoch);
             let watermark = self.stage.watermark(punctuation);
             self.outlet.close(kernel, Punctuation { watermark, ..punctuation });

@@ -260,6 +260,17 @@ impl Process<u16, Event> for Alarms {
     }
 }
 
+/// Events with their key and time.
+#[derive(Clone)]
+struct Keyed;
+
+impl updraft_dataflow::Pipe<Event> for Keyed {
+    type Out = (u16, Event);
+    fn push(&self, _: Time, event: Event, next: &mut impl FnMut(Time, (u16, Event))) {
+        next(Time(event.2), (event.3, event));
+    }
+}
+
 /// A stage that the test drives.
 struct Driven<S: Stage> {
     stage: S,
@@ -274,11 +285,7 @@ impl<S: Stage<In = (u16, Event)>> Driven<S> {
     }
 
     fn epoch(&mut self, epoch: u64, events: Vec<Event>, watermark: Time) {
-        let shuffle = updraft_dataflow::keyed::ShuffleStage::new(
-            updraft_dataflow::pipe::stamped(|event: &Event| Time(event.2)),
-            |event: &Event| event.3,
-            self.locals.len(),
-        );
+        let shuffle = updraft_dataflow::keyed::ShuffleStage::new(Keyed, self.locals.len());
         let mut bundles = Vec::<Bundle<(u16, Event)>>::new();
         shuffle.bundle(&shuffle.local(), Generation(0), events.into(), &mut |bundle| bundles.push(bundle));
         let rows = &mut self.rows;

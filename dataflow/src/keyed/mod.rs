@@ -96,6 +96,12 @@ pub trait Process<K, T>: Clone + Send + Sync + 'static {
     /// The stream has ended, and all timers have fired.
     fn close(&mut self) {}
 
+    /// By how much the event time of what it gives may be behind the watermark. What follows sees a watermark that is held
+    /// back by as much.
+    fn lag(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Bytes that a key's state owns elsewhere (in its vectors, say), for the memory account. To be cheap: it is
     /// asked before and after each record.
     fn heap_bytes(&self, state: &Self::State) -> usize {

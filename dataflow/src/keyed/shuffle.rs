@@ -18,48 +18,45 @@ pub(super) fn owner_of(group: KeyGroup, drivers: usize) -> usize {
     usize::from(group.0) * drivers / 256
 }
 
-/// Deals records out to the drivers of the stage after it, each with its key.
-pub struct ShuffleStage<In, P, F> {
+/// Deals records that have a key out to the drivers of the stage after it.
+pub struct ShuffleStage<In, P> {
     pipe: P,
-    key: F,
     drivers: usize,
     input: PhantomData<fn(In)>,
 }
 
-impl<In, P, F> ShuffleStage<In, P, F> {
-    /// What comes out of `pipe`, by `key`, to so many drivers.
-    pub fn new(pipe: P, key: F, drivers: usize) -> Self {
-        Self { pipe, key, drivers, input: PhantomData }
+impl<In, P> ShuffleStage<In, P> {
+    /// What comes out of `pipe`, to so many drivers.
+    pub fn new(pipe: P, drivers: usize) -> Self {
+        Self { pipe, drivers, input: PhantomData }
     }
 }
 
-impl<In, P, F, K> Stage for ShuffleStage<In, P, F>
+impl<In, P, K, T> Stage for ShuffleStage<In, P>
 where
     In: Record,
-    P: Pipe<In>,
-    P::Out: Record,
+    P: Pipe<In, Out = (K, T)>,
     K: Key,
-    F: Fn(&P::Out) -> K + Clone + Send + Sync + 'static,
+    T: Record,
 {
     type In = In;
-    type Out = (K, P::Out);
-    type Local = (P, F);
+    type Out = (K, T);
+    type Local = P;
     type Part = ();
 
     /// So that the records of a key stay in order.
     const ORDERED: bool = true;
 
-    fn local(&self) -> (P, F) {
-        (self.pipe.clone(), self.key.clone())
+    fn local(&self) -> P {
+        self.pipe.clone()
     }
 
-    fn bundle(&self, (pipe, key): &(P, F), _: Generation, bundle: Bundle<In>, emit: Emit<'_, Self::Out>) {
+    fn bundle(&self, pipe: &P, _: Generation, bundle: Bundle<In>, emit: Emit<'_, Self::Out>) {
         let share = bundle.len() / self.drivers;
         let room = || (Vec::with_capacity(share), Vec::with_capacity(share));
-        let mut lanes: Vec<(Vec<(K, P::Out)>, Vec<Time>)> = std::iter::repeat_with(room).take(self.drivers).collect();
+        let mut lanes: Vec<(Vec<(K, T)>, Vec<Time>)> = std::iter::repeat_with(room).take(self.drivers).collect();
         bundle.for_each(|time, record| {
-            pipe.push(time, record, &mut |time, record| {
-                let key = key(&record);
+            pipe.push(time, record, &mut |time, (key, record)| {
                 let owner = owner_of(group_of(hash_of(&key)), lanes.len());
                 let (records, times) = &mut lanes[owner];
                 records.push((key, record));
@@ -73,9 +70,9 @@ where
         }
     }
 
-    fn seal(&self, _: &[(P, F)], _: Punctuation) -> Vec<()> {
+    fn seal(&self, _: &[P], _: Punctuation) -> Vec<()> {
         Vec::new()
     }
 
-    fn part(&self, _: &(P, F), (): (), _: Emit<'_, Self::Out>) {}
+    fn part(&self, _: &P, (): (), _: Emit<'_, Self::Out>) {}
 }

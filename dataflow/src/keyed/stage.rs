@@ -262,6 +262,13 @@ where
         due.map(|(driver, _)| Due { driver, moment }).collect()
     }
 
+    fn watermark(&self, punctuation: Punctuation) -> Time {
+        match punctuation.watermark {
+            Time::MAX => Time::MAX,
+            watermark => watermark - self.process.lag(),
+        }
+    }
+
     fn owner(&self, due: &Due) -> Option<usize> {
         Some(due.driver)
     }

@@ -33,10 +33,7 @@ where
         K: Key,
         F: Fn(&P::Out) -> K + Clone + Send + Sync + 'static,
     {
-        let outlet = Arc::default();
-        let (job, timed) = (self.stream.job.clone(), self.stream.timed);
-        self.feed(&outlet);
-        Shuffled { job, outlet, timed, time_to_live: None, tick: None }
+        Shuffled::of(self.with_keys())
     }
 
     /// What `process` makes of the records of each key: the shuffle of one stream, with neither a time to live nor ticks.
@@ -49,24 +46,37 @@ where
         self.shuffle().process(process)
     }
 
-    /// Ends the chain in a stage that gives to `outlet`, maybe beside others.
-    fn feed<K>(self, outlet: &Arc<Outlet<(K, P::Out)>>)
+    /// The records, each with its key.
+    fn with_keys<K>(self) -> Stream<I, impl Pipe<I, Out = (K, P::Out)>>
     where
         K: Key,
         F: Fn(&P::Out) -> K + Clone + Send + Sync + 'static,
     {
-        let Self { stream: Stream { job, upstream, pipe, mut names, .. }, key } = self;
-        names.push("key_by".into());
-        let outlet = outlet.clone();
-        job.step(move |assembly| {
-            let stage = ShuffleStage::new(pipe, key, assembly.shared.kernels);
-            assembly.stage(&names, &upstream, stage, outlet);
-            Ok(())
-        });
+        let key = self.key;
+        self.stream.map(move |record| (key(&record), record))
     }
 }
 
 impl<K: Key, T: Record> Shuffled<K, T> {
+    /// Sends records that have a key to the kernels that own it.
+    pub(crate) fn of<I: Record>(stream: Stream<I, impl Pipe<I, Out = (K, T)>>) -> Self {
+        let outlet = Arc::default();
+        Self { job: stream.job.clone(), outlet, timed: true, time_to_live: None, tick: None }.and(stream)
+    }
+
+    /// The same with the records of another stream.
+    pub(crate) fn and<I: Record>(self, stream: Stream<I, impl Pipe<I, Out = (K, T)>>) -> Self {
+        let Stream { job, upstream, pipe, mut names, timed, .. } = stream;
+        names.push("shuffle".into());
+        let outlet = self.outlet.clone();
+        job.step(move |assembly| {
+            let stage = ShuffleStage::new(pipe, assembly.shared.kernels);
+            assembly.stage(&names, &upstream, stage, outlet);
+            Ok(())
+        });
+        Self { timed: self.timed && timed, ..self }
+    }
+
     /// The records of both, each to the kernel that owns its key. The watermark is the lesser of the two. For inputs of
     /// different types, map each to the case of an `enum` first.
     pub fn union<I, P, F>(self, other: KeyedStream<I, P, F>) -> Self
@@ -75,9 +85,7 @@ impl<K: Key, T: Record> Shuffled<K, T> {
         P: Pipe<I, Out = T>,
         F: Fn(&T) -> K + Clone + Send + Sync + 'static,
     {
-        let timed = self.timed && other.stream.timed;
-        other.feed(&self.outlet);
-        Self { timed, ..self }
+        self.and(other.with_keys())
     }
 
     /// Drops the state of keys that no record has come for in a while.

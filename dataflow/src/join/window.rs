@@ -1,0 +1,362 @@
+//! The window join: records of the same key and window, told when the window is over.
+//!
+//! While the window lasts each driver only sorts its records into slices and, by the key's hash, into partitions: no table is
+//! touched and no record is sent to another kernel. When the watermark has passed, each partition is joined by itself:
+//! an index of the right side, small enough for the cache, that the left side is looked up in.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use serde::{Deserialize, Serialize};
+use updraft_kernel::{prefetch, yield_point};
+
+use super::{Kind, Side};
+use crate::aggregate::State;
+use crate::bundle::{Bundle, Record, Times};
+use crate::source::Error;
+use crate::stage::{Emit, KeyGroup, Stage};
+use crate::sync::{Mutex, lock};
+use crate::table::{Key, Table, hash_of};
+use crate::time::{Generation, Punctuation, Time};
+use crate::window::{Sliced, Slicing};
+
+/// Rows of a bundle of results.
+const ROWS: usize = 2048;
+/// Partitions of a slice. As many as lists can be written to at a time without leaving the first level cache.
+const PARTITIONS: usize = 64;
+/// Records below which the join of a window is not worth dealing out.
+const SMALL: usize = 4096;
+
+/// A record of either side, with its key.
+pub type Keyed<K, L, R> = (K, Side<L, R>);
+
+/// See the module's page.
+pub struct WindowJoinStage<K, L, R, J> {
+    kind: J,
+    slicing: Slicing,
+    /// By partition: the slices that windows to come still need.
+    retained: Vec<Mutex<Retained<K, L, R>>>,
+    /// All slices that start before it are sealed.
+    sealed: AtomicI64,
+    bytes: AtomicUsize,
+}
+
+/// A driver's slices that are not sealed.
+pub struct Local<K, L, R>(Mutex<Vec<Slice<K, L, R>>>);
+
+struct Slice<K, L, R> {
+    generation: Generation,
+    start: i64,
+    /// By partition.
+    sides: Vec<Sides<K, L, R>>,
+    /// As last accounted.
+    bytes: usize,
+}
+
+/// Records of both sides.
+#[derive(Clone, Serialize, Deserialize)]
+struct Sides<K, L, R> {
+    left: Vec<(K, L)>,
+    right: Vec<(K, R)>,
+}
+
+impl<K, L, R> Default for Sides<K, L, R> {
+    fn default() -> Self {
+        Self { left: Vec::new(), right: Vec::new() }
+    }
+}
+
+impl<K, L, R> Sides<K, L, R> {
+    fn len(&self) -> usize {
+        self.left.len() + self.right.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.left.capacity() * size_of::<(K, L)>() + self.right.capacity() * size_of::<(K, R)>()
+    }
+
+    fn push(&mut self, key: K, side: Side<L, R>) {
+        match side {
+            Side::Left(left) => push(&mut self.left, (key, left)),
+            Side::Right(right) => push(&mut self.right, (key, right)),
+        }
+    }
+}
+
+#[inline]
+fn push<T>(list: &mut Vec<T>, record: T) {
+    list.push(record);
+    prefetch(list.spare_capacity_mut(), 64 / size_of::<T>().max(1));
+}
+
+/// The sealed slices of a partition.
+struct Retained<K, L, R> {
+    /// By start, each what the drivers had of it.
+    slices: VecDeque<(i64, Vec<Sides<K, L, R>>)>,
+    next_end: Option<i64>,
+}
+
+impl<K, L, R> Default for Retained<K, L, R> {
+    fn default() -> Self {
+        Self { slices: VecDeque::new(), next_end: None }
+    }
+}
+
+/// Some partitions of what an epoch has sealed.
+pub struct Part<K, L, R> {
+    partitions: Vec<Partition<K, L, R>>,
+    through: i64,
+}
+
+struct Partition<K, L, R> {
+    index: usize,
+    slices: Vec<(i64, Vec<Sides<K, L, R>>)>,
+}
+
+/// A partition's state, as stored: its key groups are those of the same top bits.
+#[derive(Serialize, Deserialize)]
+struct Saved<K, L, R> {
+    next_end: Option<i64>,
+    slices: Vec<(i64, Sides<K, L, R>)>,
+}
+
+fn partition_of<K: Key>(key: &K) -> usize {
+    (hash_of(key) >> (64 - PARTITIONS.ilog2())) as usize
+}
+
+impl<K: Key, L: State, R: State, J: Kind<L, R>> WindowJoinStage<K, L, R, J> {
+    /// Joins what is of the same key and window.
+    pub fn new(kind: J, windows: &impl Sliced) -> Self {
+        Self {
+            kind,
+            slicing: windows.slicing(),
+            retained: std::iter::repeat_with(Mutex::default).take(PARTITIONS).collect(),
+            sealed: AtomicI64::new(i64::MIN),
+            bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Takes the slices that start before `edge` from all drivers: by partition, then by start.
+    fn take_sealed(&self, locals: &[Local<K, L, R>], edge: i64) -> Vec<Partition<K, L, R>> {
+        let mut slices = BTreeMap::<i64, Vec<Slice<K, L, R>>>::new();
+        for local in locals {
+            for slice in lock(&local.0).extract_if(.., |slice| slice.start < edge) {
+                slices.entry(slice.start).or_default().push(slice);
+            }
+        }
+        let mut partitions: Vec<_> =
+            (0..PARTITIONS).map(|index| Partition { index, slices: Vec::with_capacity(slices.len()) }).collect();
+        for (start, shares) in slices {
+            partitions.iter_mut().for_each(|partition| partition.slices.push((start, Vec::new())));
+            for (index, sides) in shares.into_iter().flat_map(|share| share.sides.into_iter().enumerate()) {
+                if sides.len() > 0
+                    && let Some((_, all)) = partitions[index].slices.last_mut()
+                {
+                    all.push(sides);
+                } else {
+                    self.bytes.fetch_sub(sides.bytes(), Ordering::Relaxed);
+                }
+            }
+        }
+        partitions
+    }
+
+    fn advance(&self, partition: Partition<K, L, R>, through: i64, emit: Emit<'_, J::Out>) {
+        let mut retained = std::mem::take(&mut *lock(&self.retained[partition.index]));
+        let mut slices = partition.slices.into_iter().filter(|(_, all)| !all.is_empty()).peekable();
+        while let Some(end) = retained.next_end.or_else(|| Some(self.slicing.first_end_after(slices.peek()?.0))) {
+            retained.next_end = Some(end);
+            while let Some(slice) = slices.next_if(|(start, _)| *start < end) {
+                retained.slices.push_back(slice);
+            }
+            if end > through {
+                break;
+            }
+            let (begin, next) = (end.saturating_sub(self.slicing.size), end.saturating_add(self.slicing.slide));
+            // What the next window needs stays.
+            let keep = next.saturating_sub(self.slicing.size);
+            let within = retained.slices.iter().filter(|(start, _)| *start >= begin);
+            let window = within.flat_map(|(_, all)| all);
+            join(&self.kind, window, end, emit);
+            while let Some((_, all)) = retained.slices.pop_front_if(|(start, _)| *start < keep) {
+                self.bytes.fetch_sub(all.iter().map(Sides::bytes).sum(), Ordering::Relaxed);
+            }
+            // Windows without records are not visited: the next slice says where to go on.
+            retained.next_end = (!retained.slices.is_empty()).then_some(next);
+        }
+        *lock(&self.retained[partition.index]) = retained;
+    }
+}
+
+/// Joins the records of a window.
+fn join<'a, K: Key, L: Record, R: Record, J: Kind<L, R>>(
+    kind: &J,
+    window: impl Iterator<Item = &'a Sides<K, L, R>> + Clone,
+    end: i64,
+    emit: Emit<'_, J::Out>,
+) {
+    let mut rows = Rows { rows: Vec::new(), time: Time(end - 1), emit };
+    // An index of the right side: by key the last record, by record the one before it of the same key.
+    let right: Vec<&R> = window.clone().flat_map(|sides| &sides.right).map(|(_, record)| record).collect();
+    let mut last = Table::<&K, usize>::default();
+    last.reserve(right.len());
+    let mut before = Vec::with_capacity(right.len());
+    for (at, (key, _)) in window.clone().flat_map(|sides| &sides.right).enumerate() {
+        let last = last.entry_with_room(hash_of(key), key, || usize::MAX);
+        before.push(std::mem::replace(last, at));
+    }
+    let mut matched = vec![false; if J::WAITS { right.len() } else { 0 }];
+    for (key, left) in window.flat_map(|sides| &sides.left) {
+        let first = last.get(hash_of(key), &key).copied().unwrap_or(usize::MAX);
+        let mut at = first;
+        while let Some(record) = right.get(at) {
+            kind.pair(left, record).into_iter().for_each(|row| rows.push(row));
+            if J::WAITS {
+                matched[at] = true;
+            }
+            at = before[at];
+        }
+        if J::WAITS {
+            kind.left(left.clone(), first != usize::MAX).into_iter().for_each(|row| rows.push(row));
+        }
+        yield_point();
+    }
+    for (matched, record) in matched.into_iter().zip(right) {
+        kind.right(record.clone(), matched).into_iter().for_each(|row| rows.push(row));
+    }
+    rows.flush();
+}
+
+/// Results on their way into bundles.
+struct Rows<'a, T> {
+    rows: Vec<T>,
+    time: Time,
+    emit: Emit<'a, T>,
+}
+
+impl<T> Rows<'_, T> {
+    fn push(&mut self, row: T) {
+        self.rows.push(row);
+        if self.rows.len() == ROWS {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.rows.is_empty() {
+            (self.emit)(Bundle::from(std::mem::take(&mut self.rows)).with_times(Times::Same(self.time)));
+        }
+    }
+}
+
+impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, R, J> {
+    type In = Keyed<K, L, R>;
+    type Out = J::Out;
+    type Local = Local<K, L, R>;
+    type Part = Part<K, L, R>;
+
+    fn local(&self) -> Self::Local {
+        Local(Mutex::default())
+    }
+
+    fn bundle(&self, local: &Self::Local, generation: Generation, bundle: Bundle<Self::In>, _: Emit<'_, J::Out>) {
+        // Taken out for as long as the bundle lasts. Nobody else looks for them: its epoch is open, so none is sealed.
+        let mut held = Vec::<Slice<K, L, R>>::new();
+        let (mut now, mut start, mut end) = (0, i64::MAX, i64::MIN);
+        bundle.for_each(|time, (key, side)| {
+            debug_assert!(time.0 >= self.sealed.load(Ordering::Relaxed), "a record behind its stage's watermark");
+            if time.0 < start || time.0 >= end {
+                (start, end) = self.slicing.slice(time.0);
+                now = held.iter().position(|slice| slice.start == start).unwrap_or_else(|| {
+                    held.push(local.take(generation, start));
+                    held.len() - 1
+                });
+            }
+            held[now].sides[partition_of(&key)].push(key, side);
+        });
+        for slice in &mut held {
+            let bytes = slice.sides.iter().map(Sides::bytes).sum();
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.bytes.fetch_sub(std::mem::replace(&mut slice.bytes, bytes), Ordering::Relaxed);
+        }
+        lock(&local.0).append(&mut held);
+    }
+
+    fn seal(&self, locals: &[Self::Local], punctuation: Punctuation) -> Vec<Self::Part> {
+        let through = punctuation.watermark.0;
+        let (edge, _) = self.slicing.slice(through);
+        if self.sealed.fetch_max(edge, Ordering::Relaxed) >= edge {
+            return Vec::new();
+        }
+        let partitions = self.take_sealed(locals, edge);
+        let records = partitions.iter().flat_map(|partition| &partition.slices).flat_map(|(_, all)| all);
+        let small = records.map(Sides::len).sum::<usize>() < SMALL;
+        let part = |partitions| Part { partitions, through };
+        if small {
+            vec![part(partitions)]
+        } else {
+            partitions.into_iter().map(|partition| part(vec![partition])).collect()
+        }
+    }
+
+    fn part(&self, _: &Self::Local, part: Self::Part, emit: Emit<'_, J::Out>) {
+        for partition in part.partitions {
+            self.advance(partition, part.through, emit);
+        }
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn snapshot(&self, locals: &[Self::Local], through: Generation) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
+        let mut saved: Vec<Saved<K, L, R>> = Vec::new();
+        for retained in self.retained.iter().map(lock) {
+            let slices =
+                retained.slices.iter().flat_map(|(start, all)| all.iter().map(|sides| (*start, sides.clone())));
+            saved.push(Saved { next_end: retained.next_end, slices: slices.collect() });
+        }
+        for local in locals {
+            for slice in lock(&local.0).iter().filter(|slice| slice.generation <= through) {
+                for (saved, sides) in saved.iter_mut().zip(&slice.sides).filter(|(_, sides)| sides.len() > 0) {
+                    saved.slices.push((slice.start, sides.clone()));
+                }
+            }
+        }
+        let groups = saved.iter().enumerate().filter(|(_, saved)| !saved.slices.is_empty());
+        let group = |partition: usize| KeyGroup((partition * (256 / PARTITIONS)) as u8);
+        groups.map(|(index, saved)| Ok((group(index), postcard::to_allocvec(saved)?))).collect()
+    }
+
+    fn restore(&self, locals: &[Self::Local], groups: Vec<(KeyGroup, Vec<u8>)>) -> Result<(), Error> {
+        for (group, bytes) in groups {
+            let saved = postcard::from_bytes::<Saved<K, L, R>>(&bytes)
+                .map_err(|error| format!("the snapshot of {group:?} cannot be read: {error}"))?;
+            let index = usize::from(group.0) / (256 / PARTITIONS);
+            lock(&self.retained[index]).next_end = saved.next_end;
+            for (start, sides) in saved.slices {
+                // Sealed once more, with the next watermark.
+                let mut slice = locals[index % locals.len()].take(Generation(0), start);
+                slice.sides[index].left.extend(sides.left);
+                slice.sides[index].right.extend(sides.right);
+                let bytes = slice.sides.iter().map(Sides::bytes).sum();
+                self.bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.bytes.fetch_sub(std::mem::replace(&mut slice.bytes, bytes), Ordering::Relaxed);
+                lock(&locals[index % locals.len()].0).push(slice);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<K, L, R> Local<K, L, R> {
+    /// Takes the slice that starts at `start` out, or makes it.
+    fn take(&self, generation: Generation, start: i64) -> Slice<K, L, R> {
+        let open = &mut *lock(&self.0);
+        let at = open.iter().position(|slice| slice.start == start && slice.generation == generation);
+        at.map(|at| open.swap_remove(at)).unwrap_or_else(|| {
+            let sides = std::iter::repeat_with(Sides::default).take(PARTITIONS).collect();
+            Slice { generation, start, sides, bytes: 0 }
+        })
+    }
+}
