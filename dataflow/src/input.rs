@@ -34,6 +34,7 @@ impl<S: Source> Input<S> {
             epochs: Epochs::WallClock(Duration::from_millis(100)),
             idle: Idle::default(),
             bad: BadRecords::Stop,
+            by_arrival: false,
         };
         Self { job, name, source, options, late: Arc::default(), dead: Arc::default() }
     }
@@ -88,6 +89,15 @@ impl<S: Source> Input<S> {
         let (job, name) = (self.job.clone(), self.name.clone());
         let outlet = self.read(|_| None::<Stamp<S::Item, fn(&S::Item) -> Time>>);
         Stream::new(job, outlet, Identity, name, false)
+    }
+
+    /// The records, each with the calendar time of its arrival as event time: windows go by processing time then. What they
+    /// hold depends on when records come, and is another for each run.
+    pub fn stream_by_arrival(mut self) -> Stream<S::Item> {
+        self.options.by_arrival = true;
+        let mut stream = self.stream();
+        stream.timed = true;
+        stream
     }
 
     /// Adds the tasks that read it.
@@ -206,7 +216,10 @@ where
     pub fn stream(self) -> Stream<S::Item, Stamped<F>> {
         let (job, name) = (self.input.job.clone(), self.input.name.clone());
         let (time, watermarks) = (self.time.clone(), self.watermarks);
+        let late = self.input.late.clone();
         let outlet = self.input.read(move |epochs| Some(Stamp::new(time.clone(), watermarks.clone(), epochs)));
-        Stream::new(job, outlet, Stamped(self.time), name, true)
+        let mut stream = Stream::new(job, outlet, Stamped(self.time), name, true);
+        stream.late = Some(late);
+        stream
     }
 }

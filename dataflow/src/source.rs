@@ -13,12 +13,12 @@ use std::time::Duration;
 use updraft_kernel::Bell;
 use updraft_kernel::clock::{self, Nanos};
 
-use crate::bundle::{Bundle, Record};
+use crate::bundle::{Bundle, Record, Times};
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
 use crate::lateness::{Run, Stamp};
 use crate::metrics::SourceMetrics;
-use crate::time::{Epoch, Punctuation, Time};
+use crate::time::{Epoch, Punctuation, Time, micros};
 use crate::worker::{Shared, here};
 
 /// An error of a source or a sink that ends the job. Its text names the file (or address), the
@@ -132,6 +132,8 @@ pub(crate) struct FeedOptions {
     pub(crate) epochs: Epochs,
     pub(crate) idle: Idle,
     pub(crate) bad: BadRecords,
+    /// Whether the event time of a record is when it came.
+    pub(crate) by_arrival: bool,
 }
 
 /// Reads `partition` to its end: the task of a partition.
@@ -295,12 +297,17 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
         if let Some(stamp) = &self.stamp {
             self.metrics.newest.fetch_max(stamp.newest().0, Ordering::Relaxed);
         }
+        if self.options.by_arrival {
+            self.declared = self.arrival();
+            self.metrics.newest.fetch_max(self.declared.0, Ordering::Relaxed);
+        }
+        let arrival = Times::Same(if self.options.by_arrival { self.declared } else { Time::MIN });
         let mut pieces = records.at(self.position).into_pieces();
         for run in runs {
             let (len, ends) = (run.len, run.ends);
-            self.hand_on(pieces.take(len), &run);
+            self.hand_on(pieces.take(len).with_times(arrival.clone()), &run);
             self.position += len as u64;
-            self.declared = run.watermark;
+            self.declared = self.declared.max(run.watermark);
             if ends {
                 self.close(now);
             }
@@ -395,8 +402,15 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
         if let Some(stamp) = &mut self.stamp {
             stamp.declare();
             self.declared = stamp.watermark();
+        } else if self.options.by_arrival {
+            self.declared = self.arrival();
         }
         self.close(now);
+    }
+
+    /// The calendar time, which does not go back.
+    fn arrival(&self) -> Time {
+        Time(micros(clock::wall())).max(self.declared)
     }
 
     /// Closes the epoch, and has the others follow.

@@ -23,12 +23,14 @@ pub struct Stream<I, P = Identity> {
     pub(crate) names: Vec<Arc<str>>,
     /// Whether records have an event time.
     pub(crate) timed: bool,
+    /// What the source has set aside as late, to go through the same chain.
+    pub(crate) late: Option<Arc<Outlet<I>>>,
     input: PhantomData<fn(I)>,
 }
 
 impl<I: Record, P: Pipe<I>> Stream<I, P> {
     pub(crate) fn new(job: Job, upstream: Arc<Outlet<I>>, pipe: P, name: Arc<str>, timed: bool) -> Self {
-        Self { job, upstream, pipe, names: vec![name], timed, input: PhantomData }
+        Self { job, upstream, pipe, names: vec![name], timed, late: None, input: PhantomData }
     }
 
     /// # Panics
@@ -39,9 +41,9 @@ impl<I: Record, P: Pipe<I>> Stream<I, P> {
 
     /// The same with a longer chain.
     pub(crate) fn chain<Q: Pipe<I>>(self, name: &str, longer: impl FnOnce(P) -> Q) -> Stream<I, Q> {
-        let Self { job, upstream, pipe, mut names, timed, input } = self;
+        let Self { job, upstream, pipe, mut names, timed, late, input } = self;
         names.push(name.into());
-        Stream { job, upstream, pipe: longer(pipe), names, timed, input }
+        Stream { job, upstream, pipe: longer(pipe), names, timed, late, input }
     }
 
     /// Ends the chain in a stage, which `make` makes of it for a number of kernels.

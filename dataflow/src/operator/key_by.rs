@@ -32,7 +32,7 @@ impl<I: Record, P: Pipe<I>> Stream<I, P> {
 
 impl<I: Record, P: Pipe<I>, F> KeyedStream<I, P, F> {
     /// Groups records by window of their event time too.
-    pub fn window<W: Windows>(self, windows: W) -> WindowedStream<I, P, F, W> {
+    pub fn window<W>(self, windows: W) -> WindowedStream<I, P, F, W> {
         WindowedStream { stream: self.stream, key: self.key, windows }
     }
 }

@@ -11,6 +11,7 @@ mod map;
 mod materialize;
 mod process;
 mod sink;
+mod split;
 mod union;
 mod window;
 
@@ -23,4 +24,4 @@ pub use key_by::KeyedStream;
 pub use map::Map;
 pub use materialize::EmitStage;
 pub use process::Shuffled;
-pub use window::WindowedStream;
+pub use window::{TriggeredStream, WindowedStream};

@@ -4,16 +4,23 @@
 //! [`Slicing`], and all else is the same: records go into disjoint slices (one update each, however many windows overlap),
 //! slices are summed to windows when the watermark passes. To add one: a file here, and a line in the list below.
 
+mod count;
+mod global;
 mod panes;
 mod session;
 mod slices;
 mod sliding;
 mod stage;
+pub mod trigger;
+mod triggered;
 mod tumbling;
 
+pub use count::CountWindows;
 pub use session::{Session, SessionStage};
 pub use sliding::Sliding;
 pub use stage::WindowStage;
+pub use trigger::{Fired, Timing, Trigger};
+pub use triggered::{Assign, Global, TriggeredWindows};
 pub use tumbling::Tumbling;
 
 use serde::{Deserialize, Serialize};

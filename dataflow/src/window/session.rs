@@ -35,7 +35,7 @@ const SLICES: i64 = 16;
 /// last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Session {
-    gap: i64,
+    pub(super) gap: i64,
 }
 
 impl Session {
