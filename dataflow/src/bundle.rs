@@ -118,6 +118,11 @@ impl<T> Bundle<T> {
         }
     }
 
+    /// The records, in order, each with its event time ([`Time::MIN`] where they have none).
+    pub fn timed(&self) -> impl Iterator<Item = (Time, &T)> {
+        self.times.iter().zip(self.as_slice())
+    }
+
     /// How many records.
     pub fn len(&self) -> usize {
         self.as_slice().len()

@@ -171,8 +171,8 @@ impl<W> Containers<W> {
         if self.queued.load(Ordering::SeqCst) < capacity {
             return false;
         }
-        // In order, what fills the lanes may wait for work that is still to be added to the first epoch.
-        if self.service.order == EpochOrder::In && epoch.0 <= self.first.load(Ordering::Acquire) {
+        // What fills the lanes may wait, here or further on, for work that is still to be added to the first epoch.
+        if epoch.0 <= self.first.load(Ordering::Acquire) {
             let first = lock(&self.open).containers.front().cloned();
             return first.is_some_and(|first| first.queued.load(Ordering::SeqCst) >= capacity);
         }

@@ -83,11 +83,16 @@ impl Assembly {
         outlet: Arc<Outlet<S::Out>>,
     ) {
         let name: Arc<str> = names.join(" → ").into();
-        let metrics = Arc::new(StageMetrics::new(name.clone()));
-        self.metrics.stages.push(metrics.clone());
+        let metrics = self.stage_metrics(name.clone());
         let runner = Arc::new(StageRunner::new(name, stage, outlet, self.shared.clone(), metrics, upstream.in_order));
         upstream.connect(runner.clone() as Arc<dyn Port<S::In>>);
         self.stages.push(runner);
+    }
+
+    pub(crate) fn stage_metrics(&mut self, name: Arc<str>) -> Arc<StageMetrics> {
+        let metrics = Arc::new(StageMetrics::new(name));
+        self.metrics.stages.push(metrics.clone());
+        metrics
     }
 
     pub(crate) fn sink_metrics(&mut self, name: Arc<str>) -> Arc<StageMetrics> {
@@ -108,6 +113,11 @@ impl Assembly {
 
     pub(crate) fn task(&mut self, start: impl FnOnce(&Group, KernelId, &Arc<JobMetrics>) + 'static) {
         self.tasks.push(Box::new(start));
+    }
+
+    /// The same on a kernel that is named.
+    pub(crate) fn task_on(&mut self, kernel: usize, start: impl FnOnce(&Group, KernelId, &Arc<JobMetrics>) + 'static) {
+        self.task(move |group, _, metrics| start(group, KernelId(kernel), metrics));
     }
 }
 

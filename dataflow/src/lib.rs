@@ -20,6 +20,7 @@ pub mod keyed;
 pub mod lateness;
 pub mod metrics;
 pub mod operator;
+mod ordered;
 pub(crate) mod partial;
 pub mod pipe;
 pub mod sink;

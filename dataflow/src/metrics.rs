@@ -80,6 +80,14 @@ impl StageMetrics {
         }
     }
 
+    pub(crate) fn add_in(&self, records: usize) {
+        self.records_in.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_out(&self, records: usize) {
+        self.records_out.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn complete(&self, punctuation: Punctuation) {
         self.epochs.store(punctuation.epoch.0 + 1, Ordering::Relaxed);
         self.watermark.store(punctuation.watermark.0, Ordering::Relaxed);

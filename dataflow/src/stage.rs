@@ -42,8 +42,8 @@ pub trait Stage: Send + Sync + 'static {
     /// Whether what comes of a bundle is to stay in the order of the bundles.
     const ORDERED: bool = false;
 
-    /// A new driver's share.
-    fn local(&self) -> Self::Local;
+    /// The share of driver `driver`, from 0.
+    fn local(&self, driver: usize) -> Self::Local;
 
     /// Consumes a bundle of an epoch of `generation`.
     fn bundle(&self, local: &Self::Local, generation: Generation, bundle: Bundle<Self::In>, emit: Emit<'_, Self::Out>);

@@ -54,7 +54,7 @@ impl<I: Record, P: Pipe<I>> Stream<I, P> {
     ) -> Stream<S::Out> {
         let Self { job, upstream, pipe, mut names, timed, .. } = self;
         names.push(name.into());
-        let outlet = Arc::new(Outlet::new(S::ORDERED && upstream.in_order));
+        let outlet = Arc::new(Outlet::new(S::KEYED || S::ORDERED && upstream.in_order));
         let feeds = outlet.clone();
         job.step(move |assembly| {
             let stage = make(pipe, assembly.shared.kernels);

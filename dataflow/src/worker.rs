@@ -3,7 +3,6 @@
 //! A worker is synchronous code on a stack of its own: it takes the oldest work that any stage of the job has, the
 //! stage nearest to the exit first, and suspends when it is somebody else's turn or nothing is there.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -14,8 +13,8 @@ use crate::container::{Container, Containers, EpochOrder, Service};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
 use crate::metrics::StageMetrics;
+use crate::ordered::Ordered;
 use crate::stage::Stage;
-use crate::sync::{Mutex, lock};
 use crate::time::{Epoch, Generation, Punctuation};
 
 /// What the tasks of a job share.
@@ -104,7 +103,7 @@ impl<S: Stage> StageRunner<S> {
         Self {
             name,
             containers: Containers::new(shared.kernels, service),
-            locals: (0..shared.kernels).map(|_| stage.local()).collect(),
+            locals: (0..shared.kernels).map(|kernel| stage.local(kernel)).collect(),
             stage,
             outlet,
             ordered: Ordered::default(),
@@ -245,58 +244,6 @@ impl<S: Stage> Port<S::In> for StageRunner<S> {
 
     fn has_work(&self) -> bool {
         self.containers.has_work() || self.outlet.has_work()
-    }
-}
-
-/// Gives on what comes of the bundles of an epoch in the order of the bundles, whoever was faster.
-struct Ordered<T>(Mutex<BTreeMap<Epoch, Held<T>>>);
-
-/// What waits for results of earlier bundles.
-struct Held<T> {
-    /// The bundle that is next.
-    next: u64,
-    results: BTreeMap<u64, Vec<Bundle<T>>>,
-}
-
-impl<T> Default for Ordered<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T> Ordered<T> {
-    /// Takes the results of bundle `number`, and gives those on that are next: of how many bundles.
-    fn pass(
-        &self,
-        epoch: Epoch,
-        number: u64,
-        results: Vec<Bundle<T>>,
-        account: &Account,
-        mut give: impl FnMut(Bundle<T>),
-    ) -> usize {
-        let epochs = &mut *lock(&self.0);
-        let held = epochs.entry(epoch).or_insert_with(|| Held { next: 0, results: BTreeMap::new() });
-        let bytes = |results: &[Bundle<T>]| results.iter().map(Bundle::bytes).sum();
-        if number > held.next {
-            account.charge(bytes(&results));
-            held.results.insert(number, results);
-            return 0;
-        }
-        results.into_iter().for_each(&mut give);
-        held.next += 1;
-        let before = held.next;
-        while let Some(results) = held.results.remove(&held.next) {
-            account.release(bytes(&results));
-            results.into_iter().for_each(&mut give);
-            held.next += 1;
-        }
-        1 + (held.next - before) as usize
-    }
-
-    /// No bundle of the epoch is left.
-    fn complete(&self, epoch: Epoch) {
-        let held = lock(&self.0).remove(&epoch);
-        debug_assert!(held.is_none_or(|held| held.results.is_empty()), "all bundles of a complete epoch were given on");
     }
 }
 

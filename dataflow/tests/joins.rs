@@ -238,7 +238,7 @@ proptest! {
         let kinds = Sliding::of(Duration::from_micros(size), Duration::from_micros(size.div_ceil(slides)));
         let run = |cut: usize, drivers: [usize; 2]| {
             let stages = [(); 2].map(|()| WindowJoinStage::new(Full, &kinds));
-            let locals = [0, 1].map(|n| (0..drivers[n]).map(|_| stages[n].local()).collect::<Vec<_>>());
+            let locals = [0, 1].map(|n| (0..drivers[n]).map(|driver| stages[n].local(driver)).collect::<Vec<_>>());
             let (mut rows, mut now) = (Vec::new(), 0);
             for (e, events) in epochs.iter().chain([&Vec::new()]).enumerate() {
                 if e == cut {
@@ -253,7 +253,7 @@ proptest! {
                         updraft_dataflow::pipe::stamped(move |_: &(u8, Side<Event, Event>)| Time(time)), true);
                     let mut stamped = None;
                     let bundle = Bundle::from(vec![(*key, side)]);
-                    stamp.bundle(&stamp.local(), Generation(0), bundle, &mut |bundle| stamped = Some(bundle));
+                    stamp.bundle(&stamp.local(0), Generation(0), bundle, &mut |bundle| stamped = Some(bundle));
                     stage.bundle(&locals[n % locals.len()], Generation(0), stamped.unwrap(), &mut |_| {});
                 }
                 let watermark = if e == epochs.len() { Time::MAX } else { Time(1_000 * (e as i64 + 1)) };

@@ -280,14 +280,14 @@ struct Driven<S: Stage> {
 
 impl<S: Stage<In = (u16, Event)>> Driven<S> {
     fn new(stage: S, drivers: usize) -> Self {
-        let locals = (0..drivers).map(|_| stage.local()).collect();
+        let locals = (0..drivers).map(|driver| stage.local(driver)).collect();
         Self { stage, locals, rows: Vec::new() }
     }
 
     fn epoch(&mut self, epoch: u64, events: Vec<Event>, watermark: Time) {
         let shuffle = updraft_dataflow::keyed::ShuffleStage::new(Keyed, self.locals.len());
         let mut bundles = Vec::<Bundle<(u16, Event)>>::new();
-        shuffle.bundle(&shuffle.local(), Generation(0), events.into(), &mut |bundle| bundles.push(bundle));
+        shuffle.bundle(&shuffle.local(0), Generation(0), events.into(), &mut |bundle| bundles.push(bundle));
         let rows = &mut self.rows;
         for bundle in bundles {
             let local = &self.locals[bundle.owner().unwrap()];

@@ -59,7 +59,7 @@ struct Driver<S: Stage> {
 
 impl<S: Stage> Driver<S> {
     fn new(stage: S, drivers: usize, random: u64) -> Self {
-        let locals = (0..drivers).map(|_| stage.local()).collect();
+        let locals = (0..drivers).map(|driver| stage.local(driver)).collect();
         Self { stage, locals, rows: Vec::new(), random: random | 1 }
     }
 
@@ -172,7 +172,7 @@ fn a_damaged_snapshot_is_an_error() {
         (count(), sum((|x| *x) as fn(&u32) -> u32)),
         1,
     );
-    let local = stage.local();
+    let local = stage.local(0);
     let mut snapshot = {
         stage.bundle(&local, Generation(0), vec![1, 2, 3].into(), &mut |_| {});
         stage.snapshot(std::slice::from_ref(&local), Generation(0)).unwrap()

@@ -255,7 +255,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
     type Local = Local<K, L, R>;
     type Part = Part<K, L, R>;
 
-    fn local(&self) -> Self::Local {
+    fn local(&self, _: usize) -> Self::Local {
         Local(Mutex::default())
     }
 

@@ -14,6 +14,7 @@ mod timers;
 pub use context::Context;
 pub use shuffle::ShuffleStage;
 pub use stage::KeyedStage;
+pub(crate) use timers::TimerQueue;
 
 use std::time::Duration;
 

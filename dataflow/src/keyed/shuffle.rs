@@ -47,7 +47,7 @@ where
     /// So that the records of a key stay in order.
     const ORDERED: bool = true;
 
-    fn local(&self) -> P {
+    fn local(&self, _: usize) -> P {
         self.pipe.clone()
     }
 

@@ -32,7 +32,10 @@ pub struct KeyedStage<K, T, P: Process<K, T>> {
 }
 
 /// What a driver owns. Taken out while the driver works: no lock is held over the user's code.
-pub struct Local<K, S, P>(Mutex<Option<Box<Owned<K, S, P>>>>);
+pub struct Local<K, S, P> {
+    driver: usize,
+    owned: Mutex<Option<Box<Owned<K, S, P>>>>,
+}
 
 /// The keys of a driver.
 struct Owned<K, S, P> {
@@ -94,15 +97,15 @@ where
     }
 
     /// Has `work` done with what a driver owns.
-    fn with(&self, local: &Local<K, P::State, P>, driver: usize, work: impl FnOnce(&mut Owned<K, P::State, P>)) {
-        let taken = lock(&local.0).take();
+    fn with(&self, local: &Local<K, P::State, P>, work: impl FnOnce(&mut Owned<K, P::State, P>)) {
+        let taken = lock(&local.owned).take();
         let mut owned = taken.unwrap_or_else(|| unreachable!("a driver does one thing at a time"));
         if !std::mem::replace(&mut owned.opened, true) {
-            owned.process.open(driver, self.drivers);
+            owned.process.open(local.driver, self.drivers);
         }
         work(&mut owned);
         self.account(&mut owned);
-        *lock(&local.0) = Some(owned);
+        *lock(&local.owned) = Some(owned);
     }
 
     fn account(&self, owned: &mut Owned<K, P::State, P>) {
@@ -212,8 +215,8 @@ where
 
     const KEYED: bool = true;
 
-    fn local(&self) -> Self::Local {
-        Local(Mutex::new(Some(Box::new(Owned {
+    fn local(&self, driver: usize) -> Self::Local {
+        let owned = Owned {
             process: self.process.clone(),
             keys: Table::default(),
             queues: Queues::default(),
@@ -221,12 +224,13 @@ where
             opened: false,
             heap: 0,
             bytes: 0,
-        }))))
+        };
+        Local { driver, owned: Mutex::new(Some(Box::new(owned))) }
     }
 
     fn bundle(&self, local: &Self::Local, _: Generation, bundle: Bundle<(K, T)>, emit: Emit<'_, P::Out>) {
         let moment = self.moment();
-        self.with(local, bundle.owner().unwrap_or(0), |owned| {
+        self.with(local, |owned| {
             let mut way = Way { output: Output::default(), emit };
             let (records, times) = bundle.into_parts();
             let (mut records, mut times, mut hashes) = (records.into_iter(), times.iter(), [0; BATCH]);
@@ -256,7 +260,7 @@ where
         let now = if ends { Time::MAX } else { punctuation.now };
         let moment = Moment { watermark: punctuation.watermark, now };
         let is_due = |local: &Self::Local| {
-            lock(&local.0).as_mut().is_some_and(|owned| ends || owned.is_due(self.time_to_live, moment))
+            lock(&local.owned).as_mut().is_some_and(|owned| ends || owned.is_due(self.time_to_live, moment))
         };
         let due = locals.iter().enumerate().filter(|(_, local)| is_due(local));
         due.map(|(driver, _)| Due { driver, moment }).collect()
@@ -274,7 +278,7 @@ where
     }
 
     fn part(&self, local: &Self::Local, due: Due, emit: Emit<'_, P::Out>) {
-        self.with(local, due.driver, |owned| {
+        self.with(local, |owned| {
             self.fire(owned, due.moment, &mut Way { output: Output::default(), emit });
             if due.moment.watermark == Time::MAX {
                 owned.process.close();
@@ -290,7 +294,7 @@ where
     fn snapshot(&self, locals: &[Self::Local], _: Generation) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
         let mut groups = BTreeMap::<KeyGroup, Vec<(K, Entry<P::State>)>>::new();
         for local in locals {
-            for (key, entry) in lock(&local.0).iter().flat_map(|owned| owned.keys.iter()) {
+            for (key, entry) in lock(&local.owned).iter().flat_map(|owned| owned.keys.iter()) {
                 groups.entry(group_of(hash_of(key))).or_default().push((key.clone(), entry.clone()));
             }
         }
@@ -302,7 +306,7 @@ where
             let saved = postcard::from_bytes::<Vec<(K, Entry<P::State>)>>(&bytes)
                 .map_err(|error| format!("the snapshot of {group:?} cannot be read: {error}"))?;
             let driver = owner_of(group, locals.len());
-            self.with(&locals[driver], driver, |owned| {
+            self.with(&locals[driver], |owned| {
                 for (key, entry) in saved {
                     owned.heap += owned.process.heap_bytes(&entry.state);
                     owned.restore(key, entry);

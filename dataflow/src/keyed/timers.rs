@@ -15,7 +15,7 @@ use crate::time::Time;
 /// Microseconds of a bucket, as a power of two.
 const BUCKET_BITS: u32 = 16;
 
-pub(super) struct TimerQueue<K> {
+pub(crate) struct TimerQueue<K> {
     /// Soonest on top.
     near: BinaryHeap<Reverse<Due<K>>>,
     /// By time, cut to buckets.
@@ -59,7 +59,7 @@ impl<K> Default for TimerQueue<K> {
 
 impl<K> TimerQueue<K> {
     /// Adds one.
-    pub(super) fn push(&mut self, at: Time, key: K) {
+    pub(crate) fn push(&mut self, at: Time, key: K) {
         self.set += 1;
         self.len += 1;
         let due = Due { at: at.0, number: self.set, key };
@@ -84,7 +84,7 @@ impl<K> TimerQueue<K> {
     }
 
     /// Takes the soonest timer that is due up to `through`.
-    pub(super) fn pop(&mut self, through: Time) -> Option<(Time, K)> {
+    pub(crate) fn pop(&mut self, through: Time) -> Option<(Time, K)> {
         if !self.is_due(through) {
             return None;
         }
@@ -94,7 +94,7 @@ impl<K> TimerQueue<K> {
     }
 
     /// Bytes held, about: without what keys own elsewhere.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.len * size_of::<Due<K>>()
     }
 }

@@ -32,7 +32,7 @@ where
     type Local = (P, F, Mutex<V>);
     type Part = V;
 
-    fn local(&self) -> Self::Local {
+    fn local(&self, _: usize) -> Self::Local {
         (self.pipe.clone(), self.step.clone(), Mutex::new(self.start.clone()))
     }
 

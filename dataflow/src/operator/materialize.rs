@@ -38,7 +38,7 @@ where
     /// What comes out is in the order of what goes in, as far as that has one.
     const ORDERED: bool = true;
 
-    fn local(&self) -> P {
+    fn local(&self, _: usize) -> P {
         self.pipe.clone()
     }
 

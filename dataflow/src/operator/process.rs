@@ -9,9 +9,11 @@ use crate::job::Job;
 use crate::keyed::{KeyedStage, Process, ShuffleStage, TimeToLive};
 use crate::operator::KeyedStream;
 use crate::pipe::{Identity, Pipe};
+use crate::stage::Stage;
 use crate::stream::Stream;
 use crate::table::Key;
 use crate::time::Epoch;
+use crate::worker::Shared;
 
 /// Records on their way to the kernels that own their keys: of one stream, or of several.
 #[must_use = "a stream does nothing until it reaches a sink"]
@@ -107,14 +109,26 @@ impl<K: Key, T: Record> Shuffled<K, T> {
 
     /// The same, by the name of an operator that is made of it.
     pub(crate) fn process_as<Q: Process<K, T>>(self, name: &str, process: Q) -> Stream<Q::Out> {
-        let Self { job, outlet: upstream, timed, time_to_live, tick } = self;
+        let time_to_live = self.time_to_live;
+        self.keyed_stage(name, move |shared| {
+            KeyedStage::new(process, time_to_live, shared.kernels, shared.clock.begun(Epoch(0)))
+        })
+    }
+
+    /// Ends in a stage of which each driver owns some of the keys.
+    pub(crate) fn keyed_stage<S: Stage<In = (K, T)>>(
+        self,
+        name: &str,
+        make: impl FnOnce(&Shared) -> S + 'static,
+    ) -> Stream<S::Out> {
+        let Self { job, outlet: upstream, timed, tick, .. } = self;
         let outlet = Arc::new(Outlet::new(true));
         let (feeds, name) = (outlet.clone(), Arc::<str>::from(name));
         let named = name.clone();
         job.step(move |assembly| {
             let shared = &assembly.shared;
             tick.into_iter().for_each(|span| shared.clock.tick_every(span));
-            let stage = KeyedStage::new(process, time_to_live, shared.kernels, shared.clock.begun(Epoch(0)));
+            let stage = make(shared);
             assembly.stage(&[named], &upstream, stage, feeds);
             Ok(())
         });

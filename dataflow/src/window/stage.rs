@@ -169,7 +169,7 @@ where
     type Local = Local<P, F, K, A::Item, A::Acc>;
     type Part = Part<K, A::Item, A::Acc>;
 
-    fn local(&self) -> Self::Local {
+    fn local(&self, _: usize) -> Self::Local {
         Local { pipe: self.pipe.clone(), key: self.key.clone(), open: Open::default() }
     }
 
