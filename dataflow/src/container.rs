@@ -189,6 +189,12 @@ impl<W> Containers<W> {
         self.service.stealing
     }
 
+    /// What `f` says of the work in the lanes, added up.
+    pub(crate) fn sum(&self, f: impl Fn(&W) -> usize) -> usize {
+        let lane = |lane: &Lane<W>| lock(&lane.queue).iter().map(|(_, work)| f(work)).sum::<usize>();
+        self.lanes.iter().map(lane).sum()
+    }
+
     /// Whether work waits.
     pub(crate) fn has_work(&self) -> bool {
         self.queued.load(Ordering::SeqCst) > 0

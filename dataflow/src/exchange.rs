@@ -22,6 +22,8 @@ pub(crate) trait Port<T>: Send + Sync {
     fn is_full(&self, epoch: Epoch) -> bool;
     /// Whether something waits here or further on.
     fn has_work(&self) -> bool;
+    /// Bytes that it has charged, counted anew: of what is queued, what is being worked on, and state.
+    fn bytes(&self) -> usize;
 }
 
 /// The exit of a source or of a stage: the ports that it feeds, none for a branch that nobody reads.

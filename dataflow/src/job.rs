@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use updraft_kernel::{Bell, Bells, Class, Failure, Group, GroupError, Handle, KernelId, Runtime};
 
+use crate::bundle::Record;
 use crate::container::{EpochOrder, Service};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
@@ -68,6 +69,8 @@ pub(crate) struct Assembly {
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: JobMetrics,
     stages: Vec<Arc<dyn Runner>>,
+    /// What each port has charged.
+    audit: Vec<Box<dyn Fn() -> usize + Send + Sync>>,
     wiring: Vec<Box<dyn FnOnce()>>,
     /// Starts the task of a sink or of a source's partition, on the kernel whose turn it is.
     tasks: Vec<Box<dyn FnOnce(&Group, KernelId, &Arc<JobMetrics>)>>,
@@ -85,8 +88,15 @@ impl Assembly {
         let name: Arc<str> = names.join(" → ").into();
         let metrics = self.stage_metrics(name.clone());
         let runner = Arc::new(StageRunner::new(name, stage, outlet, self.shared.clone(), metrics, upstream.in_order));
-        upstream.connect(runner.clone() as Arc<dyn Port<S::In>>);
+        self.connect(upstream, runner.clone());
         self.stages.push(runner);
+    }
+
+    /// Has a port read from `upstream`.
+    pub(crate) fn connect<T: Record>(&mut self, upstream: &Outlet<T>, port: Arc<dyn Port<T>>) {
+        let audited = port.clone();
+        self.audit.push(Box::new(move || audited.bytes()));
+        upstream.connect(port);
     }
 
     pub(crate) fn stage_metrics(&mut self, name: Arc<str>) -> Arc<StageMetrics> {
@@ -213,6 +223,7 @@ impl Job {
             shared: shared.clone(),
             metrics: JobMetrics::default(),
             stages: Vec::new(),
+            audit: Vec::new(),
             wiring: Vec::new(),
             tasks: Vec::new(),
         };
@@ -222,12 +233,12 @@ impl Job {
         }
         assembly.stages.iter().for_each(|stage| stage.wire());
         assembly.wiring.into_iter().for_each(|wire| wire());
-        let metrics = Arc::new(assembly.metrics);
+        let (metrics, audit) = (Arc::new(assembly.metrics), assembly.audit.into());
         start_workers(&group, &shared, &assembly.stages);
         for (index, task) in assembly.tasks.into_iter().enumerate() {
             task(&group, KernelId(index % kernels), &metrics);
         }
-        Ok(Running { name: plan.name.clone(), group, shared, metrics })
+        Ok(Running { name: plan.name.clone(), group, shared, metrics, audit })
     }
 }
 
@@ -247,6 +258,7 @@ pub struct Running {
     group: Group,
     shared: Arc<Shared>,
     metrics: Arc<JobMetrics>,
+    audit: Arc<[Box<dyn Fn() -> usize + Send + Sync>]>,
 }
 
 impl fmt::Debug for Running {
@@ -294,6 +306,12 @@ impl Running {
     /// Bytes in its queues and held as state.
     pub fn memory(&self) -> usize {
         self.group.account().used()
+    }
+
+    /// The same, counted anew from what is there: exact when none of its tasks is running, as between two steps of a simulated
+    /// run.
+    pub fn audit_memory(&self) -> usize {
+        self.audit.iter().map(|bytes| bytes()).sum()
     }
 
     /// The most bytes that it has held.

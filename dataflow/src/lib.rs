@@ -23,6 +23,7 @@ pub mod operator;
 mod ordered;
 pub(crate) mod partial;
 pub mod pipe;
+pub mod sim;
 pub mod sink;
 pub mod source;
 pub mod stage;

@@ -54,6 +54,12 @@ impl<T> Ordered<T> {
         1 + (held.next - before) as usize
     }
 
+    /// Bytes of what waits.
+    pub(crate) fn bytes(&self) -> usize {
+        let epochs = lock(&self.0);
+        epochs.values().flat_map(|held| held.results.values().flatten()).map(Bundle::bytes).sum()
+    }
+
     /// No bundle of the epoch is left.
     pub(crate) fn complete(&self, epoch: Epoch) {
         let held = lock(&self.0).remove(&epoch);

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use updraft_kernel::{Bell, clock};
 
@@ -42,6 +42,8 @@ pub(crate) struct SinkPort<T> {
     bell: Bell,
     shared: Arc<Shared>,
     metrics: Arc<StageMetrics>,
+    /// Bytes of the bundle that is being written.
+    in_hand: AtomicUsize,
 }
 
 /// What a sink is given.
@@ -57,7 +59,13 @@ impl<T> SinkPort<T> {
     pub(crate) fn new(shared: Arc<Shared>, metrics: Arc<StageMetrics>, in_order: bool) -> Self {
         shared.unfinished.fetch_add(1, Ordering::AcqRel);
         let service = Service { order: EpochOrder::of(in_order), stealing: false };
-        Self { containers: Containers::new(1, service), bell: Bell::default(), shared, metrics }
+        Self {
+            containers: Containers::new(1, service),
+            bell: Bell::default(),
+            shared,
+            metrics,
+            in_hand: AtomicUsize::new(0),
+        }
     }
 
     /// Nothing is pending in `container` any more: the sink is told, or has been.
@@ -103,6 +111,11 @@ impl<T: Record> Port<T> for SinkPort<T> {
     fn has_work(&self) -> bool {
         self.containers.has_work()
     }
+
+    fn bytes(&self) -> usize {
+        let queued = self.containers.sum(|taken| if let Taken::Bundle(bundle) = taken { bundle.bytes() } else { 0 });
+        queued + self.in_hand.load(Ordering::Relaxed)
+    }
 }
 
 /// Gives a sink all that comes, until the job's last epoch is complete: the task of a sink.
@@ -118,7 +131,9 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
         match taken {
             Taken::Bundle(bundle) => {
                 let (bytes, len) = (bundle.bytes(), bundle.len());
+                port.in_hand.store(bytes, Ordering::Relaxed);
                 sink.write(bundle).await?;
+                port.in_hand.store(0, Ordering::Relaxed);
                 port.metrics.records_in.fetch_add(len as u64, Ordering::Relaxed);
                 shared.account.release(bytes);
             }

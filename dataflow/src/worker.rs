@@ -86,6 +86,8 @@ pub(crate) struct StageRunner<S: Stage> {
     metrics: Arc<StageMetrics>,
     /// Bytes of state, as last charged.
     charged: AtomicUsize,
+    /// Bytes of the bundles that are being worked on.
+    in_hand: AtomicUsize,
 }
 
 impl<S: Stage> StageRunner<S> {
@@ -110,6 +112,7 @@ impl<S: Stage> StageRunner<S> {
             shared,
             metrics,
             charged: AtomicUsize::new(0),
+            in_hand: AtomicUsize::new(0),
         }
     }
 
@@ -123,6 +126,7 @@ impl<S: Stage> StageRunner<S> {
         match work {
             Work::Bundle(bundle, number) => {
                 let (bytes, len) = (bundle.bytes(), bundle.len());
+                self.in_hand.fetch_add(bytes, Ordering::Relaxed);
                 context::set_place(&self.name, bundle.position());
                 let (local, generation) = (&self.locals[kernel], self.shared.generation(epoch));
                 if S::ORDERED {
@@ -133,6 +137,7 @@ impl<S: Stage> StageRunner<S> {
                     self.stage.bundle(local, generation, bundle, &mut give);
                 }
                 self.metrics.records_in.fetch_add(len as u64, Ordering::Relaxed);
+                self.in_hand.fetch_sub(bytes, Ordering::Relaxed);
                 self.shared.account.release(bytes);
             }
             Work::Part(part) => self.stage.part(&self.locals[kernel], part, &mut give),
@@ -244,6 +249,12 @@ impl<S: Stage> Port<S::In> for StageRunner<S> {
 
     fn has_work(&self) -> bool {
         self.containers.has_work() || self.outlet.has_work()
+    }
+
+    fn bytes(&self) -> usize {
+        let queued = self.containers.sum(|work| if let Work::Bundle(bundle, _) = work { bundle.bytes() } else { 0 });
+        let load = |bytes: &AtomicUsize| bytes.load(Ordering::Relaxed);
+        queued + self.ordered.bytes() + load(&self.in_hand) + load(&self.charged)
     }
 }
 

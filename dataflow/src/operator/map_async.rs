@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, FuturesUnordered};
@@ -83,8 +83,9 @@ where
                 outlet: feeds,
                 shared,
                 metrics,
+                in_hand: AtomicUsize::new(0),
             });
-            upstream.connect(node.clone() as Arc<dyn Port<P::Out>>);
+            assembly.connect(&upstream, node.clone());
             let outlet = node.outlet.clone();
             assembly.wire(move || outlet.add_input());
             for kernel in 0..node.shared.kernels {
@@ -113,6 +114,8 @@ struct Node<T, U> {
     outlet: Arc<Outlet<U>>,
     shared: Arc<Shared>,
     metrics: Arc<StageMetrics>,
+    /// Bytes of the bundles that calls are being made for.
+    in_hand: AtomicUsize,
 }
 
 impl<T: Record, U: Record> Node<T, U> {
@@ -172,6 +175,7 @@ impl<T: Record, U: Record> Node<T, U> {
         Fut: Future<Output = Result<U, Error>>,
     {
         let bytes = records.bytes();
+        self.in_hand.fetch_add(bytes, Ordering::Relaxed);
         let (records, times) = records.into_parts();
         let len = records.len();
         let calls = stream::iter(records.into_iter().zip(times.iter())).map(|(record, time)| {
@@ -207,6 +211,7 @@ impl<T: Record, U: Record> Node<T, U> {
             }
         }
         self.metrics.add_in(len);
+        self.in_hand.fetch_sub(bytes, Ordering::Relaxed);
         self.shared.account.release(bytes);
         Ok(done)
     }
@@ -241,6 +246,11 @@ impl<T: Record, U: Record> Port<T> for Node<T, U> {
 
     fn has_work(&self) -> bool {
         self.containers.has_work() || self.outlet.has_work()
+    }
+
+    fn bytes(&self) -> usize {
+        let queued = self.containers.sum(|(bundle, _)| bundle.bytes());
+        queued + self.ordered.bytes() + self.in_hand.load(Ordering::Relaxed)
     }
 }
 

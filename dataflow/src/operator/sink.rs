@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::bundle::Record;
-use crate::exchange::Port;
 use crate::job::At;
 use crate::operator::EmitStage;
 use crate::pipe::Pipe;
@@ -22,7 +21,7 @@ where
         stream.job.step(move |assembly| {
             let metrics = assembly.sink_metrics(name.clone());
             let port = Arc::new(SinkPort::new(assembly.shared.clone(), metrics, stream.upstream.in_order));
-            stream.upstream.connect(port.clone() as Arc<dyn Port<P::Out>>);
+            assembly.connect(&stream.upstream, port.clone());
             assembly.task(move |group, kernel, metrics| {
                 let (fails, metrics) = (group.clone(), metrics.clone());
                 group.spawn(kernel, name.clone(), move || async move {

@@ -47,6 +47,12 @@ impl Driver {
                 let faults = Faults::none().stalls(stalls, Duration::from_millis(20));
                 let sim = Sim::builder(seed).kernels(kernels).faults(faults).build();
                 let running = job.start(sim.handle()).unwrap();
+                let audited = running.clone();
+                sim.at_each_step(move || {
+                    if !audited.is_ended() {
+                        assert_eq!(audited.memory(), audited.audit_memory(), "bytes charged, and bytes that are there");
+                    }
+                });
                 let metrics = sim.block_on(running.join()).unwrap();
                 (running, metrics)
             }
