@@ -14,6 +14,14 @@ pub struct Account {
     released: Notify,
 }
 
+/// What a job that has failed has left on its account is given back to the parent's: it went with the job.
+impl Drop for Account {
+    fn drop(&mut self) {
+        let left = self.used();
+        self.parent.iter().for_each(|parent| parent.release(left));
+    }
+}
+
 impl Account {
     /// An account of its own, with a budget in bytes.
     pub fn new(budget: usize) -> Arc<Self> {
