@@ -451,3 +451,84 @@ fn inputs_of_several_types_meet_by_key() {
         assert_eq!(rows, &[("ann".into(), 10), ("ann".into(), 11), ("bob".into(), 20)]);
     }
 }
+
+/// Which values of a key are over the threshold of their epoch, as it was broadcast before.
+#[derive(Clone, Default)]
+struct Threshold(BTreeMap<i64, i64>);
+
+impl Process<u16, (i64, u16)> for Threshold {
+    type State = u64;
+    type Out = (i64, u16, u64);
+    fn record(&mut self, (time, key): (i64, u16), seen: &mut u64, cx: &mut Context<'_, u16, Self::Out>) {
+        *seen += 1;
+        // What holds for a time was said 1,000 earlier, so it has been heard.
+        let threshold = self.0.range(..=time - 1_000).next_back().map_or(0, |(_, threshold)| *threshold);
+        if i64::from(key) >= threshold {
+            cx.emit((time, key, *seen));
+        }
+    }
+}
+
+impl updraft_dataflow::keyed::Listen<(i64, i64)> for Threshold {
+    type Heard = BTreeMap<i64, i64>;
+    fn hear(&mut self, (time, threshold): (i64, i64), at: Time) {
+        assert_eq!(Time(time), at);
+        self.0.insert(time, threshold);
+    }
+    fn heard(&self) -> Self::Heard {
+        self.0.clone()
+    }
+    fn remember(&mut self, heard: Self::Heard) {
+        self.0 = heard;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_kernel_hears_what_is_broadcast(
+        rules in proptest::collection::vec(0i64..40, 1..20),
+        records in proptest::collection::vec((0i64..400, 0u16..40), 0..200),
+        driver in drivers(),
+    ) {
+        // A rule each 500; both streams in one source, so that a rule is an epoch before what goes by it.
+        let rules: BTreeMap<i64, i64> = rules.into_iter().enumerate().map(|(n, rule)| (500 * n as i64, rule)).collect();
+        let mut time = 0;
+        let records: Vec<_> = records.into_iter().map(|(gap, key)| { time += gap; (time, key) }).collect();
+        #[derive(Clone, Copy)]
+        enum Either { Rule(i64, i64), Record(i64, u16) }
+        let mut events: Vec<_> = rules.iter().map(|(time, rule)| (*time, Either::Rule(*time, *rule))).collect();
+        events.extend(records.iter().map(|(time, key)| (*time, Either::Record(*time, *key))));
+        events.sort_by_key(|(time, _)| *time);
+        let job = Job::new("rules");
+        let (sink, rows) = gather();
+        let (one, other) = job
+            .source("events", Scripted(vec![events.chunks(9).map(<[_]>::to_vec).collect()]))
+            .timestamps(|event: &(i64, Either)| Time(event.0), Watermarks::monotonic())
+            .epochs(Epochs::WatermarkStep(Duration::from_micros(250)))
+            .stream()
+            .fork();
+        let rules_heard = one.flat_map(|(_, event)| if let Either::Rule(time, rule) = event { Some((time, rule)) } else { None });
+        other
+            .flat_map(|(_, event)| if let Either::Record(time, key) = event { Some((time, key)) } else { None })
+            .key_by(|record| record.1)
+            .broadcast(rules_heard)
+            .process(Threshold::default())
+            .sink("rows", sink);
+        driver.run(job);
+        let mut seen = BTreeMap::<u16, u64>::new();
+        let mut expected = Vec::new();
+        for (time, key) in records {
+            *seen.entry(key).or_default() += 1;
+            let threshold = rules.range(..=time - 1_000).next_back().map_or(0, |(_, rule)| *rule);
+            if i64::from(key) >= threshold {
+                expected.push((time, key, seen[&key]));
+            }
+        }
+        let mut rows = rows.take();
+        rows.sort();
+        expected.sort();
+        prop_assert_eq!(rows, expected);
+    }
+}

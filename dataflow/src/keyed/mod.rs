@@ -6,13 +6,15 @@
 //!
 //! Joins and windows with triggers are [`Process`]es too: see [`crate::join`] and [`crate::window`].
 
+mod broadcast;
 mod context;
 mod shuffle;
 mod stage;
 mod timers;
 
+pub use broadcast::{BroadcastStage, Listen};
 pub use context::Context;
-pub use shuffle::ShuffleStage;
+pub use shuffle::{Dealt, ShuffleStage};
 pub use stage::KeyedStage;
 pub(crate) use timers::TimerQueue;
 

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::bundle::{Bundle, Record, Times};
+use crate::join::Side;
 use crate::pipe::Pipe;
 use crate::stage::{Emit, KeyGroup, Stage};
 use crate::table::{Key, hash_of};
@@ -18,7 +19,31 @@ pub(super) fn owner_of(group: KeyGroup, drivers: usize) -> usize {
     usize::from(group.0) * drivers / 256
 }
 
-/// Deals records that have a key out to the drivers of the stage after it.
+/// What can be dealt out.
+pub trait Dealt: Record {
+    /// The driver that it is for, of so many; `None` if it is for each of them.
+    fn owner(&self, drivers: usize) -> Option<usize>;
+}
+
+/// A record with its key.
+impl<K: Key, T: Record> Dealt for (K, T) {
+    #[inline(always)]
+    fn owner(&self, drivers: usize) -> Option<usize> {
+        Some(owner_of(group_of(hash_of(&self.0)), drivers))
+    }
+}
+
+/// A record with its key, or one for all.
+impl<K: Key, T: Record, B: Record> Dealt for Side<(K, T), B> {
+    fn owner(&self, drivers: usize) -> Option<usize> {
+        match self {
+            Self::Left(record) => record.owner(drivers),
+            Self::Right(_) => None,
+        }
+    }
+}
+
+/// Deals records out to the drivers of the stage after it.
 pub struct ShuffleStage<In, P> {
     pipe: P,
     drivers: usize,
@@ -32,15 +57,14 @@ impl<In, P> ShuffleStage<In, P> {
     }
 }
 
-impl<In, P, K, T> Stage for ShuffleStage<In, P>
+impl<In, P> Stage for ShuffleStage<In, P>
 where
     In: Record,
-    P: Pipe<In, Out = (K, T)>,
-    K: Key,
-    T: Record,
+    P: Pipe<In>,
+    P::Out: Dealt,
 {
     type In = In;
-    type Out = (K, T);
+    type Out = P::Out;
     type Local = P;
     type Part = ();
 
@@ -54,13 +78,18 @@ where
     fn bundle(&self, pipe: &P, _: Generation, bundle: Bundle<In>, emit: Emit<'_, Self::Out>) {
         let share = bundle.len() / self.drivers;
         let room = || (Vec::with_capacity(share), Vec::with_capacity(share));
-        let mut lanes: Vec<(Vec<(K, T)>, Vec<Time>)> = std::iter::repeat_with(room).take(self.drivers).collect();
+        let mut lanes: Vec<(Vec<P::Out>, Vec<Time>)> = std::iter::repeat_with(room).take(self.drivers).collect();
         bundle.for_each(|time, record| {
-            pipe.push(time, record, &mut |time, (key, record)| {
-                let owner = owner_of(group_of(hash_of(&key)), lanes.len());
-                let (records, times) = &mut lanes[owner];
-                records.push((key, record));
-                times.push(time);
+            pipe.push(time, record, &mut |time, record| match record.owner(lanes.len()) {
+                Some(owner) => {
+                    let (records, times) = &mut lanes[owner];
+                    records.push(record);
+                    times.push(time);
+                }
+                None => lanes.iter_mut().for_each(|(records, times)| {
+                    records.push(record.clone());
+                    times.push(time);
+                }),
             });
         });
         for (owner, (records, times)) in lanes.into_iter().enumerate() {

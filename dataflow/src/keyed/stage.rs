@@ -38,8 +38,8 @@ pub struct Local<K, S, P> {
 }
 
 /// The keys of a driver.
-struct Owned<K, S, P> {
-    process: P,
+pub(super) struct Owned<K, S, P> {
+    pub(super) process: P,
     keys: Table<K, Entry<S>>,
     queues: Queues<K>,
     /// When keys may have to be dropped.
@@ -97,7 +97,7 @@ where
     }
 
     /// Has `work` done with what a driver owns.
-    fn with(&self, local: &Local<K, P::State, P>, work: impl FnOnce(&mut Owned<K, P::State, P>)) {
+    pub(super) fn with(&self, local: &Local<K, P::State, P>, work: impl FnOnce(&mut Owned<K, P::State, P>)) {
         let taken = lock(&local.owned).take();
         let mut owned = taken.unwrap_or_else(|| unreachable!("a driver does one thing at a time"));
         if !std::mem::replace(&mut owned.opened, true) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::bundle::Record;
 use crate::exchange::Outlet;
 use crate::job::Job;
-use crate::keyed::{KeyedStage, Process, ShuffleStage, TimeToLive};
+use crate::join::Side;
+use crate::keyed::{BroadcastStage, Dealt, KeyedStage, Listen, Process, ShuffleStage, TimeToLive};
 use crate::operator::KeyedStream;
 use crate::pipe::{Identity, Pipe};
 use crate::stage::Stage;
@@ -18,11 +19,58 @@ use crate::worker::Shared;
 /// Records on their way to the kernels that own their keys: of one stream, or of several.
 #[must_use = "a stream does nothing until it reaches a sink"]
 pub struct Shuffled<K, T> {
-    job: Job,
-    outlet: Arc<Outlet<(K, T)>>,
-    timed: bool,
+    dealt: Deal<(K, T)>,
     time_to_live: Option<TimeToLive>,
+}
+
+/// Records on their way to the kernels that own their keys, and others that are for all kernels.
+#[must_use = "a stream does nothing until it reaches a sink"]
+pub struct Broadcast<K, T, B> {
+    dealt: Deal<Side<(K, T), B>>,
+    time_to_live: Option<TimeToLive>,
+}
+
+/// What is dealt out to kernels.
+struct Deal<D> {
+    job: Job,
+    outlet: Arc<Outlet<D>>,
+    timed: bool,
     tick: Option<Duration>,
+}
+
+impl<D: Dealt> Deal<D> {
+    fn of<I: Record>(stream: Stream<I, impl Pipe<I, Out = D>>) -> Self {
+        Self { job: stream.job.clone(), outlet: Arc::default(), timed: true, tick: None }.and(stream)
+    }
+
+    /// The same with the records of another stream.
+    fn and<I: Record>(self, stream: Stream<I, impl Pipe<I, Out = D>>) -> Self {
+        let Stream { job, upstream, pipe, mut names, timed, .. } = stream;
+        names.push("shuffle".into());
+        let outlet = self.outlet.clone();
+        job.step(move |assembly| {
+            let stage = ShuffleStage::new(pipe, assembly.shared.kernels);
+            assembly.stage(&names, &upstream, stage, outlet);
+            Ok(())
+        });
+        Self { timed: self.timed && timed, ..self }
+    }
+
+    /// Ends in a stage of which each driver owns some of the keys.
+    fn stage<S: Stage<In = D>>(self, name: &str, make: impl FnOnce(&Shared) -> S + 'static) -> Stream<S::Out> {
+        let Self { job, outlet: upstream, timed, tick } = self;
+        let outlet = Arc::new(Outlet::new(true));
+        let (feeds, name) = (outlet.clone(), Arc::<str>::from(name));
+        let named = name.clone();
+        job.step(move |assembly| {
+            let shared = &assembly.shared;
+            tick.into_iter().for_each(|span| shared.clock.tick_every(span));
+            let stage = make(shared);
+            assembly.stage(&[named], &upstream, stage, feeds);
+            Ok(())
+        });
+        Stream::new(job, outlet, Identity, name, timed)
+    }
 }
 
 impl<I: Record, P: Pipe<I>, F> KeyedStream<I, P, F>
@@ -62,21 +110,12 @@ where
 impl<K: Key, T: Record> Shuffled<K, T> {
     /// Sends records that have a key to the kernels that own it.
     pub(crate) fn of<I: Record>(stream: Stream<I, impl Pipe<I, Out = (K, T)>>) -> Self {
-        let outlet = Arc::default();
-        Self { job: stream.job.clone(), outlet, timed: true, time_to_live: None, tick: None }.and(stream)
+        Self { dealt: Deal::of(stream), time_to_live: None }
     }
 
     /// The same with the records of another stream.
     pub(crate) fn and<I: Record>(self, stream: Stream<I, impl Pipe<I, Out = (K, T)>>) -> Self {
-        let Stream { job, upstream, pipe, mut names, timed, .. } = stream;
-        names.push("shuffle".into());
-        let outlet = self.outlet.clone();
-        job.step(move |assembly| {
-            let stage = ShuffleStage::new(pipe, assembly.shared.kernels);
-            assembly.stage(&names, &upstream, stage, outlet);
-            Ok(())
-        });
-        Self { timed: self.timed && timed, ..self }
+        Self { dealt: self.dealt.and(stream), ..self }
     }
 
     /// The records of both, each to the kernel that owns its key. The watermark is the lesser of the two. For inputs of
@@ -98,7 +137,7 @@ impl<K: Key, T: Record> Shuffled<K, T> {
 
     /// Has epochs closed at least so often, for timers by processing time to be as exact as that.
     pub fn tick(mut self, span: Duration) -> Self {
-        self.tick = Some(span);
+        self.dealt.tick = Some(span);
         self
     }
 
@@ -121,17 +160,46 @@ impl<K: Key, T: Record> Shuffled<K, T> {
         name: &str,
         make: impl FnOnce(&Shared) -> S + 'static,
     ) -> Stream<S::Out> {
-        let Self { job, outlet: upstream, timed, tick, .. } = self;
-        let outlet = Arc::new(Outlet::new(true));
-        let (feeds, name) = (outlet.clone(), Arc::<str>::from(name));
-        let named = name.clone();
-        job.step(move |assembly| {
-            let shared = &assembly.shared;
-            tick.into_iter().for_each(|span| shared.clock.tick_every(span));
-            let stage = make(shared);
-            assembly.stage(&[named], &upstream, stage, feeds);
-            Ok(())
-        });
-        Stream::new(job, outlet, Identity, name, timed)
+        self.dealt.stage(name, make)
+    }
+}
+
+impl<I: Record, P: Pipe<I>, F> KeyedStream<I, P, F>
+where
+    P::Out: Record,
+{
+    /// Has every kernel hear every record of `other`: see [`Listen`].
+    pub fn broadcast<K, J, Q>(self, other: Stream<J, Q>) -> Broadcast<K, P::Out, Q::Out>
+    where
+        K: Key,
+        F: Fn(&P::Out) -> K + Clone + Send + Sync + 'static,
+        J: Record,
+        Q: Pipe<J>,
+        Q::Out: Record,
+    {
+        let dealt = Deal::of(self.with_keys().map(Side::Left)).and(other.map(Side::Right));
+        Broadcast { dealt, time_to_live: None }
+    }
+}
+
+impl<K: Key, T: Record, B: Record> Broadcast<K, T, B> {
+    /// As [`Shuffled::time_to_live`].
+    pub fn time_to_live(mut self, time_to_live: TimeToLive) -> Self {
+        self.time_to_live = Some(time_to_live);
+        self
+    }
+
+    /// As [`Shuffled::tick`].
+    pub fn tick(mut self, span: Duration) -> Self {
+        self.dealt.tick = Some(span);
+        self
+    }
+
+    /// What `process` makes of the records of each key, by what it has heard.
+    pub fn process<Q: Process<K, T> + Listen<B>>(self, process: Q) -> Stream<Q::Out> {
+        let time_to_live = self.time_to_live;
+        self.dealt.stage("process", move |shared| {
+            BroadcastStage::new(process, time_to_live, shared.kernels, shared.clock.begun(Epoch(0)))
+        })
     }
 }

@@ -1,0 +1,132 @@
+//! Broadcast state: a second stream, of which every driver hears every record, beside the keyed one.
+
+use crate::aggregate::State;
+use crate::bundle::{Bundle, Record, Times};
+use crate::join::Side;
+use crate::source::Error;
+use crate::stage::{Emit, KeyGroup, Stage};
+use crate::table::Key;
+use crate::time::{Generation, Punctuation, Time};
+
+use super::stage::{Due, KeyedStage, Local};
+use super::{Process, TimeToLive};
+
+/// A [`Process`] that also hears what is broadcast: rules, thresholds, a small table.
+///
+/// What it has heard is the same on all kernels when an epoch is complete. Within an epoch records of the two streams come in no
+/// particular order: what is to go by a rule from the first record on needs the rule to be an epoch earlier.
+pub trait Listen<B>: Clone + Send + Sync + 'static {
+    /// What it has heard so far, as it is kept in snapshots.
+    type Heard: State;
+
+    /// A record of the broadcast stream, and its event time.
+    fn hear(&mut self, record: B, time: Time);
+
+    /// What is to be kept.
+    fn heard(&self) -> Self::Heard;
+
+    /// Goes on with what was kept.
+    fn remember(&mut self, heard: Self::Heard);
+}
+
+/// The stage of a process that listens.
+pub struct BroadcastStage<K, T, B, P: Process<K, T>> {
+    keyed: KeyedStage<K, T, P>,
+    of: std::marker::PhantomData<fn(B)>,
+}
+
+impl<K, T, B, P> BroadcastStage<K, T, B, P>
+where
+    K: Key,
+    T: Record,
+    P: Process<K, T>,
+{
+    /// As [`KeyedStage::new`].
+    pub fn new(process: P, time_to_live: Option<TimeToLive>, drivers: usize, now: Time) -> Self {
+        Self { keyed: KeyedStage::new(process, time_to_live, drivers, now), of: std::marker::PhantomData }
+    }
+}
+
+impl<K, T, B, P> Stage for BroadcastStage<K, T, B, P>
+where
+    K: Key,
+    T: Record,
+    B: Record,
+    P: Process<K, T> + Listen<B>,
+{
+    type In = Side<(K, T), B>;
+    type Out = P::Out;
+    type Local = Local<K, P::State, P>;
+    type Part = Due;
+
+    const KEYED: bool = true;
+
+    fn local(&self, driver: usize) -> Self::Local {
+        self.keyed.local(driver)
+    }
+
+    fn bundle(&self, local: &Self::Local, generation: Generation, bundle: Bundle<Self::In>, emit: Emit<'_, P::Out>) {
+        // A bundle is of one stream or of the other.
+        let (records, times) = bundle.into_parts();
+        let (mut keyed, mut keyed_times) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
+        for (record, time) in records.into_iter().zip(times.iter()) {
+            match record {
+                Side::Left(record) => {
+                    keyed.push(record);
+                    keyed_times.push(time);
+                }
+                Side::Right(record) => self.keyed.with(local, |owned| owned.process.hear(record, time)),
+            }
+        }
+        if !keyed.is_empty() {
+            let bundle = Bundle::from(keyed).with_times(Times::Each(keyed_times));
+            self.keyed.bundle(local, generation, bundle, emit);
+        }
+    }
+
+    fn seal(&self, locals: &[Self::Local], punctuation: Punctuation) -> Vec<Due> {
+        self.keyed.seal(locals, punctuation)
+    }
+
+    fn watermark(&self, punctuation: Punctuation) -> Time {
+        self.keyed.watermark(punctuation)
+    }
+
+    fn owner(&self, due: &Due) -> Option<usize> {
+        self.keyed.owner(due)
+    }
+
+    fn part(&self, local: &Self::Local, due: Due, emit: Emit<'_, P::Out>) {
+        self.keyed.part(local, due, emit);
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.keyed.state_bytes()
+    }
+
+    /// What was heard goes with each key group, as each may be restored elsewhere.
+    fn snapshot(&self, locals: &[Self::Local], through: Generation) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
+        let mut heard = None;
+        locals.iter().take(1).for_each(|local| self.keyed.with(local, |owned| heard = Some(owned.process.heard())));
+        let mut groups = self.keyed.snapshot(locals, through)?;
+        if groups.is_empty() {
+            groups.push((KeyGroup(0), Vec::new()));
+        }
+        let with = |(group, bytes): (KeyGroup, Vec<u8>)| Ok((group, postcard::to_allocvec(&(&heard, bytes))?));
+        groups.into_iter().map(with).collect()
+    }
+
+    fn restore(&self, locals: &[Self::Local], groups: Vec<(KeyGroup, Vec<u8>)>) -> Result<(), Error> {
+        let mut keyed = Vec::with_capacity(groups.len());
+        for (group, bytes) in groups {
+            let (heard, bytes) = postcard::from_bytes::<(Option<P::Heard>, Vec<u8>)>(&bytes)
+                .map_err(|error| format!("the snapshot of {group:?} cannot be read: {error}"))?;
+            if let (true, Some(heard)) = (keyed.is_empty(), heard) {
+                locals.iter().for_each(|local| self.keyed.with(local, |owned| owned.process.remember(heard.clone())));
+            }
+            keyed.push((group, bytes));
+        }
+        keyed.retain(|(_, bytes)| !bytes.is_empty());
+        self.keyed.restore(locals, keyed)
+    }
+}
