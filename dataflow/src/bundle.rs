@@ -143,6 +143,14 @@ impl<T: Clone> Bundle<T> {
         }
     }
 
+    /// The same records, each turned into another, at the same event times.
+    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Bundle<U> {
+        let (position, owner) = (self.position, self.owner);
+        let (records, times) = self.into_parts();
+        let records: Vec<U> = records.into_iter().map(f).collect();
+        Bundle { position, owner, ..Bundle::from(records).with_times(times) }
+    }
+
     /// The records as a vector, and their times.
     pub(crate) fn into_parts(self) -> (Vec<T>, Times) {
         let times = self.times.clone();

@@ -25,13 +25,14 @@
 //! ```
 //!
 //! Where to go next: [`dataflow`] (jobs, streams, windows: the engine), [`connectors`] (sources and sinks),
-//! [`kernel`] (tasks on cores, without dataflow), and the numbered examples beside this crate.
+//! [`kernel`] (tasks on cores, without dataflow), [`sim`] (testing jobs under a simulated runtime), the chapters in `docs/` and
+//! the numbered examples beside this crate.
 
 pub use updraft_connectors as connectors;
 pub use updraft_dataflow as dataflow;
 pub use updraft_kernel as kernel;
 
-pub use updraft_dataflow::{Job, JobError, Running};
+pub use updraft_dataflow::{Job, JobError, Running, sim};
 pub use updraft_kernel::{Class, Runtime};
 
 /// What a job is usually written with.
@@ -40,9 +41,25 @@ pub mod prelude {
     pub use updraft_dataflow::aggregate::{
         avg, count, distinct, distinct_about, max, min, project, quantiles, reduce, sum, top_k, variance,
     };
+    pub use updraft_dataflow::keyed::Process;
+    pub use updraft_dataflow::operator::{Calls, Operator, Outbox};
+    pub use updraft_dataflow::window::{Fired, Global, Timing, Trigger};
     pub use updraft_dataflow::{
-        BadRecords, Bundle, DeadLetter, Epochs, Idle, Job, Running, Sink, Sliding, Source, Stream, Time, Tumbling,
-        Watermarks, Window, Windowed,
+        BadRecords, Bundle, DeadLetter, Epochs, Idle, Job, Running, Session, Sink, Sliding, Source, Stream, Time,
+        Tumbling, Watermarks, Window, Windowed,
     };
     pub use updraft_kernel::{Class, Runtime};
+}
+
+/// The chapters: what they show is run.
+#[cfg(doctest)]
+mod chapters {
+    #[doc = include_str!("../../docs/streams.md")]
+    mod streams {}
+    #[doc = include_str!("../../docs/operators.md")]
+    mod operators {}
+    #[doc = include_str!("../../docs/tasks.md")]
+    mod tasks {}
+    #[doc = include_str!("../../docs/simulation.md")]
+    mod simulation {}
 }

@@ -73,6 +73,36 @@ fn the_readme_shows_the_first_example() {
 }
 
 #[test]
+fn the_numbered_examples_print_what_they_should() {
+    let lines = |name: &str| {
+        let printed = support::stdout(&mut support::example(name));
+        support::sorted(&printed).into_iter().map(str::to_string).collect::<Vec<_>>()
+    };
+    let shop = [
+        "\"ann: 1 orders in a visit, 900 cents\"",
+        "\"ann: 2 orders in a visit, 750 cents\"",
+        "\"bob: 1 orders in a visit, 100 cents\"",
+        "\"bob: 1 orders in a visit, 700 cents\"",
+        "order 1: paid after 5 s",
+        "order 2: not paid within a minute",
+        "order 3: paid after 10 s",
+        "order 4: paid after 20 s",
+        "order 5: not paid within a minute",
+        "what",
+    ];
+    assert_eq!(lines("02_streams"), shop);
+    let throttled = lines("03_operator");
+    assert_eq!(
+        throttled.iter().filter(|line| line.contains("100 calls of busy held back")).count(),
+        3,
+        "{throttled:?}"
+    );
+    assert!(lines("04_tasks").concat().contains("71 odd multiples of 7 below 1000; the sum of their sevenths is 5041"));
+    let simulated = lines("05_simulated");
+    assert!(simulated.contains(&"ann: 3 clicks".to_string()) && simulated.len() == 6, "{simulated:?}");
+}
+
+#[test]
 fn the_commands_of_the_documents_work() {
     let updraft = || Command::new(env!("CARGO_BIN_EXE_updraft"));
     assert!(support::stdout(updraft().arg("--help")).contains("demo"));
