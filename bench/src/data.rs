@@ -28,6 +28,22 @@ pub(crate) struct Bid {
     pub(crate) price: u64,
 }
 
+/// A value of a key at a time (microseconds), of one of two streams.
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Sided {
+    pub(crate) time: i64,
+    pub(crate) key: u64,
+    pub(crate) value: u64,
+    pub(crate) right: bool,
+}
+
+/// The records of two streams, together and apart.
+pub(crate) struct Sides {
+    pub(crate) all: Arc<[Sided]>,
+    pub(crate) left: Arc<[Reading]>,
+    pub(crate) right: Arc<[Reading]>,
+}
+
 /// The records of a workload.
 pub(crate) enum Data {
     Words(Arc<[Word]>, Shape),
@@ -35,6 +51,7 @@ pub(crate) enum Data {
     Lines(Arc<[&'static str]>),
     Numbers(Arc<[u64]>),
     Bids(Arc<[Bid]>),
+    Sides(Sides),
 }
 
 /// How records come.
@@ -106,6 +123,15 @@ impl Data {
             }
             Workload::W5 => Self::Lines(lines(&mut random, records / 20)),
             Workload::W6 => Self::Numbers((0..records * 4).map(|_| mix(random.below(u64::MAX))).collect()),
+            Workload::W4 => Self::Sides(sides(&mut random, records, disorder)),
+            Workload::Keyed => {
+                let reading = |i| Reading { time: i as i64, key: mix(random.below(KEYS)), value: random.below(1000) };
+                Self::Readings((0..records).map(reading).collect(), shape)
+            }
+            Workload::Sessions => {
+                let reading = |i| Reading { time: i as i64, key: mix(zipf(&mut random)), value: random.below(1000) };
+                Self::Readings((0..records).map(reading).collect(), shape)
+            }
             Workload::Q1 | Workload::Q2 | Workload::Q5 => Self::Bids(bids(&mut random, records)),
         }
     }
@@ -117,6 +143,7 @@ impl Data {
             Self::Lines(lines) => lines.len(),
             Self::Numbers(numbers) => numbers.len(),
             Self::Bids(bids) => bids.len(),
+            Self::Sides(sides) => sides.all.len(),
         }
     }
 }
@@ -136,6 +163,31 @@ fn words(random: &mut Random, records: usize, disorder: u64) -> Arc<[Word]> {
         Word { time: random.time(i, disorder), word: spelt[rank] }
     };
     (0..records).map(word).collect()
+}
+
+/// Two streams of 100k keys, alternating: 100k records of each in a second, so that a record has one partner on average.
+fn sides(random: &mut Random, records: usize, disorder: u64) -> Sides {
+    let mut sided = |i: usize| Sided {
+        time: random.time(i, disorder) * 5,
+        key: mix(random.below(100_000)),
+        value: random.below(1000),
+        right: i % 2 == 1,
+    };
+    let all: Arc<[Sided]> = (0..records).map(&mut sided).collect();
+    // Late by half a second at most, as elsewhere.
+    let all: Arc<[Sided]> =
+        all.iter().enumerate().map(|(i, r)| Sided { time: r.time.max(i as i64 * 5 - DISORDER), ..*r }).collect();
+    let side = |right| {
+        let of = all.iter().filter(|record| record.right == right);
+        of.map(|record| Reading { time: record.time, key: record.key, value: record.value }).collect()
+    };
+    Sides { left: side(false), right: side(true), all }
+}
+
+/// One of 100k, the first ones most often: the inverse of a continuous distribution.
+fn zipf(random: &mut Random) -> u64 {
+    let at = random.below(1 << 53) as f64 / (1_u64 << 53) as f64;
+    (100_001_f64.powf(at) - 1.0) as u64
 }
 
 fn lines(random: &mut Random, records: usize) -> Arc<[&'static str]> {
@@ -166,6 +218,27 @@ fn bids(random: &mut Random, records: usize) -> Arc<[Bid]> {
         }
     };
     (0..records).map(bid).collect()
+}
+
+/// Microseconds without a record that end a session.
+pub(crate) const GAP: i64 = 20_000;
+
+/// What a row of the keyed state adds to the checksum.
+#[inline]
+pub(crate) fn digest_seen(key: u64, count: u64) -> u64 {
+    mix(key ^ count << 40)
+}
+
+/// What a session adds to the checksum.
+#[inline]
+pub(crate) fn digest_session(first: i64, key: u64, count: u64, sum: u64) -> u64 {
+    mix(key ^ first as u64).wrapping_mul(sum ^ count << 40)
+}
+
+/// What a pair of W4 adds to the checksum.
+#[inline]
+pub(crate) fn digest_pair(window: i64, key: u64, left: u64, right: u64) -> u64 {
+    mix(key ^ window as u64).wrapping_mul(left << 20 ^ right)
 }
 
 /// What a row of W1 adds to the checksum.

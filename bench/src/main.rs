@@ -56,6 +56,12 @@ pub(crate) enum Workload {
     W1,
     /// W2: sum, count and maximum per key and second; a million keys.
     W2,
+    /// W4: pairs of two streams by key and second; 100k keys.
+    W4,
+    /// State of a million keys: a row for each record.
+    Keyed,
+    /// Sessions of 100k keys, Zipf.
+    Sessions,
     /// W5: lines of a kilobyte that match a regular expression.
     W5,
     /// W6: twenty maps and filters.
@@ -76,7 +82,7 @@ fn main() {
     let args = Args::parse();
     let (workloads, engines) = (or_all(&args.workloads), or_all(&args.engines));
     println!(
-        "{:<4} {:>7}  {:<12} {:>11} {:>16} {:>8}",
+        "{:<8} {:>7}  {:<12} {:>11} {:>16} {:>8}",
         "work", "threads", "engine", "M records/s", "least to most", "of hand"
     );
     for workload in workloads {
@@ -135,6 +141,6 @@ fn compare(workload: Workload, data: &Data, threads: usize, engines: &[Engine], 
         let span = format!("{:.1}–{:.1}", rate(times[times.len() - 1]), rate(times[0]));
         let ratio = hand.map(|hand| format!("{:.2}", middle / hand)).unwrap_or_default();
         let (workload, engine) = (format!("{workload:?}"), format!("{:?}", engines[index]));
-        println!("{workload:<4} {threads:>7}  {engine:<12} {middle:>11.1} {span:>16} {ratio:>8}");
+        println!("{workload:<8} {threads:>7}  {engine:<12} {middle:>11.1} {span:>16} {ratio:>8}");
     }
 }

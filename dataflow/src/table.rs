@@ -193,22 +193,6 @@ impl<K: Hash + Eq, V> Table<K, V> {
         self.slots[at].entry().map(|_| at)
     }
 
-    /// Where an entry stands that `is_it` says yes to, among those with this hash: to be used before the table changes.
-    pub(crate) fn position_where(&self, hash: u64, is_it: impl Fn(&V) -> bool) -> Option<usize> {
-        let mut at = hash as usize & self.mask();
-        loop {
-            match &self.slots[at] {
-                Slot::Empty => return None,
-                Slot::Full { tag: other, key, value }
-                    if *other == tag(hash) && is_it(value) && hash_of(key) == hash =>
-                {
-                    return Some(at);
-                }
-                Slot::Full { .. } => at = (at + 1) & self.mask(),
-            }
-        }
-    }
-
     /// The entry at a place that was located.
     #[inline]
     pub(crate) fn at(&mut self, at: usize) -> (&K, &mut V) {

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use updraft_dataflow::aggregate::{Count, Sum, count, sum};
 use updraft_dataflow::pipe::Identity;
 use updraft_dataflow::pipe::stamped;
-use updraft_dataflow::testing::{sessions, windows};
-use updraft_dataflow::window::{Session, SessionStage, Sliced, WindowStage};
+use updraft_dataflow::testing::windows;
+use updraft_dataflow::window::{Sliced, WindowStage};
 use updraft_dataflow::{Bundle, Epoch, Generation, Punctuation, Sliding, Stage, Time, Window, Windowed};
 
 type Event = (i64, u32, i64);
@@ -150,15 +150,6 @@ proptest! {
         let aggregate = (count(), sum(|event: &Event| event.2));
         let rows = run(&case, |pieces| WindowStage::new(time(), |event: &Event| event.1, &kind, aggregate.clone(), pieces));
         check(rows, windows(&records(&case), kind.slicing()));
-    }
-
-    #[test]
-    fn sessions_go_on_where_they_were(case in cases()) {
-        let gap = Duration::from_micros(case.size);
-        let aggregate = (count(), sum(|event: &Event| event.2));
-        let session = Session::with_gap(gap);
-        let rows = run(&case, |pieces| SessionStage::new(time(), |event: &Event| event.1, session, aggregate.clone(), pieces));
-        check(rows, sessions(&records(&case), gap));
     }
 }
 

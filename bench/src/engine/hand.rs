@@ -28,6 +28,7 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> u64 {
     match (workload, data) {
         (_, Data::Words(words, _)) => windowed::<Counts>(words, threads, SECOND, DISORDER, &Sum::default()),
         (_, Data::Readings(readings, _)) => windowed::<Queues>(readings, threads, SECOND, DISORDER, &Sum::default()),
+        (_, Data::Sides(_)) => unreachable!("the join is elsewhere"),
         (_, Data::Lines(lines)) => {
             let pattern = Regex::new(PATTERN).expect("the pattern is right");
             parallel(lines, threads, |lines| {
@@ -187,6 +188,28 @@ impl<S: Slot> Flat<S> {
         }
         for (hash, record) in hashes.iter().zip(records) {
             self.slot(*hash, |slot| slot.is_of(record)).update(record);
+        }
+    }
+
+    /// Updates the entry of each record, and has `then` look at it.
+    pub(super) fn update_each(&mut self, records: &[S::Record], mut then: impl FnMut(&S)) {
+        self.change_each(records, |slot, record| {
+            slot.update(record);
+            then(slot);
+        });
+    }
+
+    /// Has `change` change the entry of each record, which must not be empty then.
+    pub(super) fn change_each(&mut self, records: &[S::Record], mut change: impl FnMut(&mut S, &S::Record)) {
+        self.reserve(records.len());
+        let mut hashes = [0; BATCH];
+        let mask = self.slots.len() - 1;
+        for (hash, record) in hashes.iter_mut().zip(records) {
+            *hash = S::hash(record);
+            prefetch(&self.slots, *hash as usize & mask);
+        }
+        for (hash, record) in hashes.iter().zip(records) {
+            change(self.slot(*hash, |slot| slot.is_of(record)), record);
         }
     }
 

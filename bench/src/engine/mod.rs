@@ -2,6 +2,7 @@
 
 mod hand;
 mod renoir;
+mod stateful;
 pub(crate) mod timely;
 mod updraft;
 
@@ -30,11 +31,17 @@ impl Engine {
     /// Whether its result is to be that of the others. renoir's windows start with the first record of each key, so they are
     /// other windows.
     pub(crate) fn agrees_on(self, workload: Workload) -> bool {
-        self != Self::Renoir || !matches!(workload, Workload::W1 | Workload::W2)
+        self != Self::Renoir || !matches!(workload, Workload::W1 | Workload::W2 | Workload::Sessions)
     }
 
     /// The checksum of the result; `None` where the engine has no such workload.
     pub(crate) fn run(self, workload: Workload, data: &Data, threads: usize) -> Option<u64> {
+        match (workload, data) {
+            (Workload::W4, Data::Sides(sides)) => return stateful::join(self, sides, threads),
+            (Workload::Keyed, Data::Readings(readings, _)) => return stateful::keyed(self, readings, threads),
+            (Workload::Sessions, Data::Readings(readings, _)) => return stateful::sessions(self, readings, threads),
+            _ => {}
+        }
         match self {
             Self::Hand => Some(hand::run(workload, data, threads)),
             Self::Updraft => Some(updraft::run(workload, data, threads, EpochOrder::Out)),

@@ -17,7 +17,7 @@ const CHUNK: usize = 16_384;
 const STEP: i64 = 100_000;
 
 /// Every other chunk of the records.
-fn share<T: Copy>(records: Arc<[T]>, index: u64, peers: u64) -> impl Iterator<Item = T> {
+pub(super) fn share<T: Copy>(records: Arc<[T]>, index: u64, peers: u64) -> impl Iterator<Item = T> {
     let chunks = (index as usize..records.len().div_ceil(CHUNK)).step_by(peers as usize);
     chunks.flat_map(move |chunk| {
         let records = records.clone();
@@ -87,6 +87,7 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> Option<u64
                 .map(|(key, (window, sum, count, max))| digest_reading(window, key, sum, count, max));
             total!(context, windows)
         }
+        (_, Data::Sides(_)) => return None,
         (_, Data::Lines(lines)) => {
             let pattern = Regex::new(PATTERN).expect("the pattern is right");
             let hits = source!(lines).filter(move |line| pattern.is_match(line)).map(|line| line.len() as u64);

@@ -33,6 +33,8 @@ macro_rules! checksum {
     }};
 }
 
+pub(super) use checksum;
+
 pub(super) fn run(workload: Workload, data: &Data, threads: usize, order: EpochOrder) -> u64 {
     let job = Job::new("bench").epoch_order(order);
     let (total, job) = match (workload, data) {
@@ -50,6 +52,7 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize, order: EpochO
                 digest_reading(row.window.start.0, row.key, sum, count, max)
             })
         }
+        (_, Data::Sides(_)) => unreachable!("the join is elsewhere"),
         (_, Data::Lines(lines)) => {
             let pattern = Regex::new(PATTERN).expect("the pattern is right");
             let hits =
@@ -85,6 +88,11 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize, order: EpochO
             })
         }
     };
+    execute(job, total, threads)
+}
+
+/// Runs a job that ends in a checksum.
+pub(super) fn execute(job: Job, total: updraft::connectors::collect::Collected<u64>, threads: usize) -> u64 {
     let runtime = runtime(threads);
     let running = job.start(runtime.handle()).expect("memory can be read");
     runtime.block_on(running.join()).expect("the job ends well");

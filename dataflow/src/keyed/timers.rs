@@ -1,7 +1,7 @@
 //! Timers: what is due when, over all keys of a driver, and what is pending for a key.
 //!
-//! A [`TimerQueue`] sorts no more than it has to: timers far ahead lie in buckets of 65 ms, unsorted; a heap holds
-//! those of the buckets that have been reached. It is a list of hints: what counts is the key's [`Pending`], so that a
+//! A [`TimerQueue`] sorts no more than it has to: timers far ahead lie in buckets of 65 ms, unsorted; a bucket is sorted
+//! when it is reached, and a heap holds what is set in it after that. It is a list of hints: what counts is the key's [`Pending`], so that a
 //! timer is deleted by forgetting it there.
 
 use std::cmp::Reverse;
@@ -16,11 +16,13 @@ use crate::time::Time;
 const BUCKET_BITS: u32 = 16;
 
 pub(crate) struct TimerQueue<K> {
-    /// Soonest on top.
-    near: BinaryHeap<Reverse<Due<K>>>,
+    /// Of the buckets that have been reached, soonest at the end.
+    near: Vec<Due<K>>,
+    /// Of the same buckets, but set after they were: soonest on top.
+    added: BinaryHeap<Reverse<Due<K>>>,
     /// By time, cut to buckets.
     far: BTreeMap<i64, Vec<Due<K>>>,
-    /// All buckets below are in the heap.
+    /// All buckets below are among the near ones.
     reached: i64,
     /// Timers that were ever set.
     set: u64,
@@ -53,7 +55,8 @@ impl<K> Ord for Due<K> {
 
 impl<K> Default for TimerQueue<K> {
     fn default() -> Self {
-        Self { near: BinaryHeap::new(), far: BTreeMap::new(), reached: i64::MIN, set: 0, len: 0 }
+        let (near, added) = (Vec::new(), BinaryHeap::new());
+        Self { near, added, far: BTreeMap::new(), reached: i64::MIN, set: 0, len: 0 }
     }
 }
 
@@ -65,7 +68,7 @@ impl<K> TimerQueue<K> {
         let due = Due { at: at.0, number: self.set, key };
         let bucket = at.0 >> BUCKET_BITS;
         if bucket < self.reached {
-            self.near.push(Reverse(due));
+            self.added.push(Reverse(due));
         } else {
             self.far.entry(bucket).or_default().push(due);
         }
@@ -73,14 +76,16 @@ impl<K> TimerQueue<K> {
 
     /// Whether some timer is due up to `through`.
     pub(super) fn is_due(&mut self, through: Time) -> bool {
-        while self.near.is_empty()
+        if self.near.is_empty()
             && let Some(bucket) = self.far.first_entry()
             && *bucket.key() <= through.0 >> BUCKET_BITS
         {
             self.reached = bucket.key() + 1;
-            self.near.extend(bucket.remove().into_iter().map(Reverse));
+            self.near = bucket.remove();
+            self.near.sort_unstable_by(|one, other| other.cmp(one));
         }
-        self.near.peek().is_some_and(|due| due.0.at <= through.0)
+        let is_due = |due: Option<&Due<K>>| due.is_some_and(|due| due.at <= through.0);
+        is_due(self.near.last()) || is_due(self.added.peek().map(|due| &due.0))
     }
 
     /// Takes the soonest timer that is due up to `through`.
@@ -88,7 +93,11 @@ impl<K> TimerQueue<K> {
         if !self.is_due(through) {
             return None;
         }
-        let Reverse(due) = self.near.pop()?;
+        let added_is_sooner = match (self.near.last(), self.added.peek()) {
+            (Some(near), Some(added)) => added.0 < *near,
+            (near, _) => near.is_none(),
+        };
+        let due = if added_is_sooner { self.added.pop().map(|due| due.0) } else { self.near.pop() }?;
         self.len -= 1;
         Some((Time(due.at), due.key))
     }
@@ -99,38 +108,55 @@ impl<K> TimerQueue<K> {
     }
 }
 
-/// The timers of a key that have not fired, most often one or none.
+/// The timers of a key that have not fired, most often one or none: 16 bytes.
 #[derive(Clone, Default, Debug, Serialize, Deserialize)]
-pub(super) struct Pending(Option<Box<Vec<Timer>>>);
+pub(super) enum Pending {
+    #[default]
+    None,
+    One(Timer),
+    Many(Box<Vec<Timer>>),
+}
 
 impl Pending {
+    fn as_slice(&self) -> &[Timer] {
+        match self {
+            Self::None => &[],
+            Self::One(timer) => std::slice::from_ref(timer),
+            Self::Many(timers) => timers,
+        }
+    }
+
     /// Adds one: whether it is new.
     pub(super) fn add(&mut self, timer: Timer) -> bool {
-        let timers = self.0.get_or_insert_default();
-        let new = !timers.contains(&timer);
-        if new {
-            timers.push(timer);
+        if self.as_slice().contains(&timer) {
+            return false;
         }
-        new
+        match self {
+            Self::None => *self = Self::One(timer),
+            Self::One(one) => *self = Self::Many(Box::new(vec![*one, timer])),
+            Self::Many(timers) => timers.push(timer),
+        }
+        true
     }
 
     /// Takes one away: whether it was there.
     pub(super) fn remove(&mut self, timer: Timer) -> bool {
-        let Some(timers) = &mut self.0 else { return false };
-        let at = timers.iter().position(|other| *other == timer);
-        at.map(|at| timers.swap_remove(at));
-        if timers.is_empty() {
-            self.0 = None;
+        let Some(at) = self.as_slice().iter().position(|other| *other == timer) else { return false };
+        match self {
+            Self::Many(timers) if timers.len() > 1 => {
+                timers.swap_remove(at);
+            }
+            _ => *self = Self::None,
         }
-        at.is_some()
+        true
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        matches!(self, Self::None)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Timer> {
-        self.0.iter().flat_map(|timers| timers.iter())
+        self.as_slice().iter()
     }
 }
 

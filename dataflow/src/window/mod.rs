@@ -16,7 +16,7 @@ mod triggered;
 mod tumbling;
 
 pub use count::CountWindows;
-pub use session::{Session, SessionStage};
+pub use session::{Session, Sessions};
 pub use sliding::Sliding;
 pub use stage::WindowStage;
 pub use trigger::{Fired, Timing, Trigger};

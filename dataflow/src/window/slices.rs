@@ -58,9 +58,8 @@ pub(super) struct Slice<K, I, V> {
 /// Some hash ranges of what an epoch has sealed.
 pub struct Part<K, I, V> {
     pub(super) pieces: Vec<Piece<K, I, V>>,
-    /// The watermark, and the end of the last slice before it.
+    /// The watermark.
     pub(super) through: i64,
-    pub(super) edge: i64,
     pub(super) bytes: usize,
 }
 
@@ -151,7 +150,7 @@ impl<K: Key, A: Accumulate> Slicer<K, A> {
         if punctuation.watermark == Time::MAX {
             self.spare.close();
         }
-        let edge = self.edge(punctuation.watermark);
+        let (edge, _) = self.slicing.slice(through);
         if self.sealed.fetch_max(edge, Ordering::Relaxed) >= edge {
             return Vec::new();
         }
@@ -168,13 +167,8 @@ impl<K: Key, A: Accumulate> Slicer<K, A> {
         }
         // The bytes leave with the first part: the next ones follow at once.
         let mut bytes = Some(bytes);
-        let mut part = |pieces| Part { pieces, through, edge, bytes: bytes.take().unwrap_or(0) };
+        let mut part = |pieces| Part { pieces, through, bytes: bytes.take().unwrap_or(0) };
         if small { vec![part(pieces)] } else { pieces.into_iter().map(|piece| part(vec![piece])).collect() }
-    }
-
-    /// The end of the last slice that `watermark` has passed.
-    pub(super) fn edge(&self, watermark: Time) -> i64 {
-        self.slicing.slice(watermark.0).0
     }
 
     /// Has `visit` called with each slice of `open` that generations up to `through` have left.
