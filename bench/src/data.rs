@@ -221,7 +221,7 @@ fn bids(random: &mut Random, records: usize) -> Arc<[Bid]> {
 }
 
 /// Microseconds without a record that end a session.
-pub(crate) const GAP: i64 = 20_000;
+pub(crate) const GAP: i64 = 500_000;
 
 /// What a row of the keyed state adds to the checksum.
 #[inline]

@@ -89,6 +89,8 @@ fn tail(bytes: &[u8]) -> u64 {
     word
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
 /// Slots of a table that has entries; a power of two.
 const MIN_SLOTS: usize = 16;
 /// A key this far from its slot tells that keys have come in the order of their hashes, as they do out of another
@@ -142,7 +144,12 @@ impl<K: Hash + Eq, V> Table<K, V> {
     /// Asks the memory for the slot that `hash` will be looked up in.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
-        prefetch(&self.slots, hash as usize & self.mask());
+        let at = hash as usize & self.mask();
+        prefetch(&self.slots, at);
+        if size_of::<Slot<K, V>>() > LINE / 2 {
+            // Most such slots reach into the next cache line.
+            prefetch(&self.slots, at + 1);
+        }
     }
 
     /// The value of `key`, made by `create` where there is none yet.

@@ -202,7 +202,7 @@ proptest! {
     ) {
         let events = |e: usize| epochs[e].iter().map(move |(t, k)| (0, 0, t + 1_000 * e as i64, *k)).collect::<Vec<Event>>();
         let live = TimeToLive { span: Duration::from_millis(4), clock: Clock::Event };
-        let stage = |drivers| KeyedStage::new(Alarms, Some(live), drivers, Time(0));
+        let stage = |drivers| KeyedStage::<u16, Event, Alarms>::new(Alarms, Some(live), drivers, Time(0));
         let run = |cut: usize, drivers: [usize; 2]| {
             let mut stages = drivers.map(|drivers| Driven::new(stage(drivers), drivers));
             let mut now = 0;

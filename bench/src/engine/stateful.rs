@@ -126,6 +126,7 @@ struct Keep;
 impl Process<u64, Reading> for Keep {
     type State = (u64, u64, u64);
     type Out = (u64, u64);
+    const TIMERS: bool = false;
     #[inline]
     fn record(&mut self, reading: Reading, state: &mut Self::State, cx: &mut Context<'_, u64, Self::Out>) {
         state.0 += 1;

@@ -14,7 +14,7 @@ pub struct Context<'a, K, Out> {
     pub(super) key: &'a K,
     pub(super) time: Time,
     pub(super) moment: Moment,
-    pub(super) pending: &'a mut Pending,
+    pub(super) pending: Option<&'a mut Pending>,
     pub(super) queues: &'a mut Queues<K>,
     pub(super) output: &'a mut Output<Out>,
     pub(super) emit: Emit<'a, Out>,
@@ -141,19 +141,27 @@ impl<K: Clone, Out> Context<'_, K, Out> {
     }
 
     fn set(&mut self, timer: Timer) {
-        if self.pending.add(timer) {
+        let pending =
+            self.pending.as_mut().expect("who sets timers must not say that there are none: `Process::TIMERS`");
+        if pending.add(timer) {
             self.queues.of(timer.clock).push(timer.at, self.key.clone());
         }
     }
 
     /// Takes a timer back, if it was set and has not fired.
     pub fn delete_timer(&mut self, at: Time) {
-        self.pending.remove(Timer { at, clock: Clock::Event });
+        self.unset(Timer { at, clock: Clock::Event });
     }
 
     /// Takes a timer of processing time back, if it was set and has not fired.
     pub fn delete_processing_timer(&mut self, at: Time) {
-        self.pending.remove(Timer { at, clock: Clock::Processing });
+        self.unset(Timer { at, clock: Clock::Processing });
+    }
+
+    fn unset(&mut self, timer: Timer) {
+        self.pending.iter_mut().for_each(|pending| {
+            pending.remove(timer);
+        });
     }
 
     /// Forgets the key's state, when the call is over. Its timers stay.

@@ -15,7 +15,7 @@ mod timers;
 pub use broadcast::{BroadcastStage, Listen};
 pub use context::Context;
 pub use shuffle::{Dealt, ShuffleStage};
-pub use stage::KeyedStage;
+pub use stage::{Aside, KeyedStage, Nothing, Watched};
 pub(crate) use timers::TimerQueue;
 
 use std::time::Duration;
@@ -82,6 +82,9 @@ pub trait Process<K, T>: Clone + Send + Sync + 'static {
     type State: State + Default;
     /// What comes out.
     type Out: Record;
+
+    /// Whether it sets timers. One that does not may say so: then each key takes a third less memory.
+    const TIMERS: bool = true;
 
     /// An instance begins, on driver `driver` of `drivers`: before its first record.
     fn open(&mut self, driver: usize, drivers: usize) {

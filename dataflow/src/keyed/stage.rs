@@ -19,8 +19,11 @@ use crate::sync::{Mutex, lock};
 use crate::table::{Key, Table, hash_of};
 use crate::time::{Generation, Punctuation, Time};
 
-/// See the module's page.
-pub struct KeyedStage<K, T, P: Process<K, T>> {
+/// Timers between one that fires and one of which the key is asked for from memory.
+const AHEAD: usize = 12;
+
+/// See the module's page. `X` is what is kept of a key beside its state.
+pub struct KeyedStage<K, T, P: Process<K, T>, X = Watched> {
     process: P,
     time_to_live: Option<TimeToLive>,
     drivers: usize,
@@ -28,19 +31,19 @@ pub struct KeyedStage<K, T, P: Process<K, T>> {
     watermark: AtomicI64,
     now: AtomicI64,
     bytes: AtomicUsize,
-    of: std::marker::PhantomData<fn(K, T)>,
+    of: std::marker::PhantomData<fn(K, T, X)>,
 }
 
 /// What a driver owns. Taken out while the driver works: no lock is held over the user's code.
-pub struct Local<K, S, P> {
+pub struct Local<K, S, P, X = Watched> {
     driver: usize,
-    owned: Mutex<Option<Box<Owned<K, S, P>>>>,
+    owned: Mutex<Option<Box<Owned<K, S, P, X>>>>,
 }
 
 /// The keys of a driver.
-pub(super) struct Owned<K, S, P> {
+pub(super) struct Owned<K, S, P, X> {
     pub(super) process: P,
-    keys: Table<K, Entry<S>>,
+    keys: Table<K, Entry<S, X>>,
     queues: Queues<K>,
     /// When keys may have to be dropped.
     expiries: TimerQueue<K>,
@@ -52,17 +55,47 @@ pub(super) struct Owned<K, S, P> {
 }
 
 /// What is kept of a key.
-#[derive(Clone, Serialize, Deserialize)]
-struct Entry<S> {
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Entry<S, X> {
     state: S,
+    aside: X,
+}
+
+/// What is kept of a key beside its state.
+pub trait Aside: State + Default {
+    /// Its timers, and when its time to live is over; `None` where it has neither.
+    fn watched(&mut self) -> Option<&mut Watched>;
+}
+
+/// Timers, and a time to live.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Watched {
     pending: Pending,
     /// When its time to live is over.
     expires: Time,
 }
 
-impl<S: Default> Default for Entry<S> {
+impl Default for Watched {
     fn default() -> Self {
-        Self { state: S::default(), pending: Pending::default(), expires: Time::MAX }
+        Self { pending: Pending::default(), expires: Time::MAX }
+    }
+}
+
+impl Aside for Watched {
+    #[inline(always)]
+    fn watched(&mut self) -> Option<&mut Watched> {
+        Some(self)
+    }
+}
+
+/// Neither timers nor a time to live.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Nothing;
+
+impl Aside for Nothing {
+    #[inline(always)]
+    fn watched(&mut self) -> Option<&mut Watched> {
+        None
     }
 }
 
@@ -72,11 +105,12 @@ pub struct Due {
     moment: Moment,
 }
 
-impl<K, T, P> KeyedStage<K, T, P>
+impl<K, T, P, X> KeyedStage<K, T, P, X>
 where
     K: Key,
     T: Record,
     P: Process<K, T>,
+    X: Aside,
 {
     /// So many drivers, of a job that begins at `now` of calendar time.
     pub fn new(process: P, time_to_live: Option<TimeToLive>, drivers: usize, now: Time) -> Self {
@@ -97,7 +131,7 @@ where
     }
 
     /// Has `work` done with what a driver owns.
-    pub(super) fn with(&self, local: &Local<K, P::State, P>, work: impl FnOnce(&mut Owned<K, P::State, P>)) {
+    pub(super) fn with(&self, local: &Local<K, P::State, P, X>, work: impl FnOnce(&mut Owned<K, P::State, P, X>)) {
         let taken = lock(&local.owned).take();
         let mut owned = taken.unwrap_or_else(|| unreachable!("a driver does one thing at a time"));
         if !std::mem::replace(&mut owned.opened, true) {
@@ -108,20 +142,23 @@ where
         *lock(&local.owned) = Some(owned);
     }
 
-    fn account(&self, owned: &mut Owned<K, P::State, P>) {
+    fn account(&self, owned: &mut Owned<K, P::State, P, X>) {
         let keys = if owned.keys.is_grown() { owned.keys.bytes() } else { 0 };
         let bytes = keys + owned.queues.bytes() + owned.expiries.bytes() + owned.heap;
         self.bytes.fetch_add(bytes.wrapping_sub(owned.bytes), Ordering::Relaxed);
         owned.bytes = bytes;
     }
 
-    fn fire(&self, owned: &mut Owned<K, P::State, P>, moment: Moment, way: &mut Way<'_, P::Out>) {
+    fn fire(&self, owned: &mut Owned<K, P::State, P, X>, moment: Moment, way: &mut Way<'_, P::Out>) {
         for clock in [Clock::Event, Clock::Processing] {
             let through = moment.of(clock);
             while let Some((at, key)) = owned.queues.of(clock).pop(through) {
+                if let Some(key) = owned.queues.of(clock).ahead(AHEAD) {
+                    owned.keys.prefetch(hash_of(key));
+                }
                 let timer = Timer { at, clock };
                 if let Some(slot) = owned.keys.position(hash_of(&key), &key)
-                    && owned.keys.at(slot).1.pending.remove(timer)
+                    && owned.keys.at(slot).1.aside.watched().is_some_and(|watched| watched.pending.remove(timer))
                 {
                     self.call(owned, slot, at, moment, way, |process, state, cx| process.timer(timer, state, cx));
                 }
@@ -138,16 +175,17 @@ where
     #[inline(always)]
     fn call(
         &self,
-        owned: &mut Owned<K, P::State, P>,
+        owned: &mut Owned<K, P::State, P, X>,
         slot: usize,
         time: Time,
         moment: Moment,
         way: &mut Way<'_, P::Out>,
         call: impl FnOnce(&mut P, &mut P::State, &mut Context<'_, K, P::Out>),
     ) {
-        let (key, Entry { state, pending, expires }) = owned.keys.at(slot);
+        let (key, Entry { state, aside }) = owned.keys.at(slot);
         let before = owned.process.heap_bytes(state);
         let (queues, output, emit) = (&mut owned.queues, &mut way.output, &mut *way.emit);
+        let pending = aside.watched().map(|watched| &mut watched.pending);
         let mut cx = Context { key, time, moment, pending, queues, output, emit, cleared: false };
         call(&mut owned.process, state, &mut cx);
         let cleared = cx.cleared;
@@ -155,42 +193,45 @@ where
             *state = P::State::default();
         }
         owned.heap = owned.heap.wrapping_add(owned.process.heap_bytes(state)).wrapping_sub(before);
-        if cleared && pending.is_empty() && *expires == Time::MAX {
+        let is_watched = |watched: &mut Watched| !watched.pending.is_empty() || watched.expires < Time::MAX;
+        if cleared && !aside.watched().is_some_and(is_watched) {
             owned.keys.remove(slot);
         }
     }
 
     /// The key at `slot` is touched: its time to live begins anew. What is over already is over.
-    fn touch(&self, owned: &mut Owned<K, P::State, P>, slot: usize, time: Time, moment: Moment) {
+    fn touch(&self, owned: &mut Owned<K, P::State, P, X>, slot: usize, time: Time, moment: Moment) {
         let Some(live) = self.time_to_live else { return };
         let from = match live.clock {
             Clock::Event => time.max(moment.watermark),
             Clock::Processing => moment.now,
         };
-        let (key, entry) = owned.keys.at(slot);
+        let (key, Entry { state, aside }) = owned.keys.at(slot);
+        let Some(watched) = aside.watched() else { return };
         let until = from + live.span;
-        if entry.expires == Time::MAX {
+        if watched.expires == Time::MAX {
             owned.expiries.push(until, key.clone());
-            entry.expires = until;
-        } else if entry.expires <= from && entry.pending.is_empty() {
-            owned.heap -= owned.process.heap_bytes(&entry.state);
-            entry.state = P::State::default();
+            watched.expires = until;
+        } else if watched.expires <= from && watched.pending.is_empty() {
+            owned.heap -= owned.process.heap_bytes(state);
+            *state = P::State::default();
         }
-        entry.expires = entry.expires.max(until);
+        watched.expires = watched.expires.max(until);
     }
 
     /// Drops the keys of which the time to live is over.
-    fn expire(&self, owned: &mut Owned<K, P::State, P>, live: TimeToLive, through: Time) {
+    fn expire(&self, owned: &mut Owned<K, P::State, P, X>, live: TimeToLive, through: Time) {
         while let Some((_, key)) = owned.expiries.pop(through) {
             let Some(slot) = owned.keys.position(hash_of(&key), &key) else { continue };
-            let entry = owned.keys.at(slot).1;
-            if entry.expires <= through && entry.pending.is_empty() {
-                owned.heap -= owned.process.heap_bytes(&entry.state);
+            let Entry { state, aside } = owned.keys.at(slot).1;
+            let Some(watched) = aside.watched() else { continue };
+            if watched.expires <= through && watched.pending.is_empty() {
+                owned.heap -= owned.process.heap_bytes(state);
                 owned.keys.remove(slot);
             } else if through < Time::MAX {
                 // It was touched since, or timers keep it.
-                entry.expires = entry.expires.max(through + live.span.min(std::time::Duration::from_micros(1)));
-                owned.expiries.push(entry.expires, key);
+                watched.expires = watched.expires.max(through + live.span.min(std::time::Duration::from_micros(1)));
+                owned.expiries.push(watched.expires, key);
             }
         }
     }
@@ -202,15 +243,16 @@ struct Way<'a, T> {
     emit: Emit<'a, T>,
 }
 
-impl<K, T, P> Stage for KeyedStage<K, T, P>
+impl<K, T, P, X> Stage for KeyedStage<K, T, P, X>
 where
     K: Key,
     T: Record,
     P: Process<K, T>,
+    X: Aside,
 {
     type In = (K, T);
     type Out = P::Out;
-    type Local = Local<K, P::State, P>;
+    type Local = Local<K, P::State, P, X>;
     type Part = Due;
 
     const KEYED: bool = true;
@@ -292,7 +334,7 @@ where
     }
 
     fn snapshot(&self, locals: &[Self::Local], _: Generation) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
-        let mut groups = BTreeMap::<KeyGroup, Vec<(K, Entry<P::State>)>>::new();
+        let mut groups = BTreeMap::<KeyGroup, Vec<(K, Entry<P::State, X>)>>::new();
         for local in locals {
             for (key, entry) in lock(&local.owned).iter().flat_map(|owned| owned.keys.iter()) {
                 groups.entry(group_of(hash_of(key))).or_default().push((key.clone(), entry.clone()));
@@ -303,7 +345,7 @@ where
 
     fn restore(&self, locals: &[Self::Local], groups: Vec<(KeyGroup, Vec<u8>)>) -> Result<(), Error> {
         for (group, bytes) in groups {
-            let saved = postcard::from_bytes::<Vec<(K, Entry<P::State>)>>(&bytes)
+            let saved = postcard::from_bytes::<Vec<(K, Entry<P::State, X>)>>(&bytes)
                 .map_err(|error| format!("the snapshot of {group:?} cannot be read: {error}"))?;
             let driver = owner_of(group, locals.len());
             self.with(&locals[driver], |owned| {
@@ -317,7 +359,7 @@ where
     }
 }
 
-impl<K: Key, S: State, P> Owned<K, S, P> {
+impl<K: Key, S: State, P, X: Aside> Owned<K, S, P, X> {
     /// Whether something is to be done at a punctuation.
     fn is_due(&mut self, live: Option<TimeToLive>, moment: Moment) -> bool {
         self.queues.event.is_due(moment.watermark)
@@ -325,10 +367,12 @@ impl<K: Key, S: State, P> Owned<K, S, P> {
             || live.is_some_and(|live| self.expiries.is_due(moment.of(live.clock)))
     }
 
-    fn restore(&mut self, key: K, entry: Entry<S>) {
-        entry.pending.iter().for_each(|timer| self.queues.of(timer.clock).push(timer.at, key.clone()));
-        if entry.expires < Time::MAX {
-            self.expiries.push(entry.expires, key.clone());
+    fn restore(&mut self, key: K, mut entry: Entry<S, X>) {
+        if let Some(watched) = entry.aside.watched() {
+            watched.pending.iter().for_each(|timer| self.queues.of(timer.clock).push(timer.at, key.clone()));
+            if watched.expires < Time::MAX {
+                self.expiries.push(watched.expires, key.clone());
+            }
         }
         let hash = hash_of(&key);
         self.keys.locate(hash, key, || entry);

@@ -88,6 +88,11 @@ impl<K> TimerQueue<K> {
         is_due(self.near.last()) || is_due(self.added.peek().map(|due| &due.0))
     }
 
+    /// The key of a timer that will be taken so many timers after the next one, if nothing changes.
+    pub(super) fn ahead(&self, timers: usize) -> Option<&K> {
+        self.near.iter().rev().nth(timers).map(|due| &due.key)
+    }
+
     /// Takes the soonest timer that is due up to `through`.
     pub(crate) fn pop(&mut self, through: Time) -> Option<(Time, K)> {
         if !self.is_due(through) {

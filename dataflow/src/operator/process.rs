@@ -7,7 +7,7 @@ use crate::bundle::Record;
 use crate::exchange::Outlet;
 use crate::job::Job;
 use crate::join::Side;
-use crate::keyed::{BroadcastStage, Dealt, KeyedStage, Listen, Process, ShuffleStage, TimeToLive};
+use crate::keyed::{BroadcastStage, Dealt, KeyedStage, Listen, Nothing, Process, ShuffleStage, TimeToLive, Watched};
 use crate::operator::KeyedStream;
 use crate::pipe::{Identity, Pipe};
 use crate::stage::Stage;
@@ -148,10 +148,17 @@ impl<K: Key, T: Record> Shuffled<K, T> {
 
     /// The same, by the name of an operator that is made of it.
     pub(crate) fn process_as<Q: Process<K, T>>(self, name: &str, process: Q) -> Stream<Q::Out> {
-        let time_to_live = self.time_to_live;
-        self.keyed_stage(name, move |shared| {
-            KeyedStage::new(process, time_to_live, shared.kernels, shared.clock.begun(Epoch(0)))
-        })
+        let live = self.time_to_live;
+        let begun = |shared: &Shared| shared.clock.begun(Epoch(0));
+        if Q::TIMERS || live.is_some() {
+            self.keyed_stage(name, move |shared| {
+                KeyedStage::<K, T, Q, Watched>::new(process, live, shared.kernels, begun(shared))
+            })
+        } else {
+            self.keyed_stage(name, move |shared| {
+                KeyedStage::<K, T, Q, Nothing>::new(process, None, shared.kernels, begun(shared))
+            })
+        }
     }
 
     /// Ends in a stage of which each driver owns some of the keys.

@@ -72,6 +72,8 @@ where
     /// slide at the end of the stream makes no window.
     type Out = (K, A::Out);
 
+    const TIMERS: bool = false;
+
     fn record(&mut self, record: T, counted: &mut Self::State, cx: &mut Context<'_, K, Self::Out>) {
         if counted.filled == 0 {
             if counted.slices.len() == self.slices {
