@@ -1,6 +1,7 @@
 //! When epochs are closed: the [`Epochs`] policy of a source, and the [`EpochClock`] that all sources of a job share.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -25,6 +26,16 @@ pub enum Epochs {
     /// Each time so much time has passed: for a steady latency, when records come seldom. Which
     /// records are late depends on when they arrive.
     WallClock(Duration),
+}
+
+impl fmt::Display for Epochs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WatermarkStep(step) => write!(f, "an epoch each {step:?} of it"),
+            Self::Records(records) => write!(f, "an epoch each {records} records"),
+            Self::WallClock(span) => write!(f, "an epoch each {span:?}"),
+        }
+    }
 }
 
 /// The epochs of a job: which is the latest that any source has begun.

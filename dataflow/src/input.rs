@@ -108,6 +108,17 @@ impl<S: Source> Input<S> {
         let outlet = Arc::new(Outlet::default());
         let Self { job, name, source, options, late, dead } = self;
         let feeds = outlet.clone();
+        let timed = match (options.by_arrival, stamp(options.epochs).is_some()) {
+            (true, _) => "event time is when a record comes",
+            (false, true) => "event time",
+            (false, false) => "no event time",
+        };
+        job.draw(|graph| {
+            graph.source(&name, format!("{timed}, {}", options.epochs));
+            graph.gives(&outlet, "");
+            graph.gives(&late, "late");
+            graph.gives(&dead, "dead letters");
+        });
         job.step(move |assembly| {
             let partitions = source.open().map_err(|error| At::new(format!("source `{name}`"), error))?;
             let metrics = assembly.source_metrics(name.clone());

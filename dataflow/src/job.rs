@@ -15,6 +15,7 @@ use crate::bundle::Record;
 use crate::container::{EpochOrder, Service};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
+use crate::explain::{Exchange, Explanation, Graph, NodeKind};
 use crate::input::Input;
 use crate::metrics::{JobMetrics, SourceMetrics, StageMetrics};
 use crate::source::{Error, Source};
@@ -60,6 +61,7 @@ pub(crate) struct Plan {
     stealing: bool,
     memory_budget: Option<usize>,
     steps: Vec<Step>,
+    graph: Graph,
 }
 
 type Step = Box<dyn FnOnce(&mut Assembly) -> Result<(), Error>>;
@@ -141,6 +143,7 @@ impl Job {
             stealing: true,
             memory_budget: None,
             steps: Vec::new(),
+            graph: Graph::default(),
         };
         Self { plan: Rc::new(RefCell::new(plan)) }
     }
@@ -176,6 +179,30 @@ impl Job {
     /// Reads a source.
     pub fn source<S: Source>(&self, name: impl Into<Arc<str>>, source: S) -> Input<S> {
         Input::new(self.clone(), name.into(), source)
+    }
+
+    /// What it is made of, as described so far. A job that was started has handed its graph over.
+    pub fn explain(&self) -> Explanation {
+        let plan = self.plan.borrow();
+        plan.graph.explain(plan.name.clone())
+    }
+
+    pub(crate) fn draw(&self, draw: impl FnOnce(&mut Graph)) {
+        draw(&mut self.plan.borrow_mut().graph);
+    }
+
+    /// Notes a stage in the graph.
+    pub(crate) fn draw_stage<S: Stage>(
+        &self,
+        names: &[Arc<str>],
+        upstream: &Arc<Outlet<S::In>>,
+        outlet: &Arc<Outlet<S::Out>>,
+    ) {
+        let exchange = if S::KEYED { Exchange::KeyGroups } else { Exchange::Any };
+        self.draw(|graph| {
+            graph.reads(NodeKind::Stage, names.join(" → "), S::ABOUT, upstream, exchange);
+            graph.gives(outlet, "");
+        });
     }
 
     pub(crate) fn step(&self, step: impl FnOnce(&mut Assembly) -> Result<(), Error> + 'static) {

@@ -13,6 +13,7 @@ pub mod bundle;
 pub mod container;
 pub mod epoch;
 mod exchange;
+pub mod explain;
 pub mod input;
 pub mod job;
 pub mod join;

@@ -122,7 +122,7 @@ impl<P: Partition> Partition for Stalling<P> {
     type Item = P::Item;
 
     async fn next(&mut self, limit: usize) -> Result<Option<Batch<P::Item>>, Error> {
-        if updraft_kernel::random::u64() % 4 == 0 {
+        if updraft_kernel::random::u64().is_multiple_of(4) {
             wait(self.longest).await;
         }
         self.inner.next(limit).await

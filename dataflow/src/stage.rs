@@ -36,6 +36,8 @@ pub trait Stage: Send + Sync + 'static {
     /// A piece of the work that completes an epoch, apart from the others.
     type Part: Send;
 
+    /// What it keeps, for people who look at the job.
+    const ABOUT: &'static str = "";
     /// Whether each driver owns some of the keys. Then bundles go to their [owner](Bundle::owner), in order of epochs: the
     /// driver does not get one before the epoch ahead of it is complete.
     const KEYED: bool = false;

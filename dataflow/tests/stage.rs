@@ -148,7 +148,7 @@ proptest! {
         let slide = Duration::from_micros(case.size.div_ceil(case.slides));
         let kind = Sliding::of(Duration::from_micros(case.size), slide);
         let aggregate = (count(), sum(|event: &Event| event.2));
-        let rows = run(&case, |pieces| WindowStage::new(time(), |event: &Event| event.1, &kind, aggregate.clone(), pieces));
+        let rows = run(&case, |pieces| WindowStage::new(time(), |event: &Event| event.1, &kind, aggregate, pieces));
         check(rows, windows(&records(&case), kind.slicing()));
     }
 }

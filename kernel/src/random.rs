@@ -40,7 +40,7 @@ impl Random {
 
     /// A number below `end`, or 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        (u128::from(self.u64()) * u128::from(end) >> 64) as u64
+        ((u128::from(self.u64()) * u128::from(end)) >> 64) as u64
     }
 
     /// Whether something happens that has this probability. Draws no number where it cannot.

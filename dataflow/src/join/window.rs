@@ -255,6 +255,8 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
     type Local = Local<K, L, R>;
     type Part = Part<K, L, R>;
 
+    const ABOUT: &'static str = "records on each kernel, joined by hash range when the watermark has passed";
+
     fn local(&self, _: usize) -> Self::Local {
         Local(Mutex::default())
     }

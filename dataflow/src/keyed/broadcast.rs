@@ -59,6 +59,7 @@ where
     type Local = Local<K, P::State, P>;
     type Part = Due;
 
+    const ABOUT: &'static str = KeyedStage::<K, T, P>::ABOUT;
     const KEYED: bool = true;
 
     fn local(&self, driver: usize) -> Self::Local {

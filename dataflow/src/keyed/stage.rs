@@ -255,6 +255,7 @@ where
     type Local = Local<K, P::State, P, X>;
     type Part = Due;
 
+    const ABOUT: &'static str = "state and timers of 256 key groups, each owned by one kernel";
     const KEYED: bool = true;
 
     fn local(&self, driver: usize) -> Self::Local {

@@ -119,6 +119,7 @@ pub(super) enum Pending {
     #[default]
     None,
     One(Timer),
+    #[expect(clippy::box_collection, reason = "one word for what is rare: there is a value for each key")]
     Many(Box<Vec<Timer>>),
 }
 

@@ -155,6 +155,7 @@ impl<T: Record, O: Operator<T>> Stage for OperatorStage<T, O> {
     type Local = Instance<O>;
     type Part = End;
 
+    const ABOUT: &'static str = "an instance on each kernel, epochs in order";
     const KEYED: bool = true;
 
     fn local(&self, driver: usize) -> Instance<O> {

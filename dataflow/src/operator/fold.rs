@@ -32,6 +32,8 @@ where
     type Local = (P, F, Mutex<V>);
     type Part = V;
 
+    const ABOUT: &'static str = "a value on each kernel, merged at the end";
+
     fn local(&self, _: usize) -> Self::Local {
         (self.pipe.clone(), self.step.clone(), Mutex::new(self.start.clone()))
     }

@@ -16,6 +16,7 @@ use updraft_kernel::{Bell, clock};
 use crate::bundle::{Bundle, Record, Times};
 use crate::container::{Container, Containers, EpochOrder, Service};
 use crate::exchange::{Outlet, Port};
+use crate::explain::{Exchange, NodeKind};
 use crate::job::At;
 use crate::metrics::StageMetrics;
 use crate::ordered::Ordered;
@@ -69,6 +70,11 @@ where
         let Stream { job, upstream, timed, .. } = stream;
         let outlet = Arc::new(Outlet::new(upstream.in_order && calls.ordered));
         let feeds = outlet.clone();
+        job.draw(|graph| {
+            let about = if calls.ordered { "calls under way, results in order" } else { "calls under way" };
+            graph.reads(NodeKind::Stage, "map_async".into(), about, &upstream, Exchange::Any);
+            graph.gives(&outlet, "");
+        });
         job.step(move |assembly| {
             let metrics = assembly.stage_metrics("map_async".into());
             let shared = assembly.shared.clone();

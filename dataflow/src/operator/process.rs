@@ -44,10 +44,11 @@ impl<D: Dealt> Deal<D> {
     }
 
     /// The same with the records of another stream.
-    fn and<I: Record>(self, stream: Stream<I, impl Pipe<I, Out = D>>) -> Self {
+    fn and<I: Record, P: Pipe<I, Out = D>>(self, stream: Stream<I, P>) -> Self {
         let Stream { job, upstream, pipe, mut names, timed, .. } = stream;
         names.push("shuffle".into());
         let outlet = self.outlet.clone();
+        job.draw_stage::<ShuffleStage<I, P>>(&names, &upstream, &outlet);
         job.step(move |assembly| {
             let stage = ShuffleStage::new(pipe, assembly.shared.kernels);
             assembly.stage(&names, &upstream, stage, outlet);
@@ -62,6 +63,7 @@ impl<D: Dealt> Deal<D> {
         let outlet = Arc::new(Outlet::new(true));
         let (feeds, name) = (outlet.clone(), Arc::<str>::from(name));
         let named = name.clone();
+        job.draw_stage::<S>(std::slice::from_ref(&named), &upstream, &outlet);
         job.step(move |assembly| {
             let shared = &assembly.shared;
             tick.into_iter().for_each(|span| shared.clock.tick_every(span));

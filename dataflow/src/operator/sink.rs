@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::bundle::Record;
+use crate::explain::{Exchange, NodeKind};
 use crate::job::At;
 use crate::operator::EmitStage;
 use crate::pipe::Pipe;
@@ -18,6 +19,7 @@ where
         // Sinks take records as they are: their event times end here.
         let stream = self.stage("sink", |pipe, _| EmitStage::new(pipe, false));
         let name = name.into();
+        stream.job.draw(|graph| graph.reads(NodeKind::Sink, name.to_string(), "", &stream.upstream, Exchange::One));
         stream.job.step(move |assembly| {
             let metrics = assembly.sink_metrics(name.clone());
             let port = Arc::new(SinkPort::new(assembly.shared.clone(), metrics, stream.upstream.in_order));

@@ -26,6 +26,7 @@ where
         let Self { job, upstream, pipe, mut names, .. } = self;
         names.push("union".into());
         let outlet = outlet.clone();
+        job.draw_stage::<EmitStage<I, P>>(&names, &upstream, &outlet);
         job.step(move |assembly| {
             assembly.stage(&names, &upstream, EmitStage::new(pipe, timed), outlet);
             Ok(())

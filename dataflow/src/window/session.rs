@@ -81,6 +81,7 @@ pub(super) struct Run<V> {
 pub struct Open<V> {
     run: Option<Run<V>>,
     /// With records that are out of order there may be several.
+    #[expect(clippy::box_collection, reason = "one word for what is rare: there is a value for each key")]
     more: Option<Box<Vec<Run<V>>>>,
 }
 

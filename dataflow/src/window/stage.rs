@@ -169,6 +169,8 @@ where
     type Local = Local<P, F, K, A::Item, A::Acc>;
     type Part = Part<K, A::Item, A::Acc>;
 
+    const ABOUT: &'static str = "tables on each kernel, merged by hash range when the watermark has passed";
+
     fn local(&self, _: usize) -> Self::Local {
         Local { pipe: self.pipe.clone(), key: self.key.clone(), open: Open::default() }
     }

@@ -1,0 +1,172 @@
+//! What a job is made of, before it runs: its sources, its stages with the operators that are fused in each, how records get from one
+//! to the next, its sinks. As text, and as Graphviz.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::exchange::Outlet;
+
+/// A job's graph. `Display` is text for people.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The job.
+    pub job: Arc<str>,
+    /// In the order in which they were described: a node reads from those before it.
+    pub nodes: Vec<Node>,
+}
+
+/// A source, a stage or a sink.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// Which of them.
+    pub kind: NodeKind,
+    /// Its name; of a stage, its operators, which are one loop.
+    pub name: String,
+    /// What is particular about it: its state, its epochs.
+    pub about: String,
+    /// What it reads from.
+    pub inputs: Vec<Edge>,
+}
+
+/// Which kind of node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeKind {
+    /// Where records come from.
+    Source,
+    /// Work between two pipeline breakers.
+    Stage,
+    /// Where records go.
+    Sink,
+}
+
+impl fmt::Display for NodeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Stage => "stage",
+            Self::Sink => "sink",
+        })
+    }
+}
+
+/// From where a node reads, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Edge {
+    /// The node, by its place in the list.
+    pub from: usize,
+    /// Which of its outlets, where it has several: late records, dead letters.
+    pub outlet: &'static str,
+    /// How bundles get to it.
+    pub exchange: Exchange,
+}
+
+/// How bundles get from one node to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exchange {
+    /// They lie down on the kernel that made them; whichever kernel is idle takes them.
+    Any,
+    /// Each goes to the kernel that owns its key groups.
+    KeyGroups,
+    /// All go to the one task of a sink.
+    One,
+}
+
+impl fmt::Display for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Any => "any kernel",
+            Self::KeyGroups => "by key group",
+            Self::One => "one task",
+        })
+    }
+}
+
+/// A graph that is being described.
+#[derive(Default)]
+pub(crate) struct Graph {
+    nodes: Vec<Node>,
+    /// By outlet: the nodes that give to it, and which of their outlets it is.
+    outlets: BTreeMap<usize, Vec<(usize, &'static str)>>,
+}
+
+/// What tells outlets apart; they live as long as the description.
+fn id<T>(outlet: &Arc<Outlet<T>>) -> usize {
+    Arc::as_ptr(outlet) as usize
+}
+
+impl Graph {
+    /// Adds a source; its outlets are added by [`gives`](Self::gives).
+    pub(crate) fn source(&mut self, name: &str, about: String) {
+        let inputs = Vec::new();
+        self.nodes.push(Node { kind: NodeKind::Source, name: name.into(), about, inputs });
+    }
+
+    /// Adds a stage or a sink that reads from `upstream`.
+    pub(crate) fn reads<T>(
+        &mut self,
+        kind: NodeKind,
+        name: String,
+        about: &str,
+        upstream: &Arc<Outlet<T>>,
+        exchange: Exchange,
+    ) {
+        let from = self.outlets.get(&id(upstream)).cloned().unwrap_or_default();
+        let inputs = from.into_iter().map(|(from, outlet)| Edge { from, outlet, exchange }).collect();
+        self.nodes.push(Node { kind, name, about: about.into(), inputs });
+    }
+
+    /// The node that was added last gives to `outlet`.
+    pub(crate) fn gives<T>(&mut self, outlet: &Arc<Outlet<T>>, name: &'static str) {
+        let last = self.nodes.len() - 1;
+        self.outlets.entry(id(outlet)).or_default().push((last, name));
+    }
+
+    pub(crate) fn explain(&self, job: Arc<str>) -> Explanation {
+        Explanation { job, nodes: self.nodes.clone() }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "job `{}`", self.job)?;
+        for (number, node) in self.nodes.iter().enumerate() {
+            writeln!(f, "{number:>3} {}: {}", node.kind, node.name)?;
+            if !node.about.is_empty() {
+                writeln!(f, "      {}", node.about)?;
+            }
+            for edge in &node.inputs {
+                let outlet = if edge.outlet.is_empty() { String::new() } else { format!(" ({})", edge.outlet) };
+                writeln!(f, "      from {}{outlet}, {}", edge.from, edge.exchange)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Explanation {
+    /// The graph in the language of Graphviz: `dot -Tsvg`.
+    pub fn dot(&self) -> String {
+        let mut dot = format!("digraph {} {{\n  rankdir=LR;\n  node [shape=box];\n", quoted(&self.job));
+        for (number, node) in self.nodes.iter().enumerate() {
+            let shape = match node.kind {
+                NodeKind::Source => "shape=cds",
+                NodeKind::Stage => "shape=box, style=rounded",
+                NodeKind::Sink => "shape=folder",
+            };
+            let label =
+                if node.about.is_empty() { node.name.clone() } else { format!("{}\n{}", node.name, node.about) };
+            dot += &format!("  n{number} [label={}, {shape}];\n", quoted(&label));
+            for edge in &node.inputs {
+                let label = if edge.outlet.is_empty() { edge.exchange.to_string() } else { edge.outlet.to_string() };
+                dot += &format!("  n{} -> n{number} [label={}];\n", edge.from, quoted(&label));
+            }
+        }
+        dot + "}\n"
+    }
+}
+
+/// A string as Graphviz reads it.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
