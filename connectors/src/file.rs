@@ -1,11 +1,12 @@
-//! One file of JSON lines or CSV, compressed by its extension, that appears when it is whole.
+//! One file of JSON lines or CSV, compressed by its extension, that appears when it is whole, or not at all.
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tokio::fs::{self, File};
+use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use updraft_dataflow::{Bundle, Error, Record, Sink};
 
@@ -18,8 +19,8 @@ const BUFFER: usize = 256 << 10;
 /// A sink that writes records, of any type that serde can serialise, to a file.
 ///
 /// `out.csv.gz` is written as `out.csv.gz.part`, and takes its name (and the place of a file that had it) when the job has
-/// ended well and the bytes are on the disk: who sees it sees all of it. A job that fails leaves the `.part` behind.
-/// `.gz` and `.zst` are compressed.
+/// ended well and the bytes are on the disk: who sees it sees all of it. A job that fails or is cancelled removes the `.part`;
+/// only a process that is killed leaves it behind, and the next run writes it anew. `.gz` and `.zst` are compressed.
 pub struct FileSink {
     path: PathBuf,
     rows: Rows,
@@ -66,7 +67,7 @@ impl FileSink {
         let part = self.part();
         let open = match &mut self.open {
             Some(open) => open,
-            closed => closed.insert(open(&part, Compression::of_path(&self.path)).await?),
+            closed => closed.insert(open(&part, Compression::of_path(&self.path))?),
         };
         Ok(&mut open.target)
     }
@@ -82,11 +83,14 @@ impl FileSink {
     async fn finish(&mut self) -> io::Result<()> {
         self.rows.flush(&mut self.buffer);
         self.flush().await?;
-        if let Some(mut open) = self.open.take() {
+        if let Some(open) = &mut self.open {
             open.target.shutdown().await?;
             open.file.sync_all().await?;
         }
-        fs::rename(self.part(), &self.path).await
+        // No wait between this and the end: the job either fails before the file has its name, or it does not.
+        fs::rename(self.part(), &self.path)?;
+        self.open = None;
+        Ok(())
     }
 
     fn failed(&self, error: &io::Error) -> Error {
@@ -95,9 +99,11 @@ impl FileSink {
     }
 }
 
-async fn open(part: &Path, compression: Compression) -> io::Result<Open> {
-    let file = File::create(part).await?;
-    Ok(Open { target: compression.writer(file.try_clone().await?), file })
+/// At once, not on another thread, where it could come after the sink was told to give up.
+fn open(part: &Path, compression: Compression) -> io::Result<Open> {
+    let file = fs::File::create(part)?;
+    let target = compression.writer(File::from_std(file.try_clone()?));
+    Ok(Open { target, file: File::from_std(file) })
 }
 
 impl<T: Record + Serialize> Sink<T> for FileSink {
@@ -111,6 +117,13 @@ impl<T: Record + Serialize> Sink<T> for FileSink {
 
     async fn close(&mut self) -> Result<(), Error> {
         self.finish().await.map_err(|error| self.failed(&error))
+    }
+
+    fn abort(&mut self) {
+        if self.open.take().is_some() {
+            // Where it cannot be removed, it is still not taken for the file.
+            let _ = fs::remove_file(self.part());
+        }
     }
 }
 

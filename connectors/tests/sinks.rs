@@ -3,14 +3,17 @@
 
 mod support;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use support::{read, run, write};
 use updraft_connectors::{Blackhole, Channel, Collect, DeadLetters, FileSink, Files};
-use updraft_dataflow::{Bundle, DeadLetter, Epoch, Punctuation, Sink, Time};
-use updraft_kernel::clock;
+use updraft_dataflow::{
+    Batch, Bundle, DeadLetter, Epoch, Error, Job, JobError, Partition, Punctuation, Sink, Source, Time,
+};
+use updraft_kernel::{Runtime, clock};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Visit {
@@ -55,6 +58,103 @@ fn a_file_appears_when_it_is_whole() {
     });
     write(FileSink::csv(&path), Vec::<Vec<Visit>>::new()).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"");
+}
+
+/// How a job ends, once some of its results are in the `.part`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ends {
+    Well,
+    SourceFails,
+    OperatorPanics,
+    Cancelled,
+    Drained,
+}
+
+/// Gives many visits, and then what ends its job, once the `.part` is there.
+struct Fateful {
+    ends: Ends,
+    given: bool,
+    part: PathBuf,
+}
+
+/// The number of a visit that no operator can bear.
+const FATAL: u64 = u64::MAX;
+
+impl Source for Fateful {
+    type Item = Visit;
+    type Partition = Self;
+    fn open(self) -> Result<Vec<Self>, Error> {
+        Ok(vec![self])
+    }
+}
+
+impl Partition for Fateful {
+    type Item = Visit;
+    async fn next(&mut self, _: usize) -> Result<Option<Batch<Visit>>, Error> {
+        if !std::mem::replace(&mut self.given, true) {
+            return Ok(Some(visits(20_000).into()));
+        }
+        while !self.part.exists() {
+            clock::sleep(Duration::from_millis(1)).await;
+        }
+        match self.ends {
+            Ends::Well => Ok(None),
+            Ends::SourceFails => Err("the source fails".into()),
+            Ends::OperatorPanics => Ok(Some(vec![Visit { count: FATAL, ..visits(1).remove(0) }].into())),
+            Ends::Cancelled | Ends::Drained => std::future::pending().await,
+        }
+    }
+    fn position(&self) -> String {
+        "somewhere".into()
+    }
+}
+
+/// Runs a job that writes to `path` and ends so.
+fn run_to(ends: Ends, path: &Path) -> Result<(), JobError> {
+    let runtime = Runtime::builder().kernels(2).pin(false).build().unwrap();
+    let part = PathBuf::from(format!("{}.part", path.display()));
+    let job = Job::new("fateful");
+    job.source("visits", Fateful { ends, given: false, part: part.clone() })
+        .stream()
+        .map(|visit| if visit.count == FATAL { panic!("a fatal visit") } else { visit })
+        .sink("file", FileSink::csv(path));
+    let running = job.start(runtime.handle()).unwrap();
+    if matches!(ends, Ends::Cancelled | Ends::Drained) {
+        while !part.exists() {
+            std::thread::yield_now();
+        }
+        if ends == Ends::Drained { running.drain() } else { running.cancel() }
+    }
+    runtime.block_on(running.join()).map(drop)
+}
+
+#[test]
+fn a_job_that_ends_badly_leaves_no_part_of_a_file() {
+    for name in ["out.csv", "out.csv.gz"] {
+        for ends in [Ends::Well, Ends::Drained, Ends::SourceFails, Ends::OperatorPanics, Ends::Cancelled] {
+            let folder = tempfile::tempdir().unwrap();
+            let ended = run_to(ends, &folder.path().join(name));
+            let ends_well = matches!(ends, Ends::Well | Ends::Drained);
+            assert_eq!(ended.is_ok(), ends_well, "{ends:?}: {ended:?}");
+            let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+            if ends_well {
+                assert_eq!(left, [name], "{ends:?}");
+                let all = read(Files::path(folder.path().join(name)).csv::<Visit>(), 1_000).unwrap();
+                assert_eq!(all.records, visits(20_000));
+            } else {
+                assert!(left.is_empty(), "{ends:?}: {left:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_job_that_ends_badly_leaves_the_file_of_the_last_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.csv");
+    std::fs::write(&path, "from the last run").unwrap();
+    run_to(Ends::SourceFails, &path).unwrap_err();
+    assert_eq!(std::fs::read(&path).unwrap(), b"from the last run");
 }
 
 #[test]

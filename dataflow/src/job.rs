@@ -244,6 +244,7 @@ impl Job {
             clock: EpochClock::new(),
             work: Bells::default(),
             unfinished: AtomicUsize::new(0),
+            complete: Bells::default(),
             draining: AtomicBool::new(false),
         });
         let mut assembly = Assembly {

@@ -1,9 +1,10 @@
 //! Where results go: the last of the five files of the data path.
 //!
 //! One task drives a [`Sink`]: it writes bundles as they come, of whatever epoch, and tells the sink when an epoch is
-//! complete. While it waits for the sink its queue fills; then the stages before it hold still, and then the sources.
+//! complete, and at the end whether it is a good one. While it waits for the sink its queue fills; then the stages before it hold still, and then the sources.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -30,9 +31,45 @@ pub trait Sink<T>: Send + 'static {
         async { Ok(()) }
     }
 
-    /// The job has ended well: flush, and close what is open.
+    /// All records have been written, here and at the job's other sinks: flush, and close what is open.
     fn close(&mut self) -> impl Future<Output = Result<(), Error>> {
         async { Ok(()) }
+    }
+
+    /// The job ends before this sink was closed: something failed or panicked (perhaps this sink's own last call), or the
+    /// job was cancelled. Take back what nobody should take for a whole: remove a file that is half written, say. Called
+    /// once at most, instead of the end of [`close`](Self::close), before anybody hears that the job has ended. A call that was
+    /// waiting has been dropped where it waited, so what it began must be visible in `self`. No call follows.
+    ///
+    /// It cannot wait, so it must be quick; it must not panic. Once all sinks have all records, each is closed by itself: one
+    /// that was closed is not told when another fails to. A process that is killed calls nothing.
+    fn abort(&mut self) {}
+}
+
+/// A sink that has not been closed yet: dropped as such, it is told to give up.
+pub(crate) struct Unclosed<T, S: Sink<T>> {
+    sink: S,
+    is_closed: bool,
+    takes: PhantomData<fn(T)>,
+}
+
+impl<T, S: Sink<T>> Unclosed<T, S> {
+    pub(crate) fn new(sink: S) -> Self {
+        Self { sink, is_closed: false, takes: PhantomData }
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        self.sink.close().await?;
+        self.is_closed = true;
+        Ok(())
+    }
+}
+
+impl<T, S: Sink<T>> Drop for Unclosed<T, S> {
+    fn drop(&mut self) {
+        if !self.is_closed {
+            self.sink.abort();
+        }
     }
 }
 
@@ -40,6 +77,8 @@ pub trait Sink<T>: Send + 'static {
 pub(crate) struct SinkPort<T> {
     containers: Containers<Taken<T>>,
     bell: Bell,
+    /// Rung when all sinks have completed the job's last epoch.
+    last: Arc<Bell>,
     shared: Arc<Shared>,
     metrics: Arc<StageMetrics>,
     /// Bytes of the bundle that is being written.
@@ -59,9 +98,11 @@ impl<T> SinkPort<T> {
     pub(crate) fn new(shared: Arc<Shared>, metrics: Arc<StageMetrics>, in_order: bool) -> Self {
         shared.unfinished.fetch_add(1, Ordering::AcqRel);
         let service = Service { order: EpochOrder::of(in_order), stealing: false };
+        let last = shared.complete.hang();
         Self {
             containers: Containers::new(1, service),
             bell: Bell::default(),
+            last,
             shared,
             metrics,
             in_hand: AtomicUsize::new(0),
@@ -120,7 +161,7 @@ impl<T: Record> Port<T> for SinkPort<T> {
 
 /// Gives a sink all that comes, until the job's last epoch is complete: the task of a sink.
 pub(crate) async fn drive<T: Record, S: Sink<T>>(
-    mut sink: S,
+    mut open: Unclosed<T, S>,
     port: Arc<SinkPort<T>>,
     job: Arc<JobMetrics>,
 ) -> Result<(), Error> {
@@ -132,21 +173,21 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
             Taken::Bundle(bundle) => {
                 let (bytes, len) = (bundle.bytes(), bundle.len());
                 port.in_hand.store(bytes, Ordering::Relaxed);
-                sink.write(bundle).await?;
+                open.sink.write(bundle).await?;
                 port.in_hand.store(0, Ordering::Relaxed);
                 port.metrics.records_in.fetch_add(len as u64, Ordering::Relaxed);
                 shared.account.release(bytes);
             }
             Taken::Complete(punctuation) => {
-                sink.complete(punctuation).await?;
+                open.sink.complete(punctuation).await?;
                 port.metrics.complete(punctuation);
                 if let Some(closed) = shared.clock.complete(punctuation.epoch) {
                     job.latency.record(clock::now().since(closed));
                 }
                 if shared.clock.last() == Some(punctuation.epoch) {
-                    sink.close().await?;
                     shared.finished();
-                    return Ok(());
+                    port.last.wait(|| shared.is_finished()).await;
+                    return open.close().await;
                 }
             }
         }

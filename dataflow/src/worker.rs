@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) work: Bells,
     /// The last stages and sinks that have not completed the job's last epoch.
     pub(crate) unfinished: AtomicUsize,
+    /// Sinks that wait until the others have completed the last epoch, too.
+    pub(crate) complete: Bells,
     pub(crate) draining: AtomicBool,
 }
 
@@ -42,9 +44,11 @@ impl Shared {
     pub(crate) fn finished(&self) {
         if self.unfinished.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.work.ring_all();
+            self.complete.ring_all();
         }
     }
 
+    /// Whether nothing but the closing of sinks is left to be done.
     pub(crate) fn is_finished(&self) -> bool {
         self.unfinished.load(Ordering::Acquire) == 0
     }

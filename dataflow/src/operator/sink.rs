@@ -7,7 +7,7 @@ use crate::explain::{Exchange, NodeKind};
 use crate::job::At;
 use crate::operator::EmitStage;
 use crate::pipe::Pipe;
-use crate::sink::{self, Sink, SinkPort};
+use crate::sink::{self, Sink, SinkPort, Unclosed};
 use crate::stream::Stream;
 
 impl<I: Record, P: Pipe<I>> Stream<I, P>
@@ -26,6 +26,8 @@ where
             assembly.connect(&stream.upstream, port.clone());
             assembly.task(move |group, kernel, metrics| {
                 let (fails, metrics) = (group.clone(), metrics.clone());
+                // From here on it is told if the job fails, even before its task's first turn.
+                let sink = Unclosed::new(sink);
                 group.spawn(kernel, name.clone(), move || async move {
                     if let Err(error) = sink::drive(sink, port, metrics).await {
                         fails.fail(At::new(format!("sink `{name}`"), error));
