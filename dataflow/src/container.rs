@@ -94,6 +94,8 @@ pub(crate) struct Service {
     pub(crate) order: EpochOrder,
     /// Whether a kernel takes work from other kernels' lanes.
     pub(crate) stealing: bool,
+    /// Whether the oldest work goes first; else the newest of the first lane that has any.
+    pub(crate) priority: bool,
 }
 
 /// The containers of one stage, and the work in them.
@@ -137,12 +139,17 @@ impl<W> Lane<W> {
         self.update_front(queue);
     }
 
-    fn pop(&self, at_most: u64) -> Option<(Arc<Container>, W)> {
+    fn pop(&self, at_most: u64, oldest: bool) -> Option<(Arc<Container>, W)> {
         let queue = &mut *lock(&self.queue);
         if queue.front()?.0.epoch.0 > at_most {
             return None;
         }
-        let work = queue.pop_front();
+        let work = if oldest {
+            queue.pop_front()
+        } else {
+            let newest = queue.iter().rposition(|(container, _)| container.epoch.0 <= at_most)?;
+            queue.remove(newest)
+        };
         self.update_front(queue);
         work
     }
@@ -241,16 +248,20 @@ impl<W> Containers<W> {
     /// The lane with the oldest work that `lane`'s kernel may take; its own, among equals.
     fn best_lane(&self, own: usize) -> Option<(usize, u64)> {
         let front = |lane: usize| self.lanes[lane].front.load(Ordering::Acquire);
-        let mut best = (own, front(own));
+        let (mut best, at_most) = ((own, front(own)), self.at_most());
+        let may_go = |epoch: u64| epoch != EMPTY && epoch <= at_most;
         if self.service.stealing {
             for lane in 0..self.lanes.len() {
+                if !self.service.priority && may_go(best.1) {
+                    break;
+                }
                 let epoch = front(lane);
                 if epoch < best.1 {
                     best = (lane, epoch);
                 }
             }
         }
-        (best.1 != EMPTY && best.1 <= self.at_most()).then_some(best)
+        may_go(best.1).then_some(best)
     }
 
     /// The latest epoch that work may be claimed of.
@@ -261,12 +272,12 @@ impl<W> Containers<W> {
         }
     }
 
-    /// Takes the oldest work that there is for `lane`'s kernel. Count it as [`done`](Container::done) afterwards.
+    /// Takes the oldest work that there is for `lane`'s kernel (unless there is no priority). Count it as [`done`](Container::done) afterwards.
     pub(crate) fn claim(&self, lane: usize) -> Option<(Arc<Container>, W)> {
         loop {
             let (best, _) = self.best_lane(lane)?;
             // Another kernel may have been faster: look again.
-            if let Some(work) = self.lanes[best].pop(self.at_most()) {
+            if let Some(work) = self.lanes[best].pop(self.at_most(), self.service.priority) {
                 self.queued.fetch_sub(1, Ordering::SeqCst);
                 work.0.queued.fetch_sub(1, Ordering::SeqCst);
                 debug_assert!(work.0.epoch.0 >= self.first.load(Ordering::Acquire), "work of a complete epoch");

@@ -59,6 +59,7 @@ pub(crate) struct Plan {
     class: Class,
     order: EpochOrder,
     stealing: bool,
+    priority: bool,
     memory_budget: Option<usize>,
     steps: Vec<Step>,
     graph: Graph,
@@ -141,6 +142,7 @@ impl Job {
             class: Class::Stream,
             order: EpochOrder::Out,
             stealing: true,
+            priority: true,
             memory_budget: None,
             steps: Vec::new(),
             graph: Graph::default(),
@@ -173,6 +175,14 @@ impl Job {
     #[must_use]
     pub fn stealing(self, stealing: bool) -> Self {
         self.plan.borrow_mut().stealing = stealing;
+        self
+    }
+
+    /// Whether kernels take the oldest work first and, of one epoch, that nearest to the exit, as they do by default;
+    /// else it is the newest, nearest to the source. For comparison.
+    #[must_use]
+    pub fn priority(self, priority: bool) -> Self {
+        self.plan.borrow_mut().priority = priority;
         self
     }
 
@@ -237,7 +247,7 @@ impl Job {
         let kernels = handle.kernels();
         let shared = Arc::new(Shared {
             kernels,
-            service: Service { order: plan.order, stealing: plan.stealing },
+            service: Service { order: plan.order, stealing: plan.stealing, priority: plan.priority },
             // Enough that a kernel finds something while a source catches its breath; little enough to stay in the cache.
             capacity: 4 + 4 * kernels,
             account: group.account().clone(),

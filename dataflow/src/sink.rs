@@ -97,7 +97,7 @@ const LANE: usize = 0;
 impl<T> SinkPort<T> {
     pub(crate) fn new(shared: Arc<Shared>, metrics: Arc<StageMetrics>, in_order: bool) -> Self {
         shared.unfinished.fetch_add(1, Ordering::AcqRel);
-        let service = Service { order: EpochOrder::of(in_order), stealing: false };
+        let service = Service { order: EpochOrder::of(in_order), stealing: false, priority: true };
         let last = shared.complete.hang();
         Self {
             containers: Containers::new(1, service),

@@ -268,14 +268,17 @@ const IDLE_TURNS: u32 = 32;
 
 /// Works for a job on one kernel until the job is done. `stages` are in order of the data.
 pub(crate) fn work(shared: &Shared, stages: &[Arc<dyn Runner>], kernel: usize, bell: &Bell) {
-    // Nearest to the exit first, among equal epochs.
-    let oldest = || {
+    let next = || {
+        if !shared.service.priority {
+            return stages.iter().find(|stage| stage.oldest(kernel).is_some());
+        }
+        // Nearest to the exit first, among equal epochs.
         let work = stages.iter().rev().filter_map(|stage| Some((stage.oldest(kernel)?, stage)));
         work.min_by_key(|(epoch, _)| *epoch).map(|(_, stage)| stage)
     };
     let mut turns = 0;
     while !shared.is_finished() {
-        match oldest() {
+        match next() {
             // A source of this kernel goes first, or there would be nothing to do long before the quantum is over.
             Some(stage) => {
                 turns = 0;
@@ -287,7 +290,7 @@ pub(crate) fn work(shared: &Shared, stages: &[Arc<dyn Runner>], kernel: usize, b
                 turns += 1;
                 block_on(yield_now());
             }
-            None => block_on(bell.wait(|| shared.is_finished() || oldest().is_some())),
+            None => block_on(bell.wait(|| shared.is_finished() || next().is_some())),
         }
         yield_point();
     }

@@ -27,6 +27,7 @@ struct Case {
     offset: u64,
     driver: Driver,
     stealing: bool,
+    priority: bool,
     order: EpochOrder,
     bundle: usize,
 }
@@ -47,9 +48,9 @@ fn cases() -> impl Strategy<Value = Case> {
     (
         (proptest::collection::vec(partition, 1..4), 0u64..8_000, epochs),
         (1u64..6_000, 1u64..6, 0u64..5_000),
-        (drivers(), any::<bool>(), prop_oneof![Just(EpochOrder::Out), Just(EpochOrder::In)], 1usize..100),
+        (drivers(), any::<[bool; 2]>(), prop_oneof![Just(EpochOrder::Out), Just(EpochOrder::In)], 1usize..100),
     )
-        .prop_map(|((events, disorder, epochs), (size, slides, offset), (driver, stealing, order, bundle))| Case {
+        .prop_map(|((events, disorder, epochs), (size, slides, offset), (driver, [stealing, priority], order, bundle))| Case {
             events,
             disorder: Duration::from_micros(disorder),
             epochs,
@@ -58,6 +59,7 @@ fn cases() -> impl Strategy<Value = Case> {
             offset,
             driver,
             stealing,
+            priority,
             order,
             bundle,
         })
@@ -106,7 +108,7 @@ fn expected(windows: BTreeMap<(Window, u16), Vec<i32>>) -> Vec<Row> {
 }
 
 fn actual(case: &Case, windows: impl Windows) -> (Vec<Row>, Vec<Event>, u64) {
-    let job = Job::new("oracle").stealing(case.stealing).epoch_order(case.order);
+    let job = Job::new("oracle").stealing(case.stealing).priority(case.priority).epoch_order(case.order);
     let mut input = job
         .source("events", Scripted(case.events.clone()))
         .timestamps(|event: &Event| Time(event.0), Watermarks::bounded(case.disorder))

@@ -77,7 +77,7 @@ impl Checked {
 
 fn check(order: EpochOrder, stealing: bool) {
     let checked = Arc::new(Checked {
-        containers: Containers::new(WORKERS, Service { order, stealing }),
+        containers: Containers::new(WORKERS, Service { order, stealing, priority: true }),
         events: Mutex::default(),
     });
     (0..INPUTS).for_each(|_| checked.containers.add_input());
