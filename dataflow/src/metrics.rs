@@ -1,11 +1,13 @@
 //! What a running job tells of itself.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use updraft_kernel::metrics::Histogram;
 
+use crate::sync::{Mutex, lock};
 use crate::time::{Punctuation, Time};
 
 /// What a source has done.
@@ -114,6 +116,34 @@ impl StageMetrics {
     }
 }
 
+/// The last few of a number of durations, in order.
+#[derive(Debug, Default)]
+pub struct Recent {
+    /// How many there have been, and the last of them.
+    last: Mutex<(u64, VecDeque<Duration>)>,
+}
+
+impl Recent {
+    /// How many are kept.
+    pub const KEPT: usize = 1024;
+
+    fn record(&self, value: Duration) {
+        let (count, last) = &mut *lock(&self.last);
+        *count += 1;
+        if last.len() == Self::KEPT {
+            last.pop_front();
+        }
+        last.push_back(value);
+    }
+
+    /// How many there have been, and those among them that came after the first `seen` and are kept.
+    pub fn after(&self, seen: u64) -> (u64, Vec<Duration>) {
+        let (count, last) = &*lock(&self.last);
+        let new = count.saturating_sub(seen).min(last.len() as u64) as usize;
+        (*count, last.range(last.len() - new..).copied().collect())
+    }
+}
+
 /// What a job has done so far.
 #[derive(Default, Debug)]
 pub struct JobMetrics {
@@ -126,9 +156,16 @@ pub struct JobMetrics {
     /// From the moment that a punctuation enters the first source to the moment that all results of its epoch have
     /// been taken by the first sink to be done with it.
     pub latency: Histogram,
+    /// The same of the last epochs, one after the other.
+    pub latencies: Recent,
 }
 
 impl JobMetrics {
+    pub(crate) fn complete(&self, latency: Duration) {
+        self.latency.record(latency);
+        self.latencies.record(latency);
+    }
+
     /// Records read by all sources.
     pub fn records(&self) -> u64 {
         self.sources.iter().map(|source| source.records()).sum()
@@ -159,5 +196,23 @@ impl JobMetrics {
             return Duration::ZERO;
         }
         Duration::from_micros(u64::try_from(newest.saturating_sub(watermark)).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recent_ones_are_told_once_and_in_order() {
+        let (recent, ms) = (Recent::default(), Duration::from_millis);
+        assert_eq!(recent.after(0), (0, Vec::new()));
+        (1..=3).for_each(|n| recent.record(ms(n)));
+        assert_eq!(recent.after(0), (3, vec![ms(1), ms(2), ms(3)]));
+        assert_eq!(recent.after(2), (3, vec![ms(3)]));
+        assert_eq!(recent.after(3), (3, Vec::new()));
+        (4..=2_000).for_each(|n| recent.record(ms(n)));
+        let (count, kept) = recent.after(3);
+        assert_eq!((count, kept.len(), kept.last()), (2_000, Recent::KEPT, Some(&ms(2_000))));
     }
 }

@@ -182,7 +182,7 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
                 open.sink.complete(punctuation).await?;
                 port.metrics.complete(punctuation);
                 if let Some(closed) = shared.clock.complete(punctuation.epoch) {
-                    job.latency.record(clock::now().since(closed));
+                    job.complete(clock::now().since(closed));
                 }
                 if shared.clock.last() == Some(punctuation.epoch) {
                     shared.finished();
