@@ -1,6 +1,6 @@
 //! When epochs are closed: the [`Epochs`] policy of a source, and the [`EpochClock`] that all sources of a job share.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -50,6 +50,8 @@ pub(crate) struct EpochClock {
     closed: Mutex<Closed>,
     /// How often epochs have to be closed although no watermark moves, in nanoseconds; 0 for never.
     tick: AtomicU64,
+    /// Epochs that results of older ones were given to, and when the oldest of those was closed; see [`stray`](Self::stray).
+    strays: Mutex<BTreeMap<Epoch, Nanos>>,
     /// Sources that wait, for an epoch to follow or for room.
     pub(crate) sources: Bells,
 }
@@ -63,6 +65,7 @@ impl EpochClock {
             frontier: AtomicI64::new(Time::MIN.0),
             closed: Mutex::new(Closed { oldest: 0, times: VecDeque::new(), before: wall() }),
             tick: AtomicU64::new(0),
+            strays: Mutex::default(),
             sources: Bells::default(),
         }
     }
@@ -116,12 +119,35 @@ impl EpochClock {
 
     /// A sink has completed `epoch`: when it was closed, unless another sink has asked.
     pub(crate) fn complete(&self, epoch: Epoch) -> Option<Nanos> {
+        let stray = lock(&self.strays).remove(&epoch);
         let closed = &mut *lock(&self.closed);
         let index = epoch.0.checked_sub(closed.oldest)? as usize;
         let (at, wall) = closed.times.get(index).copied()?;
         closed.times.drain(..=index);
         (closed.oldest, closed.before) = (epoch.0 + 1, wall);
-        Some(at)
+        Some(stray.map_or(at, |stray| at.min(stray)))
+    }
+
+    /// The newest epoch that is open, for a result of `epoch` that is not to keep to its own. It is late by as much: the
+    /// latency of the newest epoch then counts from when `epoch` was closed.
+    pub(crate) fn stray(&self, epoch: Epoch) -> Epoch {
+        let current = self.current();
+        // Nothing would close the one after the last.
+        let newest = self.last().map_or(current, |last| last.min(current)).max(epoch);
+        if newest > epoch {
+            let strays = &mut *lock(&self.strays);
+            let due = strays.get(&epoch).copied().into_iter().chain(self.closed_at(epoch)).min();
+            if let Some(due) = due {
+                strays.entry(newest).and_modify(|first| *first = due.min(*first)).or_insert(due);
+            }
+        }
+        newest
+    }
+
+    /// When the first partition closed `epoch`, if that is not complete.
+    fn closed_at(&self, epoch: Epoch) -> Option<Nanos> {
+        let closed = lock(&self.closed);
+        closed.times.get(epoch.0.checked_sub(closed.oldest)? as usize).map(|(at, _)| *at)
     }
 
     /// The calendar time when `epoch`, which is not complete, began: when the one before it was closed.
@@ -166,4 +192,26 @@ struct Closed {
 /// Calendar time.
 fn wall() -> Time {
     Time(micros(clock::wall()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_that_stray_are_late() {
+        let clock = EpochClock::new();
+        clock.add_partition();
+        let close = |epoch, at| clock.advance_past(Epoch(epoch), Nanos(at));
+        assert_eq!(clock.stray(Epoch(0)), Epoch(0), "as long as it is open it is the newest");
+        (0..3).for_each(|epoch| close(epoch, 10 * (epoch + 1)));
+        assert_eq!(clock.stray(Epoch(1)), Epoch(3));
+        assert_eq!(clock.stray(Epoch(0)), Epoch(3));
+        assert_eq!([clock.complete(Epoch(0)), clock.complete(Epoch(2))], [Some(Nanos(10)), Some(Nanos(30))]);
+        close(3, 40);
+        assert_eq!(clock.stray(Epoch(3)), Epoch(4), "what came with it is late too");
+        clock.end_partition(Nanos(50));
+        assert_eq!(clock.stray(Epoch(4)), Epoch(4), "there is none after the last");
+        assert_eq!([clock.complete(Epoch(3)), clock.complete(Epoch(4))], [Some(Nanos(10)), Some(Nanos(10))]);
+    }
 }

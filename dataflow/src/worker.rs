@@ -21,6 +21,8 @@ use crate::time::{Epoch, Generation, Punctuation};
 pub(crate) struct Shared {
     pub(crate) kernels: usize,
     pub(crate) service: Service,
+    /// Whether results keep to the epoch of what they are made of.
+    pub(crate) boundaries: bool,
     /// Pieces of work that may wait at a stage before its sources wait.
     pub(crate) capacity: usize,
     pub(crate) account: Arc<Account>,
@@ -105,7 +107,7 @@ impl<S: Stage> StageRunner<S> {
     ) -> Self {
         shared.unfinished.fetch_add(1, Ordering::AcqRel);
         let order = if S::KEYED || in_order { EpochOrder::In } else { shared.service.order };
-        let service = Service { order, stealing: shared.service.stealing && !S::KEYED };
+        let service = Service { order, stealing: shared.service.stealing && !S::KEYED, ..shared.service };
         Self {
             name,
             containers: Containers::new(shared.kernels, service),
@@ -124,6 +126,7 @@ impl<S: Stage> StageRunner<S> {
     fn consume(&self, kernel: usize, epoch: Epoch, work: Work<S::In, S::Part>) -> usize {
         let mut give = |bundle: Bundle<S::Out>| {
             self.metrics.records_out.fetch_add(bundle.len() as u64, Ordering::Relaxed);
+            let epoch = if self.shared.boundaries { epoch } else { self.shared.clock.stray(epoch) };
             self.outlet.add(kernel, epoch, bundle);
         };
         let mut done = 1;

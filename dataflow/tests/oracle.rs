@@ -50,19 +50,23 @@ fn cases() -> impl Strategy<Value = Case> {
         (1u64..6_000, 1u64..6, 0u64..5_000),
         (drivers(), any::<[bool; 2]>(), prop_oneof![Just(EpochOrder::Out), Just(EpochOrder::In)], 1usize..100),
     )
-        .prop_map(|((events, disorder, epochs), (size, slides, offset), (driver, [stealing, priority], order, bundle))| Case {
-            events,
-            disorder: Duration::from_micros(disorder),
-            epochs,
-            size,
-            slides,
-            offset,
-            driver,
-            stealing,
-            priority,
-            order,
-            bundle,
-        })
+        .prop_map(
+            |((events, disorder, epochs), (size, slides, offset), (driver, [stealing, priority], order, bundle))| {
+                Case {
+                    events,
+                    disorder: Duration::from_micros(disorder),
+                    epochs,
+                    size,
+                    slides,
+                    offset,
+                    driver,
+                    stealing,
+                    priority,
+                    order,
+                    bundle,
+                }
+            },
+        )
 }
 
 /// The events that are in time and those that are late.

@@ -342,3 +342,26 @@ fn union_and_fork_keep_every_record_and_the_lesser_watermark() {
         assert_eq!(rows.len(), 26);
     }
 }
+
+#[test]
+fn results_that_ignore_boundaries_come_in_the_end() {
+    let runtime = runtime(2);
+    let rows = |job: Job| {
+        let (sink, rows) = gather();
+        job.source("numbers", Numbers { next: 0, end: 200_000, read: Arc::default() })
+            .timestamps(|n| Time(*n as i64), Watermarks::monotonic())
+            .epochs(Epochs::Records(1_000))
+            .stream()
+            .key_by(|n| n % 7)
+            .window(Tumbling::of(Duration::from_millis(10)))
+            .aggregate(count())
+            .sink("rows", sink);
+        let running = job.start(runtime.handle()).unwrap();
+        runtime.block_on(running.join()).unwrap();
+        assert_eq!(running.memory(), 0);
+        let mut rows = rows.take();
+        rows.sort();
+        rows
+    };
+    assert_eq!(rows(Job::new("astray").ignore_boundaries()), rows(Job::new("kept")));
+}

@@ -82,7 +82,7 @@ where
             let order = if upstream.in_order { EpochOrder::In } else { shared.service.order };
             let node = Arc::new(Node {
                 calls,
-                containers: Containers::new(shared.kernels, Service { order, stealing: shared.service.stealing }),
+                containers: Containers::new(shared.kernels, Service { order, ..shared.service }),
                 ordered: Ordered::default(),
                 // Rung when somebody has consumed something, too: there may be room for results then.
                 bells: (0..shared.kernels).map(|_| shared.clock.sources.hang()).collect(),
