@@ -27,10 +27,10 @@ const KEYS: u64 = 1_000_000;
 const DISORDER: u64 = 500_000;
 
 /// Random numbers, the same each time (xorshift64; Marsaglia, "Xorshift RNGs", 2003).
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(0x2545_F491_4F6C_DD1D)
     }
 
@@ -41,12 +41,12 @@ impl Random {
         self.0
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
     /// Between 0 and 1.
-    fn unit(&mut self) -> f64 {
+    pub(super) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
@@ -58,12 +58,13 @@ impl Random {
 }
 
 /// Spreads small numbers over all bits.
-fn mix(n: u64) -> u64 {
+pub(super) fn mix(n: u64) -> u64 {
     let x = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     x ^ (x >> 29)
 }
 
-fn spell(n: u64) -> [u8; 10] {
+/// The `n`th word.
+pub(super) fn spell(n: u64) -> [u8; 10] {
     let mut rest = mix(n);
     std::array::from_fn(|_| {
         let letter = b'a' + (rest % 26) as u8;

@@ -4,20 +4,25 @@
 //! BENCHMARKS.md.
 
 mod data;
+mod streambox;
 mod workload;
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use updraft::Runtime;
 use updraft::kernel::clock;
 
 use super::Outcome;
+use streambox::StreamBox;
 use workload::Workload;
 
 /// Measure built-in workloads on this machine.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Bench {
+    #[command(subcommand)]
+    suite: Option<Suite>,
     /// Which workload; all of them by default.
     #[arg(value_enum)]
     name: Option<Workload>,
@@ -32,8 +37,22 @@ pub(crate) struct Bench {
     repeat: usize,
 }
 
+/// The benchmarks of others, by their methods.
+#[derive(Subcommand)]
+enum Suite {
+    #[command(name = "streambox")]
+    StreamBox(StreamBox),
+}
+
 impl Bench {
     pub(crate) fn run(self) -> Outcome {
+        match self.suite {
+            Some(Suite::StreamBox(streambox)) => streambox.run(),
+            None => self.workloads(),
+        }
+    }
+
+    fn workloads(self) -> Outcome {
         let cores = std::thread::available_parallelism().map_or(1, Into::into);
         let kernels = self.kernels.map_or(if cores > 1 { vec![1, cores] } else { vec![1] }, |kernels| vec![kernels]);
         let workloads = self.name.map_or(Workload::ALL.to_vec(), |name| vec![name]);
