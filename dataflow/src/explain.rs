@@ -12,7 +12,9 @@ use crate::exchange::Outlet;
 pub struct Explanation {
     /// The job.
     pub job: Arc<str>,
-    /// In the order in which they were described: a node reads from those before it.
+    /// What it is owed, and in which order epochs are worked on.
+    pub about: String,
+    /// The sources, then the others as they were described: a node reads from those before it.
     pub nodes: Vec<Node>,
 }
 
@@ -85,9 +87,18 @@ impl fmt::Display for Exchange {
 /// A graph that is being described.
 #[derive(Default)]
 pub(crate) struct Graph {
-    nodes: Vec<Node>,
-    /// By outlet: the nodes that give to it, and which of their outlets it is.
+    nodes: Vec<Drawn>,
+    /// By outlet: the nodes that give to it, and which of their outlets it is. A source is described after those that read its
+    /// late records.
     outlets: BTreeMap<usize, Vec<(usize, &'static str)>>,
+}
+
+/// A node, and which outlet it reads.
+struct Drawn {
+    kind: NodeKind,
+    name: String,
+    about: String,
+    reads: Option<(usize, Exchange)>,
 }
 
 /// What tells outlets apart; they live as long as the description.
@@ -98,8 +109,7 @@ fn id<T>(outlet: &Arc<Outlet<T>>) -> usize {
 impl Graph {
     /// Adds a source; its outlets are added by [`gives`](Self::gives).
     pub(crate) fn source(&mut self, name: &str, about: String) {
-        let inputs = Vec::new();
-        self.nodes.push(Node { kind: NodeKind::Source, name: name.into(), about, inputs });
+        self.nodes.push(Drawn { kind: NodeKind::Source, name: name.into(), about, reads: None });
     }
 
     /// Adds a stage or a sink that reads from `upstream`.
@@ -111,9 +121,7 @@ impl Graph {
         upstream: &Arc<Outlet<T>>,
         exchange: Exchange,
     ) {
-        let from = self.outlets.get(&id(upstream)).cloned().unwrap_or_default();
-        let inputs = from.into_iter().map(|(from, outlet)| Edge { from, outlet, exchange }).collect();
-        self.nodes.push(Node { kind, name, about: about.into(), inputs });
+        self.nodes.push(Drawn { kind, name, about: about.into(), reads: Some((id(upstream), exchange)) });
     }
 
     /// The node that was added last gives to `outlet`.
@@ -122,14 +130,29 @@ impl Graph {
         self.outlets.entry(id(outlet)).or_default().push((last, name));
     }
 
-    pub(crate) fn explain(&self, job: Arc<str>) -> Explanation {
-        Explanation { job, nodes: self.nodes.clone() }
+    /// All nodes: the sources first.
+    pub(crate) fn nodes(&self) -> Vec<Node> {
+        let mut order: Vec<_> = (0..self.nodes.len()).collect();
+        order.sort_by_key(|at| self.nodes[*at].kind != NodeKind::Source);
+        let place = |drawn: usize| order.iter().position(|at| *at == drawn);
+        let inputs = |drawn: &Drawn| {
+            let (outlet, exchange) = drawn.reads?;
+            let givers = self.outlets.get(&outlet)?.iter();
+            Some(givers.filter_map(|(from, outlet)| Some(Edge { from: place(*from)?, outlet, exchange })).collect())
+        };
+        let node = |drawn: &Drawn| Node {
+            kind: drawn.kind,
+            name: drawn.name.clone(),
+            about: drawn.about.clone(),
+            inputs: inputs(drawn).unwrap_or_default(),
+        };
+        order.iter().map(|at| node(&self.nodes[*at])).collect()
     }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "job `{}`", self.job)?;
+        writeln!(f, "job {}: {}", self.job, self.about)?;
         for (number, node) in self.nodes.iter().enumerate() {
             writeln!(f, "{number:>3} {}: {}", node.kind, node.name)?;
             if !node.about.is_empty() {

@@ -205,7 +205,19 @@ impl Job {
     /// What it is made of, as described so far. A job that was started has handed its graph over.
     pub fn explain(&self) -> Explanation {
         let plan = self.plan.borrow();
-        plan.graph.explain(plan.name.clone())
+        let class = match plan.class {
+            Class::Stream => "stream",
+            Class::Batch => "batch",
+        };
+        let order = match plan.order {
+            EpochOrder::Out => "out of order",
+            EpochOrder::In => "in order",
+        };
+        let mut about = format!("class {class}, epochs {order}");
+        if let Some(bytes) = plan.memory_budget {
+            about += &format!(", {bytes} bytes at most");
+        }
+        Explanation { job: plan.name.clone(), about, nodes: plan.graph.nodes() }
     }
 
     pub(crate) fn draw(&self, draw: impl FnOnce(&mut Graph)) {

@@ -12,9 +12,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 use support::{Driver, drivers};
 use updraft_dataflow::aggregate::sum;
+use updraft_dataflow::explain::{Explanation, NodeKind};
 use updraft_dataflow::join::interval::Interval;
 use updraft_dataflow::join::{Inner, Left};
 use updraft_dataflow::keyed::{Context, Process, Timer};
+use updraft_dataflow::metrics::JobMetrics;
 use updraft_dataflow::operator::Calls;
 use updraft_dataflow::sim::{Faults, Sim, failing, slow, stalling};
 use updraft_dataflow::testing::{self, Gathered, Scripted, gather, late};
@@ -358,14 +360,44 @@ fn sorted(gathered: &[Gathered<Rec>]) -> Vec<Vec<Rec>> {
     gathered.iter().map(sorted).collect()
 }
 
+/// What a job says of itself is what has run: each node has read all that those before it have given.
+fn flows(explained: &Explanation, metrics: &JobMetrics) -> Result<(), TestCaseError> {
+    let (mut stages, mut sinks, mut sources) = (metrics.stages.iter(), metrics.sinks.iter(), metrics.sources.iter());
+    let mut given = Vec::new();
+    for node in &explained.nodes {
+        let (name, read, gives) = match node.kind {
+            NodeKind::Source => {
+                let source = sources.next().unwrap();
+                (&source.name, 0, source.records() - source.late() - source.rejected())
+            }
+            NodeKind::Stage => {
+                let stage = stages.next().unwrap();
+                (&stage.name, stage.records_in(), stage.records_out())
+            }
+            NodeKind::Sink => {
+                let sink = sinks.next().unwrap();
+                (&sink.name, sink.records_in(), 0)
+            }
+        };
+        prop_assert_eq!(&*node.name, &**name);
+        let sum: u64 = node.inputs.iter().map(|edge| given[edge.from]).sum();
+        prop_assert_eq!(read, sum, "{} of\n{}", name, explained);
+        given.push(gives);
+    }
+    prop_assert!(sources.next().is_none() && stages.next().is_none() && sinks.next().is_none());
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn graphs_give_what_they_mean(case in cases()) {
         let (job, gathered) = build(&case, matches!(case.driver, Driver::Simulated(..)), None);
-        case.driver.run(job);
+        let explained = job.explain();
+        let metrics = case.driver.run(job);
         prop_assert_eq!(sorted(&gathered), interpret(&case));
+        flows(&explained, &metrics)?;
     }
 
     /// A panic anywhere, or a sink that fails, ends the job with an error, at once and with nothing left running. What

@@ -110,6 +110,18 @@ fn the_commands_of_the_documents_work() {
     assert!(demo.lines().count() >= 1 && demo.contains("hottest items"), "{demo}");
     let bench = support::stdout(updraft().args(["bench", "--millions", "0.05", "--repeat", "1", "--kernels", "2"]));
     assert_eq!(bench.lines().count(), 8, "{bench}");
+    let streambox =
+        ["bench", "streambox", "network", "--target", "1000", "--seconds", "0.3", "--records", "10000", "--in-order"];
+    let streambox = support::stdout(updraft().args(streambox));
+    assert!(streambox.starts_with("benchmark") && streambox.contains("\nnetwork "), "{streambox}");
+    let explained = support::stdout(updraft().args(["explain", "demo"]));
+    assert!(explained.contains("from 0, any kernel"), "{explained}");
+    let help = support::stdout(updraft().args(["explain", "--help"]));
+    for name in ["streambox-tweets", "q5"] {
+        assert!(help.contains(name), "{help}");
+        let dot = support::stdout(updraft().args(["explain", name, "--format", "dot"]));
+        assert!(dot.starts_with("digraph") && dot.ends_with("}\n"), "{dot}");
+    }
     assert!(support::stdout(updraft().args(["completions", "bash"])).contains("updraft"));
     let error = support::failure(updraft().args(["demo", "--window", "1", "--slide", "2"]));
     assert!(error.contains("--slide"), "{error}");

@@ -3,6 +3,7 @@
 mod bench;
 mod completions;
 mod demo;
+mod explain;
 
 use clap::{Parser, Subcommand};
 
@@ -21,6 +22,7 @@ pub(crate) struct Cli {
 enum Command {
     Demo(demo::Demo),
     Bench(bench::Bench),
+    Explain(explain::Explain),
     Completions(completions::Completions),
 }
 
@@ -29,6 +31,7 @@ impl Cli {
         match self.command {
             Command::Demo(demo) => demo.run(),
             Command::Bench(bench) => bench.run(),
+            Command::Explain(explain) => explain.run(),
             Command::Completions(completions) => completions.run(),
         }
     }

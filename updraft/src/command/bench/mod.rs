@@ -10,8 +10,8 @@ mod workload;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use updraft::Runtime;
 use updraft::kernel::clock;
+use updraft::{Job, Runtime};
 
 use super::Outcome;
 use streambox::StreamBox;
@@ -42,6 +42,17 @@ pub(crate) struct Bench {
 enum Suite {
     #[command(name = "streambox")]
     StreamBox(StreamBox),
+}
+
+/// The jobs that are measured.
+pub(super) fn names() -> impl Iterator<Item = String> {
+    Workload::ALL.iter().map(ToString::to_string).chain(streambox::names())
+}
+
+/// One of them, over next to no records.
+pub(super) fn job(name: &str) -> Option<Job> {
+    let workload = Workload::ALL.into_iter().find(|workload| workload.to_string() == name);
+    workload.map(|workload| workload.prepare(1).job()).or_else(|| streambox::job(name))
 }
 
 impl Bench {

@@ -9,7 +9,7 @@ mod screen;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use clap::Args;
+use clap::Parser;
 use updraft::kernel::signals;
 use updraft::prelude::*;
 
@@ -19,7 +19,7 @@ use board::Board;
 /// Watch the hottest items of an auction site: Nexmark bids, counted in sliding windows, live.
 ///
 /// In a terminal it draws a table until `q` is pressed; elsewhere it prints a line for each window and ends by itself.
-#[derive(Args)]
+#[derive(Parser)]
 pub(crate) struct Demo {
     /// Bids a second.
     #[arg(long, default_value_t = 200_000.0)]
@@ -39,6 +39,11 @@ pub(crate) struct Demo {
     /// End after so many seconds; without a terminal, 10 by default.
     #[arg(long)]
     seconds: Option<u64>,
+}
+
+/// What is run by default.
+pub(super) fn job() -> Job {
+    Demo::parse_from(["demo"]).job(&Board::default())
 }
 
 impl Demo {

@@ -141,6 +141,19 @@ impl fmt::Display for Name {
     }
 }
 
+/// The names of the jobs, apart from those of other benchmarks.
+pub(super) fn names() -> impl Iterator<Item = String> {
+    Name::value_variants().iter().map(|name| format!("streambox-{name}"))
+}
+
+/// One of them, over next to no records.
+pub(super) fn job(name: &str) -> Option<Job> {
+    let (name, _) = Name::value_variants().iter().zip(names()).find(|(_, other)| other == name)?;
+    let job = Job::new(name.to_string());
+    (name.prepare(Some(1)).0)(&job, Feed::default());
+    Some(job)
+}
+
 /// One benchmark on so many kernels.
 struct Bench<'a> {
     prepared: &'a Prepared,
