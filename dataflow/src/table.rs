@@ -179,55 +179,6 @@ impl<K: Hash + Eq, V> Table<K, V> {
         }
     }
 
-    /// Where `key` stands, with a value made by `create` if it is new: to be used before the table changes.
-    #[inline]
-    pub(crate) fn locate(&mut self, hash: u64, key: K, create: impl FnOnce() -> V) -> usize {
-        let mut at = self.find(hash, &key);
-        if let Slot::Empty = self.slots[at] {
-            if self.len >= self.slots.len() / 8 * 5 {
-                self.grow();
-                at = self.find(hash, &key);
-            }
-            self.slots[at] = Slot::Full { tag: tag(hash), key, value: create() };
-            self.len += 1;
-        }
-        at
-    }
-
-    /// Where `key` stands, if it is there: to be used before the table changes.
-    pub(crate) fn position(&self, hash: u64, key: &K) -> Option<usize> {
-        let at = self.find(hash, key);
-        self.slots[at].entry().map(|_| at)
-    }
-
-    /// The entry at a place that was located.
-    #[inline]
-    pub(crate) fn at(&mut self, at: usize) -> (&K, &mut V) {
-        match &mut self.slots[at] {
-            Slot::Full { key, value, .. } => (key, value),
-            Slot::Empty => unreachable!("only where there is an entry"),
-        }
-    }
-
-    /// Takes the entry at a place that was located. Those that had to stand further on because of it move up
-    /// (Knuth, "The Art of Computer Programming", vol. 3, 6.4, algorithm R), so that no gap divides them from their slots.
-    pub(crate) fn remove(&mut self, at: usize) -> Option<(K, V)> {
-        let mask = self.mask();
-        let removed = std::mem::replace(&mut self.slots[at], Slot::Empty).into_entry()?;
-        self.len -= 1;
-        let (mut gap, mut next) = (at, at);
-        loop {
-            next = (next + 1) & mask;
-            let Slot::Full { key, .. } = &self.slots[next] else { return Some(removed) };
-            let home = hash_of(key) as usize & mask;
-            // It may move to the gap if that is not before its own slot.
-            if next.wrapping_sub(home) & mask >= next.wrapping_sub(gap) & mask {
-                self.slots.swap(gap, next);
-                gap = next;
-            }
-        }
-    }
-
     /// The slot that holds `key`, or the empty one where it belongs.
     #[inline]
     fn find(&self, hash: u64, sought: &K) -> usize {
@@ -372,29 +323,6 @@ mod tests {
         fn agrees_with_a_hash_map(keys in proptest::collection::vec(0u16..500, 0..2_000)) {
             agrees(&keys, |n| n)?;
             agrees(&keys, Weak)?;
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn forgets_what_is_removed(steps in proptest::collection::vec((0u16..60, any::<bool>()), 0..800)) {
-            let (mut table, mut model) = (Table::default(), HashMap::new());
-            for (n, removes) in steps {
-                let key = Weak(n);
-                let hash = hash_of(&key);
-                if removes {
-                    let removed = table.position(hash, &key).and_then(|at| table.remove(at));
-                    prop_assert_eq!(removed, model.remove(&key).map(|value| (key, value)));
-                } else {
-                    let at = table.locate(hash, key.clone(), || 0);
-                    *table.at(at).1 += 1;
-                    *model.entry(key).or_insert(0) += 1;
-                }
-                prop_assert_eq!(table.len(), model.len());
-            }
-            for key in (0..60).map(Weak) {
-                prop_assert_eq!(table.get(hash_of(&key), &key), model.get(&key));
-            }
         }
     }
 

@@ -8,6 +8,7 @@
 
 mod broadcast;
 mod context;
+mod keys;
 mod shuffle;
 mod stage;
 mod timers;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use updraft_kernel::yield_point;
 
 use super::context::{Context, Moment, Output, Queues};
+use super::keys::Keys;
 use super::shuffle::{group_of, owner_of};
 use super::timers::{Pending, TimerQueue};
 use super::{Clock, Process, TimeToLive, Timer};
@@ -16,11 +17,11 @@ use crate::partial::BATCH;
 use crate::source::Error;
 use crate::stage::{Emit, KeyGroup, Stage};
 use crate::sync::{Mutex, lock};
-use crate::table::{Key, Table, hash_of};
+use crate::table::{Key, hash_of};
 use crate::time::{Generation, Punctuation, Time};
 
-/// Timers between one that fires and one of which the key is asked for from memory.
-const AHEAD: usize = 12;
+/// Timers between one that fires and one of which the key is asked for from memory; the index twice as many.
+const AHEAD: usize = 8;
 
 /// See the module's page. `X` is what is kept of a key beside its state.
 pub struct KeyedStage<K, T, P: Process<K, T>, X = Watched> {
@@ -43,7 +44,7 @@ pub struct Local<K, S, P, X = Watched> {
 /// The keys of a driver.
 pub(super) struct Owned<K, S, P, X> {
     pub(super) process: P,
-    keys: Table<K, Entry<S, X>>,
+    keys: Keys<K, Entry<S, X>>,
     queues: Queues<K>,
     /// When keys may have to be dropped.
     expiries: TimerQueue<K>,
@@ -143,8 +144,7 @@ where
     }
 
     fn account(&self, owned: &mut Owned<K, P::State, P, X>) {
-        let keys = if owned.keys.is_grown() { owned.keys.bytes() } else { 0 };
-        let bytes = keys + owned.queues.bytes() + owned.expiries.bytes() + owned.heap;
+        let bytes = owned.keys.bytes() + owned.queues.bytes() + owned.expiries.bytes() + owned.heap;
         self.bytes.fetch_add(bytes.wrapping_sub(owned.bytes), Ordering::Relaxed);
         owned.bytes = bytes;
     }
@@ -153,8 +153,11 @@ where
         for clock in [Clock::Event, Clock::Processing] {
             let through = moment.of(clock);
             while let Some((at, key)) = owned.queues.of(clock).pop(through) {
-                if let Some(key) = owned.queues.of(clock).ahead(AHEAD) {
+                if let Some(key) = owned.queues.of(clock).ahead(2 * AHEAD) {
                     owned.keys.prefetch(hash_of(key));
+                }
+                if let Some(key) = owned.queues.of(clock).ahead(AHEAD) {
+                    owned.keys.prefetch_entry(hash_of(key));
                 }
                 let timer = Timer { at, clock };
                 if let Some(slot) = owned.keys.position(hash_of(&key), &key)
@@ -261,7 +264,7 @@ where
     fn local(&self, driver: usize) -> Self::Local {
         let owned = Owned {
             process: self.process.clone(),
-            keys: Table::default(),
+            keys: Keys::default(),
             queues: Queues::default(),
             expiries: TimerQueue::default(),
             opened: false,
@@ -282,6 +285,8 @@ where
                     *hash = hash_of(key);
                     owned.keys.prefetch(*hash);
                 }
+                let count = records.len().min(BATCH);
+                hashes[..count].iter().for_each(|hash| owned.keys.prefetch_entry(*hash));
                 for ((hash, (key, record)), time) in hashes.into_iter().zip(records.by_ref()).zip(times.by_ref()) {
                     let slot = owned.keys.locate(hash, key, Entry::default);
                     self.touch(owned, slot, time, moment);
@@ -325,7 +330,7 @@ where
             self.fire(owned, due.moment, &mut Way { output: Output::default(), emit });
             if due.moment.watermark == Time::MAX {
                 owned.process.close();
-                (owned.keys, owned.heap) = (Table::default(), 0);
+                (owned.keys, owned.heap) = (Keys::default(), 0);
             }
         });
     }
