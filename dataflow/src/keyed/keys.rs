@@ -62,19 +62,20 @@ impl<K: Key, V> Keys<K, V> {
         prefetch(&self.index, hash as usize & self.mask());
     }
 
-    /// Asks the memory for what is most likely the entry of that key; to be called when the index has come.
+    /// Asks the memory for what is most likely the entry of that key, and tells where it stands; to be called when the index has
+    /// come.
     #[inline(always)]
-    pub(super) fn prefetch_entry(&self, hash: u64) {
+    pub(super) fn prefetch_entry(&self, hash: u64) -> usize {
         if self.index.is_empty() {
-            return;
+            return usize::MAX;
         }
-        if let Some(at) = self.index[self.probe(hash as usize, |slot| slot.hash == hash as u32)].at() {
-            prefetch(&self.entries, at);
-            if size_of::<(K, V)>() > LINE / 2 {
-                // Most such entries reach into the next cache line.
-                prefetch(&self.entries, at + 1);
-            }
+        let at = self.index[self.probe(hash as usize, |slot| slot.hash == hash as u32)].at().unwrap_or(usize::MAX);
+        prefetch(&self.entries, at);
+        if size_of::<(K, V)>() > LINE / 2 {
+            // Most such entries reach into the next cache line.
+            prefetch(&self.entries, at.wrapping_add(1));
         }
+        at
     }
 
     /// The first slot from that of `hash` on that is empty or as wanted. The index has slots.
@@ -95,9 +96,17 @@ impl<K: Key, V> Keys<K, V> {
         self.probe(hash as usize, is_of)
     }
 
-    /// Where `key` stands, with a value made by `create` if it is new: to be used before a key is removed.
-    #[inline]
-    pub(super) fn locate(&mut self, hash: u64, key: K, create: impl FnOnce() -> V) -> usize {
+    /// Where `key` stands, with a value made by `create` if it is new: to be used before a key is removed. Most likely at `hint`.
+    #[inline(always)]
+    pub(super) fn locate(&mut self, hash: u64, key: K, hint: usize, create: impl FnOnce() -> V) -> usize {
+        if self.entries.get(hint).is_some_and(|(other, _)| *other == key) {
+            return hint;
+        }
+        self.locate_without(hash, key, create)
+    }
+
+    /// The same, where there is no hint.
+    pub(super) fn locate_without(&mut self, hash: u64, key: K, create: impl FnOnce() -> V) -> usize {
         if self.entries.len() >= self.index.len() / 8 * 5 {
             self.grow();
         }
@@ -208,13 +217,13 @@ mod tests {
             let key = key(*n);
             let hash = hash_of(&key);
             keys.prefetch(hash);
-            keys.prefetch_entry(hash);
+            let hint = keys.prefetch_entry(hash);
             if *removes {
                 let at = keys.position(hash, &key);
                 prop_assert_eq!(at.is_some(), model.remove(&key).is_some());
                 at.into_iter().for_each(|at| keys.remove(at));
             } else {
-                let at = keys.locate(hash, key.clone(), || 0);
+                let at = keys.locate(hash, key.clone(), hint, || 0);
                 *keys.at(at).1 += 1;
                 *model.entry(key).or_insert(0) += 1;
             }

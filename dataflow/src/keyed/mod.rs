@@ -126,7 +126,8 @@ pub enum Clock {
     Processing,
 }
 
-/// Something that is due for a key. When the stream ends, all timers fire.
+/// Something that is due for a key. Those of a key fire in order of their times; those of several keys, in any order. When the stream
+/// ends, all timers fire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Timer {
     /// When.

@@ -10,7 +10,7 @@ use super::context::{Context, Moment, Output, Queues};
 use super::keys::Keys;
 use super::shuffle::{group_of, owner_of};
 use super::timers::{Pending, TimerQueue};
-use super::{Clock, Process, TimeToLive, Timer};
+use super::{Clock, Process, TimeToLive};
 use crate::aggregate::State;
 use crate::bundle::{Bundle, Record};
 use crate::partial::BATCH;
@@ -152,18 +152,19 @@ where
     fn fire(&self, owned: &mut Owned<K, P::State, P, X>, moment: Moment, way: &mut Way<'_, P::Out>) {
         for clock in [Clock::Event, Clock::Processing] {
             let through = moment.of(clock);
-            while let Some((at, key)) = owned.queues.of(clock).pop(through) {
+            // In any order of keys, but of a key the soonest first.
+            while let Some(key) = owned.queues.of(clock).pop_any(through) {
                 if let Some(key) = owned.queues.of(clock).ahead(2 * AHEAD) {
                     owned.keys.prefetch(hash_of(key));
                 }
                 if let Some(key) = owned.queues.of(clock).ahead(AHEAD) {
                     owned.keys.prefetch_entry(hash_of(key));
                 }
-                let timer = Timer { at, clock };
                 if let Some(slot) = owned.keys.position(hash_of(&key), &key)
-                    && owned.keys.at(slot).1.aside.watched().is_some_and(|watched| watched.pending.remove(timer))
+                    && let Some(watched) = owned.keys.at(slot).1.aside.watched()
+                    && let Some(timer) = watched.pending.take_due(clock, through)
                 {
-                    self.call(owned, slot, at, moment, way, |process, state, cx| process.timer(timer, state, cx));
+                    self.call(owned, slot, timer.at, moment, way, |process, state, cx| process.timer(timer, state, cx));
                 }
                 yield_point();
             }
@@ -224,7 +225,7 @@ where
 
     /// Drops the keys of which the time to live is over.
     fn expire(&self, owned: &mut Owned<K, P::State, P, X>, live: TimeToLive, through: Time) {
-        while let Some((_, key)) = owned.expiries.pop(through) {
+        while let Some(key) = owned.expiries.pop_any(through) {
             let Some(slot) = owned.keys.position(hash_of(&key), &key) else { continue };
             let Entry { state, aside } = owned.keys.at(slot).1;
             let Some(watched) = aside.watched() else { continue };
@@ -279,16 +280,18 @@ where
         self.with(local, |owned| {
             let mut way = Way { output: Output::default(), emit };
             let (records, times) = bundle.into_parts();
-            let (mut records, mut times, mut hashes) = (records.into_iter(), times.iter(), [0; BATCH]);
+            // The hashes of a batch of keys, and where they most likely stand.
+            let (mut records, mut times, mut batch) = (records.into_iter(), times.iter(), [(0, 0); BATCH]);
             while !records.as_slice().is_empty() {
-                for (hash, (key, _)) in hashes.iter_mut().zip(records.as_slice()) {
+                for ((hash, _), (key, _)) in batch.iter_mut().zip(records.as_slice()) {
                     *hash = hash_of(key);
                     owned.keys.prefetch(*hash);
                 }
                 let count = records.len().min(BATCH);
-                hashes[..count].iter().for_each(|hash| owned.keys.prefetch_entry(*hash));
-                for ((hash, (key, record)), time) in hashes.into_iter().zip(records.by_ref()).zip(times.by_ref()) {
-                    let slot = owned.keys.locate(hash, key, Entry::default);
+                batch[..count].iter_mut().for_each(|(hash, hint)| *hint = owned.keys.prefetch_entry(*hash));
+                for (((hash, hint), (key, record)), time) in batch.into_iter().zip(records.by_ref()).zip(times.by_ref())
+                {
+                    let slot = owned.keys.locate(hash, key, hint, Entry::default);
                     self.touch(owned, slot, time, moment);
                     self.call(owned, slot, time, moment, &mut way, |process, state, cx| {
                         process.record(record, state, cx)
@@ -381,6 +384,6 @@ impl<K: Key, S: State, P, X: Aside> Owned<K, S, P, X> {
             }
         }
         let hash = hash_of(&key);
-        self.keys.locate(hash, key, || entry);
+        self.keys.locate_without(hash, key, || entry);
     }
 }

@@ -1,15 +1,15 @@
 //! Timers: what is due when, over all keys of a driver, and what is pending for a key.
 //!
 //! A [`TimerQueue`] sorts no more than it has to: timers far ahead lie in buckets of 65 ms, unsorted; a bucket is sorted
-//! when it is reached, and a heap holds what is set in it after that. It is a list of hints: what counts is the key's [`Pending`], so that a
-//! timer is deleted by forgetting it there.
+//! when it is reached, unless all of it is due and order does not matter; a heap holds what is set in it after that. It is a list of hints:
+//! what counts is the key's [`Pending`], so that a timer is deleted by forgetting it there.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use serde::{Deserialize, Serialize};
 
-use super::Timer;
+use super::{Clock, Timer};
 use crate::time::Time;
 
 /// Microseconds of a bucket, as a power of two.
@@ -20,8 +20,10 @@ pub(crate) struct TimerQueue<K> {
     near: Vec<Due<K>>,
     /// Of the same buckets, but set after they were: soonest on top.
     added: BinaryHeap<Reverse<Due<K>>>,
-    /// By time, cut to buckets.
+    /// By time, cut to buckets; but the one that the last timer was put into.
     far: BTreeMap<i64, Vec<Due<K>>>,
+    /// That one: the next is most likely of the same.
+    last: (i64, Vec<Due<K>>),
     /// All buckets below are among the near ones.
     reached: i64,
     /// Timers that were ever set.
@@ -56,7 +58,7 @@ impl<K> Ord for Due<K> {
 impl<K> Default for TimerQueue<K> {
     fn default() -> Self {
         let (near, added) = (Vec::new(), BinaryHeap::new());
-        Self { near, added, far: BTreeMap::new(), reached: i64::MIN, set: 0, len: 0 }
+        Self { near, added, far: BTreeMap::new(), last: (i64::MIN, Vec::new()), reached: i64::MIN, set: 0, len: 0 }
     }
 }
 
@@ -70,20 +72,52 @@ impl<K> TimerQueue<K> {
         if bucket < self.reached {
             self.added.push(Reverse(due));
         } else {
-            self.far.entry(bucket).or_default().push(due);
+            self.bucket(bucket).push(due);
         }
     }
 
-    /// Whether some timer is due up to `through`.
-    pub(super) fn is_due(&mut self, through: Time) -> bool {
-        if self.near.is_empty()
-            && let Some(bucket) = self.far.first_entry()
-            && *bucket.key() <= through.0 >> BUCKET_BITS
-        {
-            self.reached = bucket.key() + 1;
-            self.near = bucket.remove();
-            self.near.sort_unstable_by(|one, other| other.cmp(one));
+    /// The timers of a bucket that has not been reached.
+    #[inline(always)]
+    fn bucket(&mut self, bucket: i64) -> &mut Vec<Due<K>> {
+        if self.last.0 != bucket {
+            let next = (bucket, self.far.remove(&bucket).unwrap_or_default());
+            let (before, timers) = std::mem::replace(&mut self.last, next);
+            if !timers.is_empty() {
+                self.far.insert(before, timers);
+            }
         }
+        &mut self.last.1
+    }
+
+    /// The first bucket of those that have not been reached.
+    fn first(&self) -> Option<i64> {
+        let last = (!self.last.1.is_empty()).then_some(self.last.0);
+        self.far.first_key_value().map(|(bucket, _)| *bucket).into_iter().chain(last).min()
+    }
+
+    /// Whether some timer is due up to `through`. For who takes them by [`pop_any`](Self::pop_any).
+    pub(super) fn is_due(&mut self, through: Time) -> bool {
+        self.reach(through, false);
+        self.has_due(through)
+    }
+
+    /// Goes on to the next bucket that has a timer that may be due up to `through`, if none is left of that before it.
+    fn reach(&mut self, through: Time, sorts: bool) {
+        if self.near.is_empty()
+            && let Some(bucket) = self.first().filter(|bucket| *bucket <= through.0 >> BUCKET_BITS)
+        {
+            self.reached = bucket + 1;
+            self.near = std::mem::take(self.bucket(bucket));
+            let is_all_due = self.reached <= through.0 >> BUCKET_BITS;
+            if sorts || !is_all_due {
+                self.near.sort_unstable_by(|one, other| other.cmp(one));
+            } else {
+                self.near.reverse();
+            }
+        }
+    }
+
+    fn has_due(&self, through: Time) -> bool {
         let is_due = |due: Option<&Due<K>>| due.is_some_and(|due| due.at <= through.0);
         is_due(self.near.last()) || is_due(self.added.peek().map(|due| &due.0))
     }
@@ -95,7 +129,8 @@ impl<K> TimerQueue<K> {
 
     /// Takes the soonest timer that is due up to `through`.
     pub(crate) fn pop(&mut self, through: Time) -> Option<(Time, K)> {
-        if !self.is_due(through) {
+        self.reach(through, true);
+        if !self.has_due(through) {
             return None;
         }
         let added_is_sooner = match (self.near.last(), self.added.peek()) {
@@ -105,6 +140,16 @@ impl<K> TimerQueue<K> {
         let due = if added_is_sooner { self.added.pop().map(|due| due.0) } else { self.near.pop() }?;
         self.len -= 1;
         Some((Time(due.at), due.key))
+    }
+
+    /// Takes some timer that is due up to `through`: in no particular order, so that whole buckets need not be sorted.
+    pub(super) fn pop_any(&mut self, through: Time) -> Option<K> {
+        self.reach(through, false);
+        if self.near.last().is_some_and(|due| due.at <= through.0) {
+            self.len -= 1;
+            return self.near.pop().map(|due| due.key);
+        }
+        self.pop(through).map(|(_, key)| key)
     }
 
     /// Bytes held, about: without what keys own elsewhere.
@@ -157,6 +202,14 @@ impl Pending {
         true
     }
 
+    /// Takes the soonest of a clock that is due up to `through`.
+    pub(super) fn take_due(&mut self, clock: Clock, through: Time) -> Option<Timer> {
+        let due = self.iter().filter(|timer| timer.clock == clock && timer.at <= through);
+        let soonest = *due.min_by_key(|timer| timer.at)?;
+        self.remove(soonest);
+        Some(soonest)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::None)
     }
@@ -192,6 +245,28 @@ mod tests {
                 let due = model.partition_point(|(at, _)| *at <= through);
                 let expected: Vec<_> = model.drain(..due).map(|(at, n)| (Time(at), n)).collect();
                 let given: Vec<_> = std::iter::from_fn(|| queue.pop(Time(through))).collect();
+                prop_assert_eq!(given, expected);
+                prop_assert_eq!(queue.len, model.len());
+            }
+        }
+
+        #[test]
+        fn gives_all_that_is_due_if_in_no_order(
+            steps in proptest::collection::vec((0i64..500_000, proptest::collection::vec(-300_000i64..900_000, 0..20)), 0..30),
+        ) {
+            let (mut queue, mut model) = (TimerQueue::default(), Vec::new());
+            let mut through = 0;
+            for (advance, timers) in steps {
+                for at in timers {
+                    let at = through + at;
+                    queue.push(Time(at), at);
+                    model.push(at);
+                }
+                through += advance;
+                model.sort();
+                let expected: Vec<_> = model.drain(..model.partition_point(|at| *at <= through)).collect();
+                let mut given: Vec<_> = std::iter::from_fn(|| queue.pop_any(Time(through))).collect();
+                given.sort();
                 prop_assert_eq!(given, expected);
                 prop_assert_eq!(queue.len, model.len());
             }
