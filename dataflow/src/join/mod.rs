@@ -8,6 +8,7 @@
 //! watermark: what can find no partner any more is dropped. More than two inputs: join what comes of a join, or
 //! [`Shuffled::union`](crate::operator::Shuffled::union) and a [`Process`](crate::keyed::Process).
 
+mod index;
 pub mod interval;
 pub mod temporal;
 pub mod window;

@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 use updraft_kernel::{prefetch, yield_point};
 
+use super::index::Index;
 use super::{Kind, Side};
 use crate::aggregate::State;
 use crate::bundle::{Bundle, Record, Times};
 use crate::source::Error;
 use crate::stage::{Emit, KeyGroup, Stage};
 use crate::sync::{Mutex, lock};
-use crate::table::{Key, Table, hash_of};
+use crate::table::{Key, hash_of};
 use crate::time::{Generation, Punctuation, Time};
 use crate::window::{Sliced, Slicing};
 
@@ -26,6 +27,8 @@ const ROWS: usize = 2048;
 const PARTITIONS: usize = 64;
 /// Records below which the join of a window is not worth dealing out.
 const SMALL: usize = 4096;
+/// Partitions of which memory is kept for the next slices: what two slices need.
+const SPARE: usize = 2 * PARTITIONS;
 
 /// A record of either side, with its key.
 pub type Keyed<K, L, R> = (K, Side<L, R>);
@@ -38,6 +41,8 @@ pub struct WindowJoinStage<K, L, R, J> {
     retained: Vec<Mutex<Retained<K, L, R>>>,
     /// All slices that start before it are sealed.
     sealed: AtomicI64,
+    /// Empty ones of slices that nobody needs any more, for those to come. `None` when none will come.
+    spare: Mutex<Option<Vec<Sides<K, L, R>>>>,
     bytes: AtomicUsize,
 }
 
@@ -132,8 +137,34 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> WindowJoinStage<K, L, R, J> {
             slicing: windows.slicing(),
             retained: std::iter::repeat_with(Mutex::default).take(PARTITIONS).collect(),
             sealed: AtomicI64::new(i64::MIN),
+            spare: Mutex::new(Some(Vec::new())),
             bytes: AtomicUsize::new(0),
         }
+    }
+
+    /// Keeps the memory of records that nobody needs any more, unless there is enough of it.
+    fn let_go(&self, all: Vec<Sides<K, L, R>>) {
+        for mut sides in all {
+            sides.left.clear();
+            sides.right.clear();
+            match &mut *lock(&self.spare) {
+                Some(spare) if spare.len() < SPARE => spare.push(sides),
+                _ => {
+                    self.bytes.fetch_sub(sides.bytes(), Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// A slice without records, with memory that others have left.
+    fn slice(&self, generation: Generation, start: i64) -> Slice<K, L, R> {
+        let mut sides = lock(&self.spare).as_mut().map_or(Vec::new(), |spare| {
+            let kept = spare.len().saturating_sub(PARTITIONS);
+            spare.split_off(kept)
+        });
+        sides.resize_with(PARTITIONS, Sides::default);
+        let bytes = sides.iter().map(Sides::bytes).sum();
+        Slice { generation, start, sides, bytes }
     }
 
     /// Takes the slices that start before `edge` from all drivers: by partition, then by start.
@@ -154,7 +185,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> WindowJoinStage<K, L, R, J> {
                 {
                     all.push(sides);
                 } else {
-                    self.bytes.fetch_sub(sides.bytes(), Ordering::Relaxed);
+                    self.let_go(vec![sides]);
                 }
             }
         }
@@ -179,7 +210,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> WindowJoinStage<K, L, R, J> {
             let window = within.flat_map(|(_, all)| all);
             join(&self.kind, window, end, emit);
             while let Some((_, all)) = retained.slices.pop_front_if(|(start, _)| *start < keep) {
-                self.bytes.fetch_sub(all.iter().map(Sides::bytes).sum(), Ordering::Relaxed);
+                self.let_go(all);
             }
             // Windows without records are not visited: the next slice says where to go on.
             retained.next_end = (!retained.slices.is_empty()).then_some(next);
@@ -196,32 +227,22 @@ fn join<'a, K: Key, L: Record, R: Record, J: Kind<L, R>>(
     emit: Emit<'_, J::Out>,
 ) {
     let mut rows = Rows { rows: Vec::new(), time: Time(end - 1), emit };
-    // An index of the right side: by key the last record, by record the one before it of the same key.
-    let right: Vec<&R> = window.clone().flat_map(|sides| &sides.right).map(|(_, record)| record).collect();
-    let mut last = Table::<&K, usize>::default();
-    last.reserve(right.len());
-    let mut before = Vec::with_capacity(right.len());
-    for (at, (key, _)) in window.clone().flat_map(|sides| &sides.right).enumerate() {
-        let last = last.entry_with_room(hash_of(key), key, || usize::MAX);
-        before.push(std::mem::replace(last, at));
-    }
-    let mut matched = vec![false; if J::WAITS { right.len() } else { 0 }];
+    let right = Index::new(window.clone().map(|sides| &sides.right));
+    let mut matched = vec![false; if J::WAITS { right.records().len() } else { 0 }];
     for (key, left) in window.flat_map(|sides| &sides.left) {
-        let first = last.get(hash_of(key), &key).copied().unwrap_or(usize::MAX);
-        let mut at = first;
-        while let Some(record) = right.get(at) {
+        let mut any = false;
+        for (number, record) in right.of(key) {
             kind.pair(left, record).into_iter().for_each(|row| rows.push(row));
             if J::WAITS {
-                matched[at] = true;
+                (any, matched[number]) = (true, true);
             }
-            at = before[at];
         }
         if J::WAITS {
-            kind.left(left.clone(), first != usize::MAX).into_iter().for_each(|row| rows.push(row));
+            kind.left(left.clone(), any).into_iter().for_each(|row| rows.push(row));
         }
         yield_point();
     }
-    for (matched, record) in matched.into_iter().zip(right) {
+    for (matched, record) in matched.into_iter().zip(right.records()) {
         kind.right(record.clone(), matched).into_iter().for_each(|row| rows.push(row));
     }
     rows.flush();
@@ -239,6 +260,7 @@ impl<T> Rows<'_, T> {
         self.rows.push(row);
         if self.rows.len() == ROWS {
             self.flush();
+            self.rows.reserve(ROWS);
         }
     }
 
@@ -270,7 +292,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
             if time.0 < start || time.0 >= end {
                 (start, end) = self.slicing.slice(time.0);
                 now = held.iter().position(|slice| slice.start == start).unwrap_or_else(|| {
-                    held.push(local.take(generation, start));
+                    held.push(local.take(generation, start).unwrap_or_else(|| self.slice(generation, start)));
                     held.len() - 1
                 });
             }
@@ -289,6 +311,10 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
         let (edge, _) = self.slicing.slice(through);
         if self.sealed.fetch_max(edge, Ordering::Relaxed) >= edge {
             return Vec::new();
+        }
+        if punctuation.watermark == Time::MAX {
+            let spare = lock(&self.spare).take().unwrap_or_default();
+            self.bytes.fetch_sub(spare.iter().map(Sides::bytes).sum(), Ordering::Relaxed);
         }
         let partitions = self.take_sealed(locals, edge);
         let records = partitions.iter().flat_map(|partition| &partition.slices).flat_map(|(_, all)| all);
@@ -338,7 +364,8 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
             lock(&self.retained[index]).next_end = saved.next_end;
             for (start, sides) in saved.slices {
                 // Sealed once more, with the next watermark.
-                let mut slice = locals[index % locals.len()].take(Generation(0), start);
+                let taken = locals[index % locals.len()].take(Generation(0), start);
+                let mut slice = taken.unwrap_or_else(|| self.slice(Generation(0), start));
                 slice.sides[index].left.extend(sides.left);
                 slice.sides[index].right.extend(sides.right);
                 let bytes = slice.sides.iter().map(Sides::bytes).sum();
@@ -352,13 +379,10 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
 }
 
 impl<K, L, R> Local<K, L, R> {
-    /// Takes the slice that starts at `start` out, or makes it.
-    fn take(&self, generation: Generation, start: i64) -> Slice<K, L, R> {
+    /// Takes the slice that starts at `start` out, if there is one.
+    fn take(&self, generation: Generation, start: i64) -> Option<Slice<K, L, R>> {
         let open = &mut *lock(&self.0);
-        let at = open.iter().position(|slice| slice.start == start && slice.generation == generation);
-        at.map(|at| open.swap_remove(at)).unwrap_or_else(|| {
-            let sides = std::iter::repeat_with(Sides::default).take(PARTITIONS).collect();
-            Slice { generation, start, sides, bytes: 0 }
-        })
+        let at = open.iter().position(|slice| slice.start == start && slice.generation == generation)?;
+        Some(open.swap_remove(at))
     }
 }

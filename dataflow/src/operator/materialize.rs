@@ -1,6 +1,7 @@
 //! `materialize`: the end of a chain, as bundles that any number of stages and sinks can read.
 
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bundle::{Bundle, Record, Times};
 use crate::pipe::Pipe;
@@ -16,13 +17,15 @@ pub struct EmitStage<In, P> {
     pipe: P,
     /// Whether records carry their event times on.
     timed: bool,
+    /// Whether most records of the last bundle came out: then there is room for as many as go in.
+    keeps: AtomicBool,
     input: PhantomData<fn(In)>,
 }
 
 impl<In, P> EmitStage<In, P> {
     /// Runs `pipe`; `timed` tells whether what comes out is to have an event time.
     pub fn new(pipe: P, timed: bool) -> Self {
-        Self { pipe, timed, input: PhantomData }
+        Self { pipe, timed, keeps: AtomicBool::new(false), input: PhantomData }
     }
 }
 
@@ -43,9 +46,13 @@ where
     }
 
     fn bundle(&self, pipe: &P, _: Generation, bundle: Bundle<In>, emit: Emit<'_, P::Out>) {
-        let mut records = Vec::new();
-        let mut times = Vec::new();
+        let len = bundle.len();
+        let room = if self.keeps.load(Ordering::Relaxed) { len.min(ROWS) } else { 0 };
+        let mut records = Vec::with_capacity(room);
+        let mut times = Vec::with_capacity(if self.timed { room } else { 0 });
+        let mut given = 0;
         let mut give = |records: &mut Vec<P::Out>, times: &mut Vec<Time>| {
+            given += records.len();
             let times = if self.timed { Times::Each(std::mem::take(times)) } else { Times::Same(Time::MIN) };
             emit(Bundle::from(std::mem::take(records)).with_times(times));
         };
@@ -63,6 +70,7 @@ where
         if !records.is_empty() {
             give(&mut records, &mut times);
         }
+        self.keeps.store(given * 2 > len, Ordering::Relaxed);
     }
 
     fn seal(&self, _: &[P], _: Punctuation) -> Vec<()> {
