@@ -181,7 +181,6 @@ impl<T: Record, U: Record> Node<T, U> {
         Fut: Future<Output = Result<U, Error>>,
     {
         let bytes = records.bytes();
-        self.in_hand.fetch_add(bytes, Ordering::Relaxed);
         let (records, times) = records.into_parts();
         let len = records.len();
         let calls = stream::iter(records.into_iter().zip(times.iter())).map(|(record, time)| {
@@ -289,6 +288,7 @@ where
             && node.has_work(kernel)
             && let Some((container, work)) = node.containers.claim(kernel)
         {
+            node.in_hand.fetch_add(work.0.bytes(), Ordering::Relaxed);
             let made = node.make(kernel, container.epoch, work, &call, &permits);
             bundles.push(made.map(|done| (container, done)));
             // Who waits for room here looks again.
