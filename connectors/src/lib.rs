@@ -7,11 +7,13 @@
 //! * [`nexmark`]: the auction of the public Nexmark benchmark.
 //! * [`files`]: text, CSV and JSON files, compressed or not, read once or followed as they grow.
 //! * [`stdin`]: the same formats over standard input.
+//! * [`socket`]: the same formats over TCP and UNIX sockets, called or listened at.
 //!
 //! Sinks implement [`updraft_dataflow::Sink`]:
 //!
 //! * [`stdout`]: an aligned table, CSV or JSON lines on standard output.
 //! * [`mod@file`]: the same to a file, compressed or not, that appears when it is whole.
+//! * [`socket`]: JSON lines or CSV to a TCP or UNIX socket, or to all who connect to one.
 //! * [`collect`]: into a vector.
 //! * [`channel`]: bundle by bundle to another task or thread.
 //! * [`blackhole`]: nowhere, counted.
@@ -33,6 +35,7 @@ pub mod memory;
 pub mod nexmark;
 mod pace;
 pub mod rows;
+pub mod socket;
 pub mod stdin;
 pub mod stdout;
 
@@ -45,5 +48,6 @@ pub use files::Files;
 pub use generator::Generator;
 pub use memory::Memory;
 pub use nexmark::Nexmark;
+pub use socket::{Socket, SocketSink};
 pub use stdin::Stdin;
 pub use stdout::Stdout;

@@ -48,7 +48,7 @@ pub trait Partition: Send + 'static {
     /// The next records, about `limit` at most, or `None` at the end. A batch may hold rejected records alone. Waits where
     /// nothing is there yet. An implementation that has something at hand returns it rather
     /// than wait for `limit` of them. The future is never dropped before it is done, unless
-    /// the job ends.
+    /// the job ends or drains.
     ///
     /// Reading must not block the kernel's thread for long: await, or do at most about a bundle's work.
     fn next(&mut self, limit: usize) -> impl Future<Output = Result<Option<Batch<Self::Item>>, Error>>;

@@ -1,8 +1,10 @@
 //! Tasks as a user has them: order, suspension, panics, cancelling, waking across kernels.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -62,6 +64,18 @@ fn the_earliest_deadline_goes_first_and_batch_last() {
         runtime.block_on(task).unwrap();
     }
     assert_eq!(*order.lock().unwrap(), ["early", "middle", "late", "batch"]);
+}
+
+#[test]
+fn what_is_ready_is_told_so_however_much_was_before_it() {
+    let runtime = runtime(1);
+    let group = runtime.handle().group("busy", Class::Stream);
+    let task = group.spawn(HERE, "receiver", || async {
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        (0..1_000).for_each(|i| sender.send(i).unwrap());
+        poll_fn(|cx| Poll::Ready((0..1_000).all(|i| receiver.poll_recv(cx) == Poll::Ready(Some(i))))).await
+    });
+    assert_eq!(runtime.block_on(task), Ok(true));
 }
 
 #[test]

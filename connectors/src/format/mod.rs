@@ -1,4 +1,4 @@
-//! How bytes become records: what [`crate::files`] and [`crate::stdin`] share.
+//! How bytes become records: what [`crate::files`], [`crate::stdin`] and [`crate::socket`] share.
 //!
 //! A [`Format`] says what ends a record and decodes one. To add one, write a file beside [`json`] and a line
 //! here; any source of bytes can use it then, through `.format(..)`.
@@ -69,6 +69,11 @@ impl<F: Format> Decoder<F> {
     pub(crate) async fn fill(&mut self, input: &mut (impl AsyncRead + Unpin)) -> std::io::Result<usize> {
         let buffer = self.frames.spare(CHUNK);
         input.take(CHUNK as u64).read_buf(buffer).await
+    }
+
+    /// Room for `bytes` more, for who reads in another way than [`fill`](Self::fill). To be extended, never cut.
+    pub(crate) fn spare(&mut self, bytes: usize) -> &mut Vec<u8> {
+        self.frames.spare(bytes)
     }
 
     /// Decodes what has been read, until `out` is full.

@@ -1,4 +1,4 @@
-//! How records become text: what [`crate::stdout`] and [`crate::file`] share.
+//! How records become text: what [`crate::stdout`], [`crate::file`] and [`crate::socket`] share.
 //!
 //! A [`Rows`] encodes records in a [`Layout`]. JSON is serde's; for tables and CSV a record is first made
 //! flat, a row of cells (`flat.rs`). To add a layout, write a file beside `table.rs`, and a line in [`Layout`] and [`Rows`].

@@ -12,6 +12,7 @@ use std::thread;
 
 use core_affinity::CoreId;
 use tokio::runtime;
+use tokio::task::coop::unconstrained;
 
 use crate::clock;
 use crate::random;
@@ -28,7 +29,9 @@ pub(super) fn start(shared: Arc<Shared>, kernels: usize, core: Option<CoreId>) -
         }
         random::seed(clock::wall().as_nanos() as u64 ^ (shared.id.0 as u64) << 48);
         let kernel = Kernel::install(shared, kernels);
-        tokio.block_on(poll_fn(|cx| turn(&kernel, cx)));
+        // Without tokio's budget, which would count all tasks of a turn as one: when it is spent, everything of tokio's says
+        // that it is not ready until the turn ends.
+        tokio.block_on(unconstrained(poll_fn(|cx| turn(&kernel, cx))));
         Kernel::uninstall();
         // A read of a terminal that nobody types at would hold an orderly end up for ever.
         tokio.shutdown_background();
