@@ -6,6 +6,8 @@
 mod data;
 mod engine;
 mod latency;
+mod records;
+mod timers;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -41,6 +43,12 @@ struct Args {
     /// Instead: the latency of window results (W1, W2) at so many million records a second.
     #[arg(long, value_name = "RATE")]
     latency: Option<f64>,
+    /// Instead: the latency of records through twenty maps and filters, at such a share of the highest rate.
+    #[arg(long, value_name = "SHARE")]
+    record_latency: Option<f64>,
+    /// Instead: what a timer costs, of as many keys as there are records.
+    #[arg(long)]
+    timers: bool,
     /// Also tell by how much the process has grown beyond the records; for one workload and engine at a time.
     #[arg(long)]
     memory: bool,
@@ -80,13 +88,31 @@ fn or_all<T: ValueEnum + Clone>(chosen: &[T]) -> Vec<T> {
 
 fn main() {
     let args = Args::parse();
+    let records = (args.millions * 1e6) as usize;
+    if let Some(share) = args.record_latency {
+        for &threads in &args.kernels {
+            let (most, latency) = records::measure(records as u64, threads, share);
+            let quantiles = latency::QUANTILES.map(|q| latency.quantile(q));
+            let [p50, p99, p999] = quantiles.map(|latency| format!("{latency:.1?}"));
+            let rate = most * share / 1e6;
+            println!("{threads} threads, {rate:.1} of {:.1} M/s: p50 {p50}, p99 {p99}, p99.9 {p999}", most / 1e6);
+        }
+        return;
+    }
+    if args.timers {
+        for &threads in &args.kernels {
+            let [record, timer] = timers::measure(records as u64, threads, args.repeat.max(1));
+            println!("{records} keys, {threads} threads: a record {record:?}, a timer {timer:?} more");
+        }
+        return;
+    }
     let (workloads, engines) = (or_all(&args.workloads), or_all(&args.engines));
     println!(
         "{:<8} {:>7}  {:<12} {:>11} {:>16} {:>8}",
         "work", "threads", "engine", "M records/s", "least to most", "of hand"
     );
     for workload in workloads {
-        let data = Data::prepare(workload, (args.millions * 1e6) as usize, args.disorder, args.epoch);
+        let data = Data::prepare(workload, records, args.disorder, args.epoch);
         if let Some(rate) = args.latency {
             for &threads in &args.kernels {
                 for (engine, [p50, p99, p999]) in latency::measure(&data, threads, rate * 1e6) {
