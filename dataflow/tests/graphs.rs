@@ -60,6 +60,7 @@ struct Case {
     driver: Driver,
     stealing: bool,
     order: EpochOrder,
+    memory_budget: usize,
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -92,8 +93,18 @@ fn cases() -> impl Strategy<Value = Case> {
         (s, any::<bool>()).prop_map(|(s, ordered)| Op::Calls(s, ordered)),
     ];
     let order = prop_oneof![3 => Just(EpochOrder::Out), 1 => Just(EpochOrder::In)];
-    (proptest::collection::vec(input, 1..4), proptest::collection::vec(op, 0..10), drivers(), any::<bool>(), order)
-        .prop_map(|(inputs, ops, driver, stealing, order)| Case { inputs, ops, driver, stealing, order })
+    // Most often enough, else next to nothing.
+    let memory_budget = prop_oneof![2 => Just(usize::MAX), 1 => 0_usize..2_000];
+    let (inputs, ops) = (proptest::collection::vec(input, 1..4), proptest::collection::vec(op, 0..10));
+    (inputs, ops, drivers(), any::<bool>(), order, memory_budget)
+        .prop_map(|(inputs, ops, driver, stealing, order, memory_budget)| Case {
+            inputs,
+            ops,
+            driver,
+            stealing,
+            order,
+            memory_budget,
+        })
         // Joins of joins grow beyond all bounds.
         .prop_filter("too many rows", |case| interpret(case).iter().map(Vec::len).sum::<usize>() < 4_000)
 }
@@ -252,7 +263,7 @@ impl Process<u8, Rec> for Counting {
 
 /// The job, with sinks for all streams that nothing reads; `faulty` adds slow sinks and sources that stall.
 fn build(case: &Case, faulty: bool, fails_after: Option<usize>) -> (Job, Vec<Gathered<Rec>>) {
-    let job = Job::new("graph").stealing(case.stealing).epoch_order(case.order);
+    let job = Job::new("graph").stealing(case.stealing).epoch_order(case.order).memory_budget(case.memory_budget);
     let mut streams: Vec<Stream<Rec>> = Vec::new();
     for (n, input) in case.inputs.iter().enumerate() {
         let longest = Duration::from_millis(if faulty { 300 } else { 0 });

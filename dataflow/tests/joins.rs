@@ -28,6 +28,8 @@ type Event = (i64, u8, u32);
 struct Case {
     /// By side, partition and batch.
     events: [Vec<Vec<Vec<Event>>>; 2],
+    /// What all times are multiples of: with a coarse one, records lie just where something begins or ends.
+    grid: i64,
     disorder: Duration,
     epochs: Epochs,
     driver: Driver,
@@ -37,31 +39,36 @@ struct Case {
 fn cases() -> impl Strategy<Value = Case> {
     let event = (0i64..3_000, 0u8..6);
     let partition = proptest::collection::vec(proptest::collection::vec(event, 0..12), 0..12);
-    let side = proptest::collection::vec(partition, 1..3).prop_map(|partitions: Vec<Vec<Vec<(i64, u8)>>>| {
-        let mut number = 0;
-        let mut event = |batch: usize, (time, key)| {
-            number += 1;
-            (time + 1_500 * batch as i64, key, number)
-        };
-        let mut partition = |batches: Vec<Vec<_>>| {
-            let batches = batches.into_iter().enumerate();
-            batches.map(|(i, batch)| batch.into_iter().map(|e| event(i, e)).collect()).collect()
-        };
-        partitions.into_iter().map(&mut partition).collect::<Vec<Vec<Vec<Event>>>>()
-    });
+    let side = proptest::collection::vec(partition, 1..3);
     let epochs = prop_oneof![
         (1u64..20_000).prop_map(|us| Epochs::WatermarkStep(Duration::from_micros(us))),
         (1usize..60).prop_map(Epochs::Records),
     ];
-    (side.clone(), side, 0u64..4_000, epochs, drivers(), any::<bool>()).prop_map(
-        |(left, right, disorder, epochs, driver, stealing)| Case {
-            events: [left, right],
-            disorder: Duration::from_micros(disorder),
+    let grid = prop_oneof![Just(1i64), Just(250)];
+    (side.clone(), side, grid, 0u64..4_000, epochs, drivers(), any::<bool>()).prop_map(
+        |(left, right, grid, disorder, epochs, driver, stealing)| Case {
+            events: [left, right].map(|partitions| numbered(partitions, grid)),
+            grid,
+            disorder: Duration::from_micros(disorder - disorder % grid as u64),
             epochs,
             driver,
             stealing,
         },
     )
+}
+
+/// Events with a number of their own, of batches that are later and later.
+fn numbered(partitions: Vec<Vec<Vec<(i64, u8)>>>, grid: i64) -> Vec<Vec<Vec<Event>>> {
+    let mut number = 0;
+    let mut event = |batch: usize, (time, key): (i64, u8)| {
+        number += 1;
+        (time - time % grid + 1_500 * batch as i64, key, number)
+    };
+    let mut partition = |batches: Vec<Vec<_>>| {
+        let batches = batches.into_iter().enumerate();
+        batches.map(|(i, batch)| batch.into_iter().map(|e| event(i, e)).collect()).collect()
+    };
+    partitions.into_iter().map(&mut partition).collect()
 }
 
 /// What of a side is in time.
@@ -205,7 +212,7 @@ fn version_time(event: &Event) -> Time {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn of_windows(case in cases(), size in 1u64..6_000, slides in 1u64..4) {
@@ -216,6 +223,7 @@ proptest! {
 
     #[test]
     fn of_intervals(case in cases(), before in 0i64..3_000, after in 0i64..3_000) {
+        let (before, after) = (before - before % case.grid, after - after % case.grid);
         macro_rules! with { ($($kind:ident)*) => { $(interval_join(&case, $kind, before, after);)* } }
         with!(Inner Left Right Full Semi Anti);
     }

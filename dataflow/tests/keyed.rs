@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -137,7 +137,7 @@ proptest! {
         let mut before = BTreeMap::<u16, Vec<i64>>::new();
         for event in (0..case.events.len()).flat_map(|partition| in_time(&case, partition)) {
             before.entry(event.3).or_default().push(event.2);
-            set.entry(event.3).or_default().extend(alarms(&event));
+            set.entry(event.3).or_default().extend(BTreeSet::from(alarms(&event)));
         }
         let mut fired = BTreeMap::<u16, Vec<i64>>::new();
         for (key, at, seen) in rows.take() {
@@ -146,9 +146,13 @@ proptest! {
             fired.entry(key).or_default().push(at);
         }
         for (key, times) in &mut set {
+            let fired = fired.entry(*key).or_default();
+            let count = |times: &[i64], at: i64| times.iter().filter(|time| **time == at).count();
+            for at in fired.iter() {
+                prop_assert!(count(fired, *at) <= count(times, *at), "fired more often than it was set");
+            }
             times.sort();
             times.dedup();
-            let fired = fired.entry(*key).or_default();
             // What is set anew after it has fired fires again, at once; else in order.
             let mut once = fired.clone();
             once.sort();
