@@ -168,7 +168,7 @@ impl<T: Record, U: Record> Node<T, U> {
         }
     }
 
-    /// Makes the calls for a bundle; `permits` are those of the kernel. How many bundles are done with that.
+    /// Makes the calls for a bundle that is in hand; `permits` are those of the kernel. How many bundles are done with that.
     async fn make<Fut>(
         &self,
         kernel: usize,
@@ -288,6 +288,7 @@ where
             && node.has_work(kernel)
             && let Some((container, work)) = node.containers.claim(kernel)
         {
+            // Here, not where the calls are made: that may not be before the task's next turn.
             node.in_hand.fetch_add(work.0.bytes(), Ordering::Relaxed);
             let made = node.make(kernel, container.epoch, work, &call, &permits);
             bundles.push(made.map(|done| (container, done)));
