@@ -488,7 +488,7 @@ impl updraft_dataflow::keyed::Listen<(i64, i64)> for Threshold {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn every_kernel_hears_what_is_broadcast(

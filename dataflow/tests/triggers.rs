@@ -105,7 +105,7 @@ fn aggregates() -> (updraft_dataflow::aggregate::Count, updraft_dataflow::aggreg
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn late_records_are_taken_in(case in cases(3), early in 1u64..5, late_each in 1u64..4) {
