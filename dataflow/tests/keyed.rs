@@ -536,3 +536,37 @@ proptest! {
         prop_assert_eq!(rows, expected);
     }
 }
+
+type Told = updraft_dataflow::join::Side<(u16, (i64, u16)), (i64, i64)>;
+
+/// What was broadcast before a snapshot is known to all drivers after it, even where no key has state.
+#[test]
+fn what_was_heard_goes_on_after_a_snapshot() {
+    use updraft_dataflow::join::Side::{Left, Right};
+    use updraft_dataflow::keyed::BroadcastStage;
+    type Rules = BroadcastStage<u16, (i64, u16), (i64, i64), Threshold>;
+
+    for (before, after, keys) in [(1, 3, 40), (3, 1, 40), (2, 3, 0)] {
+        let [old, new] = [before, after].map(|drivers| Rules::new(Threshold::default(), None, drivers, Time(0)));
+        let locals = |stage: &Rules, drivers| (0..drivers).map(|driver| stage.local(driver)).collect::<Vec<_>>();
+        let (old_locals, new_locals) = (locals(&old, before), locals(&new, after));
+        let tell = |stage: &Rules, locals: &[_], records: Vec<Told>| {
+            let shuffle = updraft_dataflow::keyed::ShuffleStage::new(updraft_dataflow::pipe::Identity, locals.len());
+            let mut rows = Vec::new();
+            shuffle.bundle(&shuffle.local(0), Generation(0), records.into(), &mut |bundle| {
+                let local = &locals[bundle.owner().unwrap()];
+                stage.bundle(local, Generation(0), bundle, &mut |out| rows.extend(out.into_vec()));
+            });
+            rows.sort();
+            rows
+        };
+        // Records have no event time here: the rule is of the beginning of time.
+        let rule = (Time::MIN.0, 20);
+        let seen = |key: u16| Left((key, (0, key)));
+        tell(&old, &old_locals, [Right(rule)].into_iter().chain((0..keys).map(seen)).collect());
+        new.restore(&new_locals, old.snapshot(&old_locals, Generation(0)).unwrap()).unwrap();
+        let rows = tell(&new, &new_locals, (0..40).map(seen).collect());
+        let expected: Vec<_> = (20..40).map(|key| (0, key, if key < keys { 2 } else { 1 })).collect();
+        assert_eq!(rows, expected);
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use support::{Driver, drivers};
-use updraft_dataflow::aggregate::{avg, count, max, min, sum};
+use updraft_dataflow::aggregate::{avg, count, max, min, project, reduce, sum};
 use updraft_dataflow::testing::{self, Scripted, gather, late};
 use updraft_dataflow::window::{Session, Sliced, Windows};
 use updraft_dataflow::{EpochOrder, Epochs, Job, Sliding, Time, Tumbling, Watermarks, Window, Windowed};
@@ -202,6 +202,44 @@ proptest! {
         let expected = testing::windows(&ended, tumbling.slicing()).into_iter();
         let expected: Vec<_> = expected.map(|((window, ()), n)| (window, (n.len() as u64, n.iter().sum()))).collect();
         prop_assert_eq!(rows, expected);
+    }
+
+    /// The aggregates that are left, and a fold, by watermarks that the records declare themselves.
+    #[test]
+    fn other_aggregates(case in cases()) {
+        let (tumbling, disorder) = (Tumbling::of(Duration::from_micros(case.size)), case.disorder);
+        let job = Job::new("aggregates").stealing(case.stealing).epoch_order(case.order);
+        let ((sink, rows), (total_sink, totals)) = (gather(), gather());
+        let watermarks = Watermarks::custom(move |event: &Event| Some(Time(event.0) - disorder));
+        let (one, other) = job
+            .source("events", Scripted(case.events.clone()))
+            .timestamps(|event: &Event| Time(event.0), watermarks)
+            .epochs(case.epochs)
+            .bundle(case.bundle)
+            .stream()
+            .fork();
+        let totalled = project(|event: &Event| i64::from(event.2), (sum(|value: &i64| *value), count()));
+        one.key_by(|event| event.1)
+            .window(tumbling)
+            .aggregate((avg(|event: &Event| f64::from(event.2)), reduce(|a: Event, b: Event| a.max(b)), totalled))
+            .sink("rows", sink);
+        let step = |total: &mut (u64, i64), event: Event| *total = (total.0 + 1, total.1 + i64::from(event.2));
+        let merge = |total: &mut (u64, i64), other: (u64, i64)| *total = (total.0 + other.0, total.1 + other.1);
+        other.fold((0, 0), step, merge).sink("total", total_sink);
+        case.driver.run(job);
+        let kept = split(&case).0;
+        let events: Vec<_> = kept.iter().map(|event| (Time(event.0), event.1, *event)).collect();
+        let total = |events: &[Event]| events.iter().map(|event| i64::from(event.2)).sum::<i64>();
+        let value = |events: Vec<Event>| {
+            let (total, len) = (total(&events), events.len());
+            (total as f64 / len as f64, events.into_iter().max().unwrap(), (total, len as u64))
+        };
+        let expected = testing::windows(&events, tumbling.slicing()).into_iter();
+        let expected: Vec<_> = expected.map(|((window, key), events)| (window, key, value(events))).collect();
+        let mut rows: Vec<_> = rows.take().into_iter().map(|row| (row.window, row.key, row.value)).collect();
+        rows.sort_by_key(|row| (row.0, row.1));
+        prop_assert_eq!(rows, expected);
+        prop_assert_eq!(totals.take(), [(kept.len() as u64, total(&kept))]);
     }
 
     #[test]
