@@ -1,15 +1,15 @@
 //! Jobs while they run: backpressure, failures, draining, dead letters, idle sources.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use updraft_dataflow::aggregate::{count, sum};
 use updraft_dataflow::testing::{Scripted, gather};
 use updraft_dataflow::{
-    Batch, Bundle, DeadLetter, Epochs, Error, Idle, Job, Partition, Sink, Sliding, Source, Time, Tumbling, Watermarks,
-    Windowed,
+    Batch, Bundle, DeadLetter, Epochs, Error, Idle, Job, Partition, Punctuation, Sink, Sliding, Source, Time, Tumbling,
+    Watermarks, Windowed,
 };
 use updraft_kernel::{Nanos, Runtime, Signal, clock};
 
@@ -313,6 +313,36 @@ fn without_records_windows_may_follow_the_clock() {
     assert_eq!(seen[0].value, 2);
     running.drain();
     runtime.block_on(running.join()).unwrap();
+}
+
+/// A sink that notes how many records each epoch has.
+struct Counted {
+    records: usize,
+    epochs: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Sink<u64> for Counted {
+    async fn write(&mut self, bundle: Bundle<u64>) -> Result<(), Error> {
+        self.records += bundle.len();
+        Ok(())
+    }
+    async fn complete(&mut self, _: Punctuation) -> Result<(), Error> {
+        self.epochs.lock().unwrap().push(std::mem::take(&mut self.records));
+        Ok(())
+    }
+}
+
+#[test]
+fn without_event_time_epochs_are_of_so_many_records() {
+    // On one kernel the sink has an epoch whole before it has anything of the next.
+    let runtime = runtime(1);
+    let job = Job::new("counted");
+    let epochs = Arc::new(Mutex::new(Vec::new()));
+    let batches = [5, 0, 9, 1, 7].map(|len| vec![1; len]).to_vec();
+    let input = job.source("numbers", Scripted(vec![batches])).epochs(Epochs::Records(7));
+    input.stream().sink("counted", Counted { records: 0, epochs: epochs.clone() });
+    runtime.block_on(job.start(runtime.handle()).unwrap().join()).unwrap();
+    assert_eq!(*epochs.lock().unwrap(), [7, 7, 7, 1]);
 }
 
 #[test]
