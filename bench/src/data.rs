@@ -1,8 +1,11 @@
 //! The records, the same for all engines and in each run.
 
+pub(crate) mod nexmark;
+
 use std::sync::Arc;
 
 use crate::Workload;
+use nexmark::{Event, Sellers};
 
 /// A word at a time (microseconds).
 #[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
@@ -52,6 +55,8 @@ pub(crate) enum Data {
     Numbers(Arc<[u64]>),
     Bids(Arc<[Bid]>),
     Sides(Sides),
+    Sellers(Sellers),
+    Offers(Arc<[Event]>),
 }
 
 /// How records come.
@@ -133,6 +138,11 @@ impl Data {
                 Self::Readings((0..records).map(reading).collect(), shape)
             }
             Workload::Q1 | Workload::Q2 | Workload::Q5 => Self::Bids(bids(&mut random, records)),
+            Workload::Q3 | Workload::Q8 => Self::Sellers(nexmark::sellers(&mut random, records, disorder)),
+            Workload::Q4 | Workload::Q9 => Self::Offers(nexmark::offers(&mut random, records, disorder)),
+            Workload::Q7 | Workload::Q11 | Workload::Q12 => {
+                Self::Bids(nexmark::late_bids(&mut random, records, disorder))
+            }
         }
     }
 
@@ -144,6 +154,8 @@ impl Data {
             Self::Numbers(numbers) => numbers.len(),
             Self::Bids(bids) => bids.len(),
             Self::Sides(sides) => sides.all.len(),
+            Self::Sellers(sellers) => sellers.all.len(),
+            Self::Offers(offers) => offers.len(),
         }
     }
 }

@@ -78,8 +78,22 @@ pub(crate) enum Workload {
     Q1,
     /// Nexmark query 2.
     Q2,
+    /// Nexmark query 3: auctions of a category, with sellers of some states.
+    Q3,
+    /// Nexmark query 4: the average price of each category.
+    Q4,
     /// Nexmark query 5.
     Q5,
+    /// Nexmark query 7: the highest bid of each window.
+    Q7,
+    /// Nexmark query 8: new people who sell something in the same window.
+    Q8,
+    /// Nexmark query 9: the winning bid of each auction.
+    Q9,
+    /// Nexmark query 11: bids of a bidder and session.
+    Q11,
+    /// Nexmark query 12: bids of a bidder and window of processing time.
+    Q12,
 }
 
 fn or_all<T: ValueEnum + Clone>(chosen: &[T]) -> Vec<T> {

@@ -28,7 +28,7 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> u64 {
     match (workload, data) {
         (_, Data::Words(words, _)) => windowed::<Counts>(words, threads, SECOND, DISORDER, &Sum::default()),
         (_, Data::Readings(readings, _)) => windowed::<Queues>(readings, threads, SECOND, DISORDER, &Sum::default()),
-        (_, Data::Sides(_)) => unreachable!("the join is elsewhere"),
+        (_, Data::Sides(_) | Data::Sellers(_) | Data::Offers(_)) => unreachable!("joins and auctions are elsewhere"),
         (_, Data::Lines(lines)) => {
             let pattern = Regex::new(PATTERN).expect("the pattern is right");
             parallel(lines, threads, |lines| {

@@ -1,6 +1,7 @@
 //! Who runs the workloads. To add one: a file here, and a line in [`Engine`].
 
 mod hand;
+mod nexmark;
 mod renoir;
 mod stateful;
 pub(crate) mod timely;
@@ -31,7 +32,8 @@ impl Engine {
     /// Whether its result is to be that of the others. renoir's windows start with the first record of each key, so they are
     /// other windows.
     pub(crate) fn agrees_on(self, workload: Workload) -> bool {
-        self != Self::Renoir || !matches!(workload, Workload::W1 | Workload::W2 | Workload::Sessions)
+        use Workload::{Q7, Q8, Sessions, W1, W2};
+        self != Self::Renoir || !matches!(workload, W1 | W2 | Sessions | Q7 | Q8)
     }
 
     /// The checksum of the result; `None` where the engine has no such workload.
@@ -40,6 +42,16 @@ impl Engine {
             (Workload::W4, Data::Sides(sides)) => return stateful::join(self, sides, threads),
             (Workload::Keyed, Data::Readings(readings, _)) => return stateful::keyed(self, readings, threads),
             (Workload::Sessions, Data::Readings(readings, _)) => return stateful::sessions(self, readings, threads),
+            (
+                Workload::Q3
+                | Workload::Q4
+                | Workload::Q7
+                | Workload::Q8
+                | Workload::Q9
+                | Workload::Q11
+                | Workload::Q12,
+                _,
+            ) => return nexmark::run(self, workload, data, threads),
             _ => {}
         }
         match self {

@@ -50,6 +50,8 @@ macro_rules! total {
     }};
 }
 
+pub(super) use total;
+
 pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> Option<u64> {
     let context = StreamContext::new(RuntimeConfig::local(threads as u64).ok()?);
     macro_rules! source {
@@ -87,7 +89,7 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> Option<u64
                 .map(|(key, (window, sum, count, max))| digest_reading(window, key, sum, count, max));
             total!(context, windows)
         }
-        (_, Data::Sides(_)) => return None,
+        (_, Data::Sides(_) | Data::Sellers(_) | Data::Offers(_)) => return None,
         (_, Data::Lines(lines)) => {
             let pattern = Regex::new(PATTERN).expect("the pattern is right");
             let hits = source!(lines).filter(move |line| pattern.is_match(line)).map(|line| line.len() as u64);

@@ -150,7 +150,7 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> u64 {
             let digest = |window, e: &Stats| digest_reading(window * SECOND, e.key, e.sum, e.count, e.max);
             summed(readings, threads, windows, &Feed::default(), |r: &Reading| r.time, |r| (r.key, r.value), digest)
         }
-        (_, Data::Sides(_)) => unreachable!("the join is elsewhere"),
+        (_, Data::Sides(_) | Data::Sellers(_) | Data::Offers(_)) => unreachable!("joins and auctions are elsewhere"),
         (_, Data::Lines(lines)) => {
             let pattern = Regex::new(PATTERN).expect("the pattern is right");
             let matches = move || {

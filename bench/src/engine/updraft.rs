@@ -52,7 +52,7 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize, order: EpochO
                 digest_reading(row.window.start.0, row.key, sum, count, max)
             })
         }
-        (_, Data::Sides(_)) => unreachable!("the join is elsewhere"),
+        (_, Data::Sides(_) | Data::Sellers(_) | Data::Offers(_)) => unreachable!("joins and auctions are elsewhere"),
         (_, Data::Lines(lines)) => {
             let pattern = Regex::new(PATTERN).expect("the pattern is right");
             let hits =

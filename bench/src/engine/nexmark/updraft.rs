@@ -1,0 +1,169 @@
+//! This project, through its high-level API alone.
+
+use std::time::Duration;
+
+use updraft::dataflow::join::Semi;
+use updraft::dataflow::keyed::{Context, Timer};
+use updraft::dataflow::{Pipe, Record};
+use updraft::prelude::*;
+
+use super::queries::{
+    Average, Averages, GAP, Lot, Seller, Suggestion, TICK, WINDOW, Winner, auction, digest_bid, digest_new_seller,
+    digest_session, digest_suggestion, higher, seller,
+};
+use crate::Workload;
+use crate::data::nexmark::{DELAY, Event};
+use crate::data::{Bid, Data, SECOND};
+use crate::engine::updraft::{checksum, execute};
+
+/// Microseconds between two watermarks: ten thousand events, of all kinds.
+const STEP: i64 = SECOND;
+/// The same where there are people and auctions only.
+const LONG_STEP: i64 = 10 * SECOND;
+
+pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> Option<u64> {
+    let job = Job::new("nexmark");
+    let (total, job) = match (workload, data) {
+        (Workload::Q3, Data::Sellers(sellers)) => {
+            let events = timed(&job, Memory::new(sellers.all.clone()), Event::time, LONG_STEP);
+            let wanted = events.filter(|event| seller(event).is_some());
+            let suggestions = wanted.key_by(|event| seller(event).unwrap_or_default()).process(Suggest);
+            checksum!(job, suggestions, digest_suggestion)
+        }
+        (Workload::Q4, Data::Offers(offers)) => {
+            let winners = timed(&job, Memory::new(offers.clone()), Event::time, STEP)
+                .key_by(|event| auction(event).unwrap_or_default())
+                .process(Auctions);
+            let averages = winners.key_by(|winner| winner.category).process(Mean);
+            let (sink, last) = Collect::new();
+            let merge = |all: &mut Averages, other: Averages| other.rows().for_each(|average| all.keep(average));
+            averages.fold(Averages::default(), Averages::keep, merge).map(Averages::checksum).sink("last", sink);
+            (last, job)
+        }
+        (Workload::Q7, Data::Bids(bids)) => {
+            let highest = timed(&job, Memory::new(bids.clone()), |bid| bid.time, STEP)
+                .window_all(Tumbling::of(micros(WINDOW)))
+                .reduce(higher);
+            checksum!(job, highest, |row: Windowed<(), Bid>| digest_bid(row.value))
+        }
+        (Workload::Q8, Data::Sellers(sellers)) => {
+            let people = timed(&job, Memory::new(sellers.people.clone()), |person| person.time, LONG_STEP);
+            let auctions = timed(&job, Memory::new(sellers.auctions.clone()), |auction| auction.time, LONG_STEP);
+            let new = people
+                .key_by(|person| person.id)
+                .join(auctions.key_by(|auction| auction.seller))
+                .window(Tumbling::of(micros(WINDOW)), Semi)
+                .map(|person| (person.time.div_euclid(WINDOW) * WINDOW, person.id));
+            checksum!(job, new, digest_new_seller)
+        }
+        (Workload::Q9, Data::Offers(offers)) => {
+            let winners = timed(&job, Memory::new(offers.clone()), Event::time, STEP)
+                .key_by(|event| auction(event).unwrap_or_default())
+                .process(Auctions);
+            checksum!(job, winners, |winner: Winner| digest_bid(winner.bid))
+        }
+        (Workload::Q11, Data::Bids(bids)) => {
+            let sessions = timed(&job, Memory::new(bids.clone()), |bid| bid.time, STEP)
+                .key_by(|bid| bid.bidder)
+                .window(Session::with_gap(micros(GAP)))
+                .aggregate(count());
+            checksum!(job, sessions, |row: Windowed<u64, u64>| {
+                let (first, last) = (row.window.start.0, row.window.end.0 - GAP);
+                digest_session(super::queries::Session { bidder: row.key, first, last, count: row.value })
+            })
+        }
+        (Workload::Q12, Data::Bids(bids)) => {
+            let counts = job
+                .source("bids", Memory::new(bids.clone()))
+                .epochs(Epochs::WallClock(TICK / 2))
+                .stream_by_arrival()
+                .key_by(|bid| bid.bidder)
+                .window(Tumbling::of(TICK))
+                .aggregate(count());
+            checksum!(job, counts, |row: Windowed<u64, u64>| row.value)
+        }
+        _ => return None,
+    };
+    Some(execute(job, total, threads))
+}
+
+fn micros(span: i64) -> Duration {
+    Duration::from_micros(span as u64)
+}
+
+fn timed<T: Record>(
+    job: &Job,
+    records: Memory<T>,
+    time: fn(&T) -> i64,
+    step: i64,
+) -> Stream<T, impl Pipe<T, Out = T> + use<T>> {
+    job.source("events", records)
+        .timestamps(move |record: &T| Time(time(record)), Watermarks::bounded(micros(DELAY)))
+        .epochs(Epochs::WatermarkStep(micros(step)))
+        .stream()
+}
+
+/// Query 3: people, and the auctions that wait for them.
+#[derive(Clone)]
+struct Suggest;
+
+impl Process<u64, Event> for Suggest {
+    type State = Seller;
+    type Out = Suggestion;
+    const TIMERS: bool = false;
+
+    #[inline]
+    fn record(&mut self, event: Event, seller: &mut Seller, cx: &mut Context<'_, u64, Suggestion>) {
+        seller.take(event, &mut |suggestion| cx.emit(suggestion));
+    }
+
+    fn heap_bytes(&self, seller: &Seller) -> usize {
+        if let Seller::Unknown(auctions) = seller { auctions.capacity() * size_of::<u64>() } else { 0 }
+    }
+}
+
+/// Query 9: an auction tells its winner when it is over.
+#[derive(Clone)]
+struct Auctions;
+
+impl Process<u64, Event> for Auctions {
+    type State = Lot;
+    type Out = Winner;
+
+    #[inline]
+    fn record(&mut self, event: Event, lot: &mut Lot, cx: &mut Context<'_, u64, Winner>) {
+        if let Some(at) = lot.take(event) {
+            cx.set_timer(Time(at));
+        }
+    }
+
+    fn timer(&mut self, _: Timer, lot: &mut Lot, cx: &mut Context<'_, u64, Winner>) {
+        match lot.settle(cx.watermark().0) {
+            Ok(winner) => {
+                winner.into_iter().for_each(|winner| cx.emit(winner));
+                cx.clear();
+            }
+            Err(at) => cx.set_timer(Time(at)),
+        }
+    }
+
+    fn heap_bytes(&self, lot: &Lot) -> usize {
+        lot.early.capacity() * size_of::<Bid>()
+    }
+}
+
+/// Query 4: the average of a category, told with each winner.
+#[derive(Clone)]
+struct Mean;
+
+impl Process<u64, Winner> for Mean {
+    type State = (u64, u64);
+    type Out = Average;
+    const TIMERS: bool = false;
+
+    fn record(&mut self, winner: Winner, (count, sum): &mut (u64, u64), cx: &mut Context<'_, u64, Average>) {
+        *count += 1;
+        *sum += winner.bid.price;
+        cx.emit((winner.category, *count, *sum));
+    }
+}
