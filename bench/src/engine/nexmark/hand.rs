@@ -38,7 +38,7 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> Option<u64
 fn summed<Q: Query>(
     records: &[Q::Record],
     threads: usize,
-    time: fn(&Q::Record) -> i64,
+    time: impl Fn(&Q::Record) -> i64 + Sync,
     digest: fn(Q::Row) -> u64,
 ) -> u64 {
     owned_with::<Q, u64>(records, threads, time, |sum, row| *sum = sum.wrapping_add(digest(row)))
@@ -46,7 +46,12 @@ fn summed<Q: Query>(
         .fold(0, u64::wrapping_add)
 }
 
-fn owned<Q: Query>(records: &[Q::Record], threads: usize, time: fn(&Q::Record) -> i64, give: impl Fn(Q::Row) + Sync) {
+fn owned<Q: Query>(
+    records: &[Q::Record],
+    threads: usize,
+    time: impl Fn(&Q::Record) -> i64 + Sync,
+    give: impl Fn(Q::Row) + Sync,
+) {
     owned_with::<Q, ()>(records, threads, time, |(), row| give(row));
 }
 
@@ -54,7 +59,7 @@ fn owned<Q: Query>(records: &[Q::Record], threads: usize, time: fn(&Q::Record) -
 fn owned_with<Q: Query, A: Default + Send>(
     records: &[Q::Record],
     threads: usize,
-    time: fn(&Q::Record) -> i64,
+    time: impl Fn(&Q::Record) -> i64 + Sync,
     add: impl Fn(&mut A, Q::Row) + Sync,
 ) -> Vec<A> {
     let one = |thread: usize| {

@@ -119,11 +119,11 @@ impl Default for Seller {
 
 impl Seller {
     #[inline]
-    pub(super) fn take(&mut self, event: Event, give: &mut impl FnMut(Suggestion)) {
+    pub(super) fn take(&mut self, event: &Event, give: &mut impl FnMut(Suggestion)) {
         match (event, &mut *self) {
             (Event::Person(person), Self::Unknown(auctions)) => {
                 auctions.iter().for_each(|auction| give((person.id, person.state, *auction)));
-                *self = Self::Known(person);
+                *self = Self::Known(*person);
             }
             (Event::Auction(auction), Self::Known(person)) => give((person.id, person.state, auction.id)),
             (Event::Auction(auction), Self::Unknown(auctions)) => auctions.push(auction.id),
@@ -162,7 +162,7 @@ impl Query for Suggest {
     #[inline]
     fn take(&mut self, event: Event, give: &mut impl FnMut(Suggestion)) {
         if let Some(key) = seller(&event) {
-            self.0.entry(key).or_default().take(event, give);
+            self.0.entry(key).or_default().take(&event, give);
         }
     }
 }
@@ -174,7 +174,12 @@ pub(super) struct Highest(Open<Option<Bid>>);
 /// The higher bid; of equal ones the earlier.
 #[inline]
 pub(super) fn higher(a: Bid, b: Bid) -> Bid {
-    if (b.price, Reverse(b.time)) > (a.price, Reverse(a.time)) { b } else { a }
+    if beats(&b, &a) { b } else { a }
+}
+
+#[inline]
+fn beats(bid: &Bid, other: &Bid) -> bool {
+    bid.price > other.price || bid.price == other.price && bid.time < other.time
 }
 
 impl Query for Highest {
@@ -187,7 +192,9 @@ impl Query for Highest {
     #[inline]
     fn take(&mut self, bid: Bid, _: &mut impl FnMut(Bid)) {
         let best = self.0.of(bid.time);
-        *best = Some(best.map_or(bid, |best| higher(best, bid)));
+        if best.is_none_or(|best| beats(&bid, &best)) {
+            *best = Some(bid);
+        }
     }
     fn advance(&mut self, watermark: i64, give: &mut impl FnMut(Bid)) {
         self.0.over(watermark).filter_map(|(_, best)| best).for_each(give);
@@ -231,12 +238,17 @@ pub(super) struct Lots {
     due: Due,
 }
 
-/// An auction, its best bid so far, and bids that have come before it.
-#[derive(Clone, Default, Serialize, Deserialize)]
-pub(super) struct Lot {
-    auction: Option<Auction>,
-    best: Option<Bid>,
-    pub(super) early: Vec<Bid>,
+/// An auction: bids that have come before it, or what it has come to.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) enum Lot {
+    Unknown(Vec<Bid>),
+    Open { opens: i64, expires: i64, category: u64, best: Option<Bid> },
+}
+
+impl Default for Lot {
+    fn default() -> Self {
+        Self::Unknown(Vec::new())
+    }
 }
 
 /// A bid that has won, and for what.
@@ -249,47 +261,47 @@ pub(super) struct Winner {
 impl Lot {
     /// When it has to be looked at, if that is new.
     #[inline]
-    pub(super) fn take(&mut self, event: Event) -> Option<i64> {
-        match (event, &self.auction) {
-            (Event::Bid(bid), Some(_)) => {
-                self.bid(bid);
+    pub(super) fn take(&mut self, event: &Event) -> Option<i64> {
+        match (event, &mut *self) {
+            (Event::Bid(bid), Self::Open { opens, expires, best, .. }) => {
+                // Few are better than the best so far: it is not written for nothing.
+                if *opens <= bid.time && bid.time < *expires && best.is_none_or(|best| beats(bid, &best)) {
+                    *best = Some(*bid);
+                }
                 None
             }
-            (Event::Bid(bid), None) => {
-                self.early.push(bid);
-                (self.early.len() == 1).then_some(bid.time + 1)
+            (Event::Bid(bid), Self::Unknown(early)) => {
+                early.push(*bid);
+                (early.len() == 1).then_some(bid.time + 1)
             }
-            (Event::Auction(auction), _) => {
-                self.auction = Some(auction);
-                std::mem::take(&mut self.early).into_iter().for_each(|bid| self.bid(bid));
-                Some(auction.expires)
+            (Event::Auction(auction), Self::Unknown(early)) => {
+                let Auction { time: opens, expires, category, .. } = *auction;
+                let valid = early.iter().copied().filter(|bid| opens <= bid.time && bid.time < expires);
+                *self = Self::Open { opens, expires, category, best: valid.reduce(higher) };
+                Some(expires)
             }
-            (Event::Person(_), _) => None,
-        }
-    }
-
-    #[inline]
-    fn bid(&mut self, bid: Bid) {
-        if self.auction.is_some_and(|auction| auction.time <= bid.time && bid.time < auction.expires) {
-            self.best = Some(self.best.map_or(bid, |best| higher(best, bid)));
+            _ => None,
         }
     }
 
     /// Who has won, if it is over; else when to look again. A bid of which the auction would have come by now is for one that
     /// is over, or not open yet.
     pub(super) fn settle(&mut self, watermark: i64) -> Result<Option<Winner>, i64> {
-        match self.auction {
-            Some(auction) if auction.expires > watermark => Err(auction.expires),
-            Some(_) => Ok(self.winner()),
-            None => {
-                self.early.retain(|bid| bid.time >= watermark);
-                self.early.iter().map(|bid| bid.time + 1).min().map_or(Ok(None), Err)
+        match self {
+            Self::Open { expires, .. } if *expires > watermark => Err(*expires),
+            Self::Open { .. } => Ok(self.winner()),
+            Self::Unknown(early) => {
+                early.retain(|bid| bid.time >= watermark);
+                early.iter().map(|bid| bid.time + 1).min().map_or(Ok(None), Err)
             }
         }
     }
 
     pub(super) fn winner(&self) -> Option<Winner> {
-        Some(Winner { category: self.auction?.category, bid: self.best? })
+        match self {
+            Self::Open { category, best: Some(bid), .. } => Some(Winner { category: *category, bid: *bid }),
+            _ => None,
+        }
     }
 }
 
@@ -313,7 +325,7 @@ impl Query for Lots {
     #[inline]
     fn take(&mut self, event: Event, _: &mut impl FnMut(Winner)) {
         let Some(key) = auction(&event) else { return };
-        if let Some(at) = self.lots.entry(key).or_default().take(event) {
+        if let Some(at) = self.lots.entry(key).or_default().take(&event) {
             self.due.push(Reverse((at, key)));
         }
     }

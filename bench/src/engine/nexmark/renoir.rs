@@ -37,7 +37,7 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> Option<u64
                     _ => TransactionOp::Continue,
                 }))
                 .fold(Lot::default(), |lot, event| {
-                    lot.take(*event);
+                    lot.take(event);
                 })
                 .drop_key()
                 .filter_map(|lot: Lot| lot.winner())

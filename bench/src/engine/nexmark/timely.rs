@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -23,7 +24,9 @@ const BATCH: usize = 1024;
 /// Records between two watermarks.
 const EPOCH: usize = 10_000;
 /// Epochs that may be in flight.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
+/// For how long a worker that waits for the other sleeps, so as not to take its processor from it.
+const PATIENCE: Option<Duration> = Some(Duration::from_micros(50));
 
 type Rows<'scope, T> = Stream<'scope, u64, Vec<T>>;
 
@@ -51,12 +54,12 @@ macro_rules! dataflow {
                 reached.push_back(watermark);
                 let through = reached.pop_front().unwrap_or_default();
                 while probe.less_than(&through) {
-                    worker.step();
+                    worker.step_or_park(PATIENCE);
                 }
             }
             drop(input);
             while !probe.done() {
-                worker.step();
+                worker.step_or_park(PATIENCE);
             }
             result.get()
         });

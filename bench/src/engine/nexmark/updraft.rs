@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use updraft::dataflow::join::Semi;
 use updraft::dataflow::keyed::{Context, Timer};
 use updraft::dataflow::{Pipe, Record};
 use updraft::prelude::*;
 
 use super::queries::{
     Average, Averages, GAP, Lot, Seller, Suggestion, TICK, WINDOW, Winner, auction, digest_bid, digest_new_seller,
-    digest_session, digest_suggestion, higher, seller,
+    digest_session, digest_suggestion, seller,
 };
 use crate::Workload;
 use crate::data::nexmark::{DELAY, Event};
@@ -41,19 +40,25 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> Option<u64
             (last, job)
         }
         (Workload::Q7, Data::Bids(bids)) => {
+            // Of equal prices the earlier bid.
+            let rank = |bid: &Bid| (bid.price, -bid.time, bid.auction, bid.bidder);
             let highest = timed(&job, Memory::new(bids.clone()), |bid| bid.time, STEP)
                 .window_all(Tumbling::of(micros(WINDOW)))
-                .reduce(higher);
-            checksum!(job, highest, |row: Windowed<(), Bid>| digest_bid(row.value))
+                .aggregate(max(rank));
+            checksum!(job, highest, |row: Windowed<(), (u64, i64, u64, u64)>| {
+                let (price, time, auction, bidder) = row.value;
+                digest_bid(Bid { time: -time, auction, bidder, price })
+            })
         }
         (Workload::Q8, Data::Sellers(sellers)) => {
-            let people = timed(&job, Memory::new(sellers.people.clone()), |person| person.time, LONG_STEP);
-            let auctions = timed(&job, Memory::new(sellers.auctions.clone()), |auction| auction.time, LONG_STEP);
-            let new = people
-                .key_by(|person| person.id)
-                .join(auctions.key_by(|auction| auction.seller))
-                .window(Tumbling::of(micros(WINDOW)), Semi)
-                .map(|person| (person.time.div_euclid(WINDOW) * WINDOW, person.id));
+            // A join in which a person counts once is an aggregate of both streams.
+            let new = timed(&job, Memory::new(sellers.all.clone()), Event::time, LONG_STEP)
+                .flat_map(newcomer)
+                .key_by(|(id, _)| *id)
+                .window(Tumbling::of(micros(WINDOW)))
+                .aggregate(project(|(_, bit): &(u64, u8)| *bit, reduce(|bits: u8, bit: u8| bits | bit)))
+                .filter(|row| row.value == COME | SELLS)
+                .map(|row| (row.window.start.0, row.key));
             checksum!(job, new, digest_new_seller)
         }
         (Workload::Q9, Data::Offers(offers)) => {
@@ -91,16 +96,28 @@ fn micros(span: i64) -> Duration {
     Duration::from_micros(span as u64)
 }
 
-fn timed<T: Record>(
+fn timed<T: Record, F: Fn(&T) -> i64 + Clone + Send + Sync + 'static>(
     job: &Job,
     records: Memory<T>,
-    time: fn(&T) -> i64,
+    time: F,
     step: i64,
-) -> Stream<T, impl Pipe<T, Out = T> + use<T>> {
+) -> Stream<T, impl Pipe<T, Out = T> + use<T, F>> {
     job.source("events", records)
         .timestamps(move |record: &T| Time(time(record)), Watermarks::bounded(micros(DELAY)))
         .epochs(Epochs::WatermarkStep(micros(step)))
         .stream()
+}
+
+/// What a bit tells of a person, in query 8.
+const COME: u8 = 1;
+const SELLS: u8 = 2;
+
+fn newcomer(event: Event) -> Option<(u64, u8)> {
+    match event {
+        Event::Person(person) => Some((person.id, COME)),
+        Event::Auction(auction) => Some((auction.seller, SELLS)),
+        Event::Bid(_) => None,
+    }
 }
 
 /// Query 3: people, and the auctions that wait for them.
@@ -114,7 +131,7 @@ impl Process<u64, Event> for Suggest {
 
     #[inline]
     fn record(&mut self, event: Event, seller: &mut Seller, cx: &mut Context<'_, u64, Suggestion>) {
-        seller.take(event, &mut |suggestion| cx.emit(suggestion));
+        seller.take(&event, &mut |suggestion| cx.emit(suggestion));
     }
 
     fn heap_bytes(&self, seller: &Seller) -> usize {
@@ -132,7 +149,7 @@ impl Process<u64, Event> for Auctions {
 
     #[inline]
     fn record(&mut self, event: Event, lot: &mut Lot, cx: &mut Context<'_, u64, Winner>) {
-        if let Some(at) = lot.take(event) {
+        if let Some(at) = lot.take(&event) {
             cx.set_timer(Time(at));
         }
     }
@@ -148,7 +165,7 @@ impl Process<u64, Event> for Auctions {
     }
 
     fn heap_bytes(&self, lot: &Lot) -> usize {
-        lot.early.capacity() * size_of::<Bid>()
+        if let Lot::Unknown(early) = lot { early.capacity() * size_of::<Bid>() } else { 0 }
     }
 }
 
