@@ -67,6 +67,15 @@ impl<K: Key, I, V> Part<K, I, V> {
 /// Brings `queue` into `table`, a batch at a time.
 fn drain_into<K: Key, A: Accumulate>(table: &mut Table<K, A::Acc>, queue: &mut Vec<(K, A::Item)>, aggregate: &A) {
     let (mut hashes, mut rest) = ([0; BATCH], queue.drain(..));
+    if size_of::<K>() == 0
+        && let Some((key, item)) = rest.next()
+    {
+        // There is but one key.
+        let acc = table.entry(hash_of(&key), key, || aggregate.create());
+        aggregate.update(acc, item);
+        update_all(acc, rest.map(|(_, item)| item), aggregate);
+        return;
+    }
     while rest.len() > 0 {
         table.reserve(rest.len().min(BATCH));
         for (hash, (key, _)) in hashes.iter_mut().zip(rest.as_slice()) {
@@ -77,6 +86,12 @@ fn drain_into<K: Key, A: Accumulate>(table: &mut Table<K, A::Acc>, queue: &mut V
             aggregate.update(table.entry_with_room(hash, key, || aggregate.create()), item);
         }
     }
+}
+
+/// A function of its own, for the compiler to know that nothing else is at `acc`: it can be kept in registers.
+#[inline(never)]
+fn update_all<A: Accumulate>(acc: &mut A::Acc, items: impl Iterator<Item = A::Item>, aggregate: &A) {
+    items.for_each(|item| aggregate.update(acc, item));
 }
 
 /// Merges `entries` into `table`.
