@@ -77,7 +77,11 @@ where
     }
 
     fn bundle(&self, pipe: &P, _: Generation, bundle: Bundle<In>, emit: Emit<'_, Self::Out>) {
-        let share = bundle.len() / self.drivers;
+        if self.drivers == 1 {
+            return to_one(pipe, bundle, emit);
+        }
+        // Twice its share, as keys are seldom dealt out evenly; a lane that outgrows its room is copied.
+        let share = (bundle.len() / self.drivers * 2).min(bundle.len());
         let room = || (Vec::with_capacity(share), Vec::with_capacity(share));
         let mut lanes: Vec<(Vec<P::Out>, Vec<Time>)> = std::iter::repeat_with(room).take(self.drivers).collect();
         bundle.for_each(|time, record| {
@@ -105,4 +109,21 @@ where
     }
 
     fn part(&self, _: &P, (): (), _: Emit<'_, Self::Out>) {}
+}
+
+/// The same where there is nothing to choose.
+fn to_one<In: Record, P: Pipe<In>>(pipe: &P, bundle: Bundle<In>, emit: Emit<'_, P::Out>)
+where
+    P::Out: Dealt,
+{
+    let (mut records, mut times) = (Vec::with_capacity(bundle.len()), Vec::with_capacity(bundle.len()));
+    bundle.for_each(|time, record| {
+        pipe.push(time, record, &mut |time, record| {
+            records.push(record);
+            times.push(time);
+        });
+    });
+    if !records.is_empty() {
+        emit(Bundle::from(records).with_times(Times::Each(times)).owned_by(0));
+    }
 }
