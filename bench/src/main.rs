@@ -165,6 +165,7 @@ fn compare(workload: Workload, data: &Data, threads: usize, engines: &[Engine], 
             if !engine.agrees_on(workload) {
                 continue;
             }
+            assert_ne!(checksum, 0, "{engine:?} has no result on {workload:?}");
             let expected = *expected.get_or_insert(checksum);
             assert_eq!(checksum, expected, "{engine:?} gives another result on {workload:?}");
         }
