@@ -29,7 +29,7 @@ impl<'a, K: Key, R: Record> Index<'a, K, R> {
     /// When there are more than 2^32 - 1 of them.
     pub(super) fn new(lists: impl Iterator<Item = &'a Vec<(K, R)>> + Clone) -> Self {
         let count = lists.clone().map(Vec::len).sum();
-        assert!(count < NONE as usize, "too many records of a window in a 64th of all keys: {count}");
+        assert!(count < NONE as usize, "too many records of a window: {count}");
         let mut records = Vec::with_capacity(count);
         lists.for_each(|list| records.extend(list));
         let slots = vec![Slot { hash: 0, last: NONE }; (count * 2).next_power_of_two()];

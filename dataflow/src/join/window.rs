@@ -25,8 +25,8 @@ use crate::window::{Sliced, Slicing};
 const ROWS: usize = 2048;
 /// Partitions of a slice. As many as lists can be written to at a time without leaving the first level cache.
 const PARTITIONS: usize = 64;
-/// Records below which the join of a window is not worth dealing out.
-const SMALL: usize = 4096;
+/// Records of a part of a window's join, at least: for less it is not worth being dealt out, nor an index of its own.
+const SMALL: usize = 1024;
 /// Partitions of which memory is kept for the next slices: what two slices need.
 const SPARE: usize = 2 * PARTITIONS;
 
@@ -192,6 +192,18 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> WindowJoinStage<K, L, R, J> {
         partitions
     }
 
+    /// Joins windows that are a slice each, several partitions at once: an index for each would be dear where they are small.
+    fn join_slices(&self, partitions: Vec<Partition<K, L, R>>, emit: Emit<'_, J::Out>) {
+        let mut slices = BTreeMap::<i64, Vec<Sides<K, L, R>>>::new();
+        for (start, all) in partitions.into_iter().flat_map(|partition| partition.slices) {
+            slices.entry(start).or_default().extend(all);
+        }
+        for (start, all) in slices {
+            join(&self.kind, all.iter(), start.saturating_add(self.slicing.size), emit);
+            self.let_go(all);
+        }
+    }
+
     fn advance(&self, partition: Partition<K, L, R>, through: i64, emit: Emit<'_, J::Out>) {
         let mut retained = std::mem::take(&mut *lock(&self.retained[partition.index]));
         let mut slices = partition.slices.into_iter().filter(|(_, all)| !all.is_empty()).peekable();
@@ -318,16 +330,20 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
         }
         let partitions = self.take_sealed(locals, edge);
         let records = partitions.iter().flat_map(|partition| &partition.slices).flat_map(|(_, all)| all);
-        let small = records.map(Sides::len).sum::<usize>() < SMALL;
-        let part = |partitions| Part { partitions, through };
-        if small {
-            vec![part(partitions)]
-        } else {
-            partitions.into_iter().map(|partition| part(vec![partition])).collect()
-        }
+        let parts = (records.map(Sides::len).sum::<usize>() / SMALL).clamp(1, PARTITIONS);
+        let mut rest = partitions.into_iter();
+        let part = || {
+            let partitions: Vec<_> = rest.by_ref().take(PARTITIONS.div_ceil(parts)).collect();
+            (!partitions.is_empty()).then_some(Part { partitions, through })
+        };
+        std::iter::from_fn(part).collect()
     }
 
     fn part(&self, _: &Self::Local, part: Self::Part, emit: Emit<'_, J::Out>) {
+        if self.slicing.slide == self.slicing.size {
+            self.join_slices(part.partitions, emit);
+            return;
+        }
         for partition in part.partitions {
             self.advance(partition, part.through, emit);
         }
