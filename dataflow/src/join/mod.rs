@@ -51,6 +51,8 @@ pub trait Kind<L, R>: Clone + Send + Sync + 'static {
 
     /// Whether it wants to know of records that find no more partners.
     const WAITS: bool = true;
+    /// Whether it wants to know of pairs, and of the second stream's records; else of the first stream's alone.
+    const PAIRS: bool = true;
 }
 
 /// All pairs.
@@ -116,6 +118,7 @@ pub struct Semi;
 
 impl<L: Record, R: Record> Kind<L, R> for Semi {
     type Out = L;
+    const PAIRS: bool = false;
     fn left(&self, left: L, matched: bool) -> Option<L> {
         matched.then_some(left)
     }
@@ -127,6 +130,7 @@ pub struct Anti;
 
 impl<L: Record, R: Record> Kind<L, R> for Anti {
     type Out = L;
+    const PAIRS: bool = false;
     fn left(&self, left: L, matched: bool) -> Option<L> {
         (!matched).then_some(left)
     }

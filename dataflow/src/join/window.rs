@@ -240,14 +240,18 @@ fn join<'a, K: Key, L: Record, R: Record, J: Kind<L, R>>(
 ) {
     let mut rows = Rows { rows: Vec::new(), time: Time(end - 1), emit };
     let right = Index::new(window.clone().map(|sides| &sides.right));
-    let mut matched = vec![false; if J::WAITS { right.records().len() } else { 0 }];
+    let mut matched = vec![false; if J::WAITS && J::PAIRS { right.records().len() } else { 0 }];
     for (key, left) in window.flat_map(|sides| &sides.left) {
-        let mut any = false;
-        for (number, record) in right.of(key) {
-            kind.pair(left, record).into_iter().for_each(|row| rows.push(row));
-            if J::WAITS {
-                (any, matched[number]) = (true, true);
+        let (mut any, mut partners) = (false, right.of(key));
+        if J::PAIRS {
+            for (number, record) in partners {
+                kind.pair(left, record).into_iter().for_each(|row| rows.push(row));
+                if J::WAITS {
+                    (any, matched[number]) = (true, true);
+                }
             }
+        } else {
+            any = partners.next().is_some();
         }
         if J::WAITS {
             kind.left(left.clone(), any).into_iter().for_each(|row| rows.push(row));
