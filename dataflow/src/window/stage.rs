@@ -114,7 +114,8 @@ where
     }
 
     fn emit_sliding(&self, piece: Piece<K, A::Item, A::Acc>, through: i64, emit: Emit<'_, Windowed<K, A::Out>>) {
-        let panes = &mut *lock(&self.pieces[piece.index]);
+        // Taken out: no lock is held while aggregates work. Nobody else looks for them before the epoch is complete.
+        let mut panes = std::mem::take(&mut *lock(&self.pieces[piece.index]));
         let before = panes.bytes();
         let mut slices = piece.slices.into_iter().map(|(start, ranges)| (start, self.whole(ranges))).peekable();
         while let Some(end) = panes.next_end.or_else(|| Some(self.slicer.slicing.first_end_after(slices.peek()?.0))) {
@@ -128,10 +129,11 @@ where
             panes.evict(end.saturating_sub(self.slicer.slicing.size), &self.slicer.aggregate);
             // Windows without records are not visited: the next slice says where to go on.
             panes.next_end = (!panes.is_empty()).then(|| end.saturating_add(self.slicer.slicing.slide));
-            self.emit_panes(panes, end, emit);
+            self.emit_panes(&panes, end, emit);
         }
         let after = panes.bytes();
         self.slicer.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        *lock(&self.pieces[piece.index]) = panes;
     }
 
     fn emit_panes(&self, panes: &Panes<K, A::Acc>, end: i64, emit: Emit<'_, Windowed<K, A::Out>>) {
