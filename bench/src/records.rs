@@ -1,5 +1,6 @@
 //! The latency of a record through a job without state, source to sink, at a share of the highest rate: from when it was due at the
-//! source, whether that had time for it or not, to when the sink has it. The source asks the clock whenever it is its turn.
+//! source, whether that had time for it or not, to when the sink has it. There is a partition for each kernel, which asks the clock
+//! whenever it is its turn.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +15,15 @@ use crate::engine::twenty_steps;
 /// One record in so many is measured.
 const SAMPLED: usize = 16;
 
-/// Numbers: as fast as they are taken, or so many a second.
+/// Numbers, as many at a time as there are partitions: as fast as they are taken, or so many a second.
+#[derive(Clone)]
 struct Due {
-    next: u64,
+    partition: u64,
+    partitions: u64,
+    /// Numbers given by this partition, and to be given.
+    given: u64,
     end: u64,
+    /// Of each partition.
     rate: Option<f64>,
     begin: Nanos,
 }
@@ -27,7 +33,7 @@ impl Source for Due {
     type Partition = Self;
 
     fn open(self) -> Result<Vec<Self>, Error> {
-        Ok(vec![self])
+        Ok((0..self.partitions).map(|partition| Self { partition, ..self.clone() }).collect())
     }
 }
 
@@ -35,16 +41,17 @@ impl Partition for Due {
     type Item = (u64, u64);
 
     async fn next(&mut self, limit: usize) -> Result<Option<Batch<(u64, u64)>>, Error> {
-        if self.next == self.end {
+        if self.given == self.end {
             return Ok(None);
         }
         loop {
             let passed = clock::now().since(self.begin).as_secs_f64();
             let due = self.rate.map_or(self.end, |rate| (passed * rate) as u64);
-            let end = due.min(self.end).min(self.next + limit as u64);
-            if end > self.next {
-                let batch: Vec<_> = (self.next..end).map(|n| (n, n)).collect();
-                self.next = end;
+            let end = due.min(self.end).min(self.given + limit as u64);
+            if end > self.given {
+                let number = |n| n * self.partitions + self.partition;
+                let batch: Vec<_> = (self.given..end).map(|n| (number(n), n)).collect();
+                self.given = end;
                 return Ok(Some(batch.into()));
             }
             yield_now().await;
@@ -52,7 +59,7 @@ impl Partition for Due {
     }
 
     fn position(&self) -> String {
-        format!("record {}", self.next)
+        format!("record {}", self.given)
     }
 }
 
@@ -82,9 +89,11 @@ fn run(records: u64, threads: usize, rate: Option<f64>) -> (Duration, Arc<Histog
     let runtime = Runtime::builder().kernels(threads).build().expect("kernels start");
     let latency = Arc::new(Histogram::default());
     let job = Job::new("records");
-    let begin = clock::now();
+    let (begin, partitions) = (clock::now(), threads as u64);
+    let each = rate.map(|rate| rate / partitions as f64);
+    let numbers = Due { partition: 0, partitions, given: 0, end: records / partitions, rate: each, begin };
     // The number goes along, so that the sink knows when the record was due.
-    job.source("numbers", Due { next: 0, end: records, rate, begin })
+    job.source("numbers", numbers)
         .epochs(Epochs::WallClock(Duration::from_millis(10)))
         .stream()
         .filter(|(_, number)| twenty_steps!(Some(*number)).is_some())
