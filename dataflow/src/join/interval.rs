@@ -1,6 +1,6 @@
 //! The interval join: records of the same key of which the times are not too far apart.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -57,29 +57,67 @@ impl<L, R, J: Clone> Clone for IntervalJoin<L, R, J> {
     }
 }
 
-/// Records of a key that may still find partners, by time, with whether they have found one; in the order in which they came.
+/// Records of a key that may still find partners.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Waiting<L, R> {
-    left: BTreeMap<i64, Vec<(L, bool)>>,
-    right: BTreeMap<i64, Vec<(R, bool)>>,
+    left: Held<L>,
+    right: Held<R>,
     /// When the next ones are to be dropped.
     timer: Option<Time>,
 }
 
 impl<L, R> Default for Waiting<L, R> {
     fn default() -> Self {
-        Self { left: BTreeMap::new(), right: BTreeMap::new(), timer: None }
+        Self { left: Held::default(), right: Held::default(), timer: None }
     }
 }
 
 impl<L, R> Waiting<L, R> {
     /// When the first of them can find no partner any more.
     fn first_over(&self, interval: Interval) -> Option<Time> {
-        let over =
-            |first: Option<(&i64, _)>, reach: i64| first.map(|(time, ())| time.saturating_add(reach).saturating_add(1));
-        let left = over(self.left.first_key_value().map(|(time, _)| (time, ())), interval.after);
-        let right = over(self.right.first_key_value().map(|(time, _)| (time, ())), interval.before);
-        left.into_iter().chain(right).min().map(Time)
+        let over = |first: i64, reach: i64| Time(first.saturating_add(reach).saturating_add(1));
+        let left = self.left.first().map(|time| over(time, interval.after));
+        let right = self.right.first().map(|time| over(time, interval.before));
+        left.into_iter().chain(right).min()
+    }
+}
+
+/// Records of one side by time, those of the same time in the order in which they came; each with whether it has found a
+/// partner. Most come in order, at the end.
+#[derive(Clone, Serialize, Deserialize)]
+struct Held<T>(VecDeque<(i64, T, bool)>);
+
+impl<T> Default for Held<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T> Held<T> {
+    fn first(&self) -> Option<i64> {
+        self.0.front().map(|(time, ..)| *time)
+    }
+
+    fn add(&mut self, time: i64, record: T, matched: bool) {
+        let is_last = self.0.back().is_none_or(|(last, ..)| *last <= time);
+        let at = if is_last { self.0.len() } else { self.0.partition_point(|(other, ..)| *other <= time) };
+        self.0.insert(at, (time, record, matched));
+    }
+
+    /// Those from one time to another, both included.
+    fn within(&mut self, from: i64, to: i64) -> impl Iterator<Item = &mut (i64, T, bool)> {
+        let start = self.0.partition_point(|(time, ..)| *time < from);
+        let end = self.0.partition_point(|(time, ..)| *time <= to);
+        self.0.range_mut(start..end.max(start))
+    }
+
+    /// Takes the first if it is over: if it reaches to before the watermark.
+    fn take_over(&mut self, reach: i64, watermark: i64) -> Option<(i64, T, bool)> {
+        self.0.pop_front_if(|(time, ..)| time.saturating_add(reach) < watermark)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<(i64, T, bool)>()
     }
 }
 
@@ -100,26 +138,22 @@ where
             Side::Left(left) => {
                 let mut found = false;
                 let (from, to) = (time.saturating_sub(before), time.saturating_add(after));
-                for (other, rights) in waiting.right.range_mut(from..=to) {
-                    for (right, matched) in rights {
-                        let row = self.kind.pair(&left, right);
-                        row.into_iter().for_each(|row| cx.emit_at(Time(time.max(*other)), row));
-                        (found, *matched) = (true, true);
-                    }
+                for (other, right, matched) in waiting.right.within(from, to) {
+                    let row = self.kind.pair(&left, right);
+                    row.into_iter().for_each(|row| cx.emit_at(Time(time.max(*other)), row));
+                    (found, *matched) = (true, true);
                 }
-                waiting.left.entry(time).or_default().push((left, found));
+                waiting.left.add(time, left, found);
             }
             Side::Right(right) => {
                 let mut found = false;
                 let (from, to) = (time.saturating_sub(after), time.saturating_add(before));
-                for (other, lefts) in waiting.left.range_mut(from..=to) {
-                    for (left, matched) in lefts {
-                        let row = self.kind.pair(left, &right);
-                        row.into_iter().for_each(|row| cx.emit_at(Time(time.max(*other)), row));
-                        (found, *matched) = (true, true);
-                    }
+                for (other, left, matched) in waiting.left.within(from, to) {
+                    let row = self.kind.pair(left, &right);
+                    row.into_iter().for_each(|row| cx.emit_at(Time(time.max(*other)), row));
+                    (found, *matched) = (true, true);
                 }
-                waiting.right.entry(time).or_default().push((right, found));
+                waiting.right.add(time, right, found);
             }
         }
         self.wake(waiting, cx);
@@ -129,19 +163,13 @@ where
         let watermark = cx.watermark().0;
         let Interval { before, after } = self.interval;
         waiting.timer = None;
-        while let Some(over) = waiting.left.first_entry().filter(|left| left.key().saturating_add(after) < watermark) {
-            let (time, records) = over.remove_entry();
-            let rows = records.into_iter().filter_map(|(left, matched)| self.kind.left(left, matched));
-            rows.for_each(|row| cx.emit_at(Time(time), row));
+        while let Some((time, left, matched)) = waiting.left.take_over(after, watermark) {
+            self.kind.left(left, matched).into_iter().for_each(|row| cx.emit_at(Time(time), row));
         }
-        while let Some(over) =
-            waiting.right.first_entry().filter(|right| right.key().saturating_add(before) < watermark)
-        {
-            let (time, records) = over.remove_entry();
-            let rows = records.into_iter().filter_map(|(right, matched)| self.kind.right(right, matched));
-            rows.for_each(|row| cx.emit_at(Time(time), row));
+        while let Some((time, right, matched)) = waiting.right.take_over(before, watermark) {
+            self.kind.right(right, matched).into_iter().for_each(|row| cx.emit_at(Time(time), row));
         }
-        if waiting.left.is_empty() && waiting.right.is_empty() {
+        if waiting.first_over(self.interval).is_none() {
             cx.clear();
         } else {
             self.wake(waiting, cx);
@@ -154,8 +182,7 @@ where
     }
 
     fn heap_bytes(&self, waiting: &Waiting<L, R>) -> usize {
-        let each = |times: usize, record: usize| times * (size_of::<(i64, Vec<()>)>() + record);
-        each(waiting.left.len(), size_of::<(L, bool)>()) + each(waiting.right.len(), size_of::<(R, bool)>())
+        waiting.left.heap_bytes() + waiting.right.heap_bytes()
     }
 }
 
