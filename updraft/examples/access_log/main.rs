@@ -67,8 +67,9 @@ fn main() -> ExitCode {
 
 fn analyse(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = Runtime::new()?;
-    let running = job(args).start(runtime.handle())?;
+    // First, so that there is no moment in which a signal would kill the job.
     let shutdown = signals::install(runtime.handle());
+    let running = job(args).start(runtime.handle())?;
     let drains = running.clone();
     let signal = runtime.handle().group("shutdown", Class::Stream);
     signal.spawn(updraft::kernel::KernelId(0), "drain", || async move {

@@ -57,8 +57,9 @@ impl Demo {
         }
         let runtime = builder.build()?;
         let board = Board::default();
-        let running = self.job(&board).start(runtime.handle())?;
+        // First, so that there is no moment in which a signal would kill the job.
         let shutdown = signals::install(runtime.handle());
+        let running = self.job(&board).start(runtime.handle())?;
         let live = Live { running, board, runtime: &runtime, shutdown };
         if std::io::stdout().is_terminal() {
             screen::show(&live, self.seconds.map(Duration::from_secs))?;

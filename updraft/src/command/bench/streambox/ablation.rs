@@ -81,14 +81,14 @@ impl Ablation {
     /// What the paper lost (as [`super::paper`]; epochs: word count, beside epochs of a million).
     pub(super) fn in_the_paper(self) -> &'static str {
         match self {
-            Self::InOrder => "25% to 87%",
-            Self::NoPriority => "latency 10x at most",
-            Self::IgnoreBoundaries => "71% at most",
-            Self::Disorder(40) => "7%",
-            Self::Epoch(100_000) => "13%",
-            Self::Epoch(10_000) => "31%",
-            Self::Epoch(1_000) => "81%",
-            Self::NoStealing | Self::Disorder(_) | Self::Epoch(_) => "-",
+            Self::InOrder => "-25% to -87%",
+            Self::NoPriority => "latency up to 10x",
+            Self::IgnoreBoundaries => "-71% at most",
+            Self::Disorder(40) => "-7%",
+            Self::Epoch(100_000) => "-13%",
+            Self::Epoch(10_000) => "-31%",
+            Self::Epoch(1_000) => "-81%",
+            Self::NoStealing | Self::Disorder(_) | Self::Epoch(_) => "says nothing",
         }
     }
 }
