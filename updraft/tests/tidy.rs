@@ -50,6 +50,19 @@ fn crates_import_only_what_lies_below() {
 }
 
 #[test]
+fn mutations_fit_the_code_and_are_told_of() {
+    let told = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let patches = files(&root().join("mutations"), "patch");
+    assert!(patches.len() > 20, "{} patches", patches.len());
+    for patch in patches {
+        let name = patch.file_stem().unwrap().to_str().unwrap();
+        assert!(told.contains(&format!("| {name} |")), "CONTRIBUTING.md does not tell of {name}");
+        let check = Command::new("git").args(["apply", "--check"]).arg(&patch).current_dir(root()).output().unwrap();
+        assert!(check.status.success(), "{name}: {}", String::from_utf8_lossy(&check.stderr));
+    }
+}
+
+#[test]
 fn links_lead_to_files() {
     for path in files(root(), "md") {
         let text = fs::read_to_string(&path).unwrap();
