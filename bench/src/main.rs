@@ -153,6 +153,12 @@ fn memory(figure: &str) -> u64 {
     line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
 }
 
+/// The one in the middle; of an even number, the later of the two. There is one at least.
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
 /// Runs the engines in turns, so that what else the machine does meets them all.
 fn compare(workload: Workload, data: &Data, threads: usize, engines: &[Engine], repeat: usize) {
     let mut times = BTreeMap::<usize, Vec<Duration>>::new();
@@ -171,10 +177,6 @@ fn compare(workload: Workload, data: &Data, threads: usize, engines: &[Engine], 
         }
     }
     let rate = |time: Duration| data.len() as f64 / time.as_secs_f64() / 1e6;
-    let median = |times: &mut Vec<Duration>| {
-        times.sort();
-        times[times.len() / 2]
-    };
     let hand = engines.iter().position(|engine| *engine == Engine::Hand).and_then(|hand| times.get(&hand).cloned());
     let hand = hand.map(|mut times| rate(median(&mut times)));
     for (index, mut times) in times {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use updraft::dataflow::{Batch, Error, Partition, Punctuation, Sink};
+use updraft::dataflow::{Batch, Error, Partition, Sink};
 use updraft::kernel::metrics::Histogram;
 use updraft::kernel::{Nanos, clock, yield_now};
 use updraft::prelude::*;
@@ -77,10 +77,6 @@ impl Sink<(u64, u64)> for Watch {
         for (number, _) in bundle.as_slice().iter().step_by(SAMPLED) {
             self.latency.record(now.saturating_sub(Duration::from_secs_f64(*number as f64 / rate)));
         }
-        Ok(())
-    }
-
-    async fn complete(&mut self, _: Punctuation) -> Result<(), Error> {
         Ok(())
     }
 }

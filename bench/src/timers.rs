@@ -6,6 +6,7 @@ use updraft::dataflow::keyed::{Context, Timer};
 use updraft::prelude::*;
 
 use crate::data::mix;
+use crate::median;
 
 /// Microseconds of event time between two records.
 const STEP: i64 = 10;
@@ -61,9 +62,6 @@ pub(crate) fn measure(keys: u64, threads: usize, repeat: usize) -> [Duration; 2]
             times.push(run(keys, threads, sets));
         }
     }
-    let [without, with] = times.map(|mut times| {
-        times.sort();
-        times[times.len() / 2]
-    });
+    let [without, with] = times.map(|mut times| median(&mut times));
     [without, with.saturating_sub(without)].map(|time| time / u32::try_from(keys).unwrap_or(u32::MAX))
 }

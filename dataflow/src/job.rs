@@ -82,14 +82,7 @@ pub(crate) struct Assembly {
 
 impl Assembly {
     /// Adds a stage that reads from `upstream`.
-    pub(crate) fn stage<S: Stage>(
-        &mut self,
-        names: &[Arc<str>],
-        upstream: &Outlet<S::In>,
-        stage: S,
-        outlet: Arc<Outlet<S::Out>>,
-    ) {
-        let name: Arc<str> = names.join(" → ").into();
+    fn stage<S: Stage>(&mut self, name: Arc<str>, upstream: &Outlet<S::In>, stage: S, outlet: Arc<Outlet<S::Out>>) {
         let metrics = self.stage_metrics(name.clone());
         let runner = Arc::new(StageRunner::new(name, stage, outlet, self.shared.clone(), metrics, upstream.in_order));
         self.connect(upstream, runner.clone());
@@ -224,17 +217,24 @@ impl Job {
         draw(&mut self.plan.borrow_mut().graph);
     }
 
-    /// Notes a stage in the graph.
-    pub(crate) fn draw_stage<S: Stage>(
+    /// Adds a stage that reads from `upstream` and gives to `outlet`: to the graph now, and made by `make` when the job starts.
+    pub(crate) fn stage<S: Stage>(
         &self,
         names: &[Arc<str>],
-        upstream: &Arc<Outlet<S::In>>,
-        outlet: &Arc<Outlet<S::Out>>,
+        upstream: Arc<Outlet<S::In>>,
+        outlet: Arc<Outlet<S::Out>>,
+        make: impl FnOnce(&Shared) -> S + 'static,
     ) {
+        let name: Arc<str> = names.join(" → ").into();
         let exchange = if S::KEYED { Exchange::KeyGroups } else { Exchange::Any };
         self.draw(|graph| {
-            graph.reads(NodeKind::Stage, names.join(" → "), S::ABOUT, upstream, exchange);
-            graph.gives(outlet, "");
+            graph.reads(NodeKind::Stage, name.to_string(), S::ABOUT, &upstream, exchange);
+            graph.gives(&outlet, "");
+        });
+        self.step(move |assembly| {
+            let stage = make(&assembly.shared);
+            assembly.stage(name, &upstream, stage, outlet);
+            Ok(())
         });
     }
 

@@ -65,8 +65,8 @@ impl SourceMetrics {
 pub struct StageMetrics {
     /// Its operators, in order.
     pub name: Arc<str>,
-    pub(crate) records_in: AtomicU64,
-    pub(crate) records_out: AtomicU64,
+    records_in: AtomicU64,
+    records_out: AtomicU64,
     epochs: AtomicU64,
     watermark: AtomicI64,
 }

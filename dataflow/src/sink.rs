@@ -1,7 +1,8 @@
 //! Where results go: the last of the five files of the data path.
 //!
 //! One task drives a [`Sink`]: it writes bundles as they come, of whatever epoch, and tells the sink when an epoch is
-//! complete, and at the end whether it is a good one. While it waits for the sink its queue fills; then the stages before it hold still, and then the sources.
+//! complete, and at the end whether it is a good one. While it waits for the sink its queue fills; then the stages before it
+//! hold still, and then the sources.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -175,7 +176,7 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
                 port.in_hand.store(bytes, Ordering::Relaxed);
                 open.sink.write(bundle).await?;
                 port.in_hand.store(0, Ordering::Relaxed);
-                port.metrics.records_in.fetch_add(len as u64, Ordering::Relaxed);
+                port.metrics.add_in(len);
                 shared.account.release(bytes);
             }
             Taken::Complete(punctuation) => {

@@ -55,13 +55,7 @@ impl<I: Record, P: Pipe<I>> Stream<I, P> {
         let Self { job, upstream, pipe, mut names, timed, .. } = self;
         names.push(name.into());
         let outlet = Arc::new(Outlet::new(S::KEYED || S::ORDERED && upstream.in_order));
-        let feeds = outlet.clone();
-        job.draw_stage::<S>(&names, &upstream, &outlet);
-        job.step(move |assembly| {
-            let stage = make(pipe, assembly.shared.kernels);
-            assembly.stage(&names, &upstream, stage, feeds);
-            Ok(())
-        });
+        job.stage(&names, upstream, outlet.clone(), |shared| make(pipe, shared.kernels));
         Stream::new(job, outlet, Identity, name.into(), timed)
     }
 }

@@ -281,7 +281,7 @@ impl<I: Iterator> Iterator for Entries<I> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::HashMap;
 
     use proptest::prelude::*;
@@ -291,7 +291,7 @@ mod tests {
 
     /// A key of which the hash is weak: long probe sequences and equal tags.
     #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-    struct Weak(u16);
+    pub(crate) struct Weak(pub(crate) u16);
 
     impl Hash for Weak {
         fn hash<H: Hasher>(&self, hasher: &mut H) {

@@ -125,7 +125,7 @@ impl<S: Stage> StageRunner<S> {
     /// Does a piece of work: how many pieces are done with that, and what they have given is given on.
     fn consume(&self, kernel: usize, epoch: Epoch, work: Work<S::In, S::Part>) -> usize {
         let mut give = |bundle: Bundle<S::Out>| {
-            self.metrics.records_out.fetch_add(bundle.len() as u64, Ordering::Relaxed);
+            self.metrics.add_out(bundle.len());
             let epoch = if self.shared.boundaries { epoch } else { self.shared.clock.stray(epoch) };
             self.outlet.add(kernel, epoch, bundle);
         };
@@ -143,7 +143,7 @@ impl<S: Stage> StageRunner<S> {
                 } else {
                     self.stage.bundle(local, generation, bundle, &mut give);
                 }
-                self.metrics.records_in.fetch_add(len as u64, Ordering::Relaxed);
+                self.metrics.add_in(len);
                 self.in_hand.fetch_sub(bytes, Ordering::Relaxed);
                 self.shared.account.release(bytes);
             }

@@ -179,16 +179,7 @@ impl<S: Slot> Flat<S> {
     }
 
     pub(super) fn update(&mut self, records: &[S::Record]) {
-        self.reserve(records.len());
-        let mut hashes = [0; BATCH];
-        let mask = self.slots.len() - 1;
-        for (hash, record) in hashes.iter_mut().zip(records) {
-            *hash = S::hash(record);
-            prefetch(&self.slots, *hash as usize & mask);
-        }
-        for (hash, record) in hashes.iter().zip(records) {
-            self.slot(*hash, |slot| slot.is_of(record)).update(record);
-        }
+        self.change_each(records, S::update);
     }
 
     /// Updates the entry of each record, and has `then` look at it.

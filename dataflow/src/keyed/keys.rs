@@ -194,22 +194,11 @@ impl<K: Key, V> Keys<K, V> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::hash::{Hash, Hasher};
 
     use proptest::prelude::*;
-    use serde::{Deserialize, Serialize};
 
     use super::*;
-
-    /// A key of which the hash is weak: long probe sequences, equal hashes.
-    #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-    struct Weak(u16);
-
-    impl Hash for Weak {
-        fn hash<H: Hasher>(&self, hasher: &mut H) {
-            (self.0 % 3).hash(hasher);
-        }
-    }
+    use crate::table::tests::Weak;
 
     fn agrees<K: Key + std::fmt::Debug>(steps: &[(u16, bool)], key: impl Fn(u16) -> K) -> Result<(), TestCaseError> {
         let (mut keys, mut model) = (Keys::default(), HashMap::new());

@@ -47,13 +47,7 @@ impl<D: Dealt> Deal<D> {
     fn and<I: Record, P: Pipe<I, Out = D>>(self, stream: Stream<I, P>) -> Self {
         let Stream { job, upstream, pipe, mut names, timed, .. } = stream;
         names.push("shuffle".into());
-        let outlet = self.outlet.clone();
-        job.draw_stage::<ShuffleStage<I, P>>(&names, &upstream, &outlet);
-        job.step(move |assembly| {
-            let stage = ShuffleStage::new(pipe, assembly.shared.kernels);
-            assembly.stage(&names, &upstream, stage, outlet);
-            Ok(())
-        });
+        job.stage(&names, upstream, self.outlet.clone(), |shared| ShuffleStage::new(pipe, shared.kernels));
         Self { timed: self.timed && timed, ..self }
     }
 
@@ -61,15 +55,10 @@ impl<D: Dealt> Deal<D> {
     fn stage<S: Stage<In = D>>(self, name: &str, make: impl FnOnce(&Shared) -> S + 'static) -> Stream<S::Out> {
         let Self { job, outlet: upstream, timed, tick } = self;
         let outlet = Arc::new(Outlet::new(true));
-        let (feeds, name) = (outlet.clone(), Arc::<str>::from(name));
-        let named = name.clone();
-        job.draw_stage::<S>(std::slice::from_ref(&named), &upstream, &outlet);
-        job.step(move |assembly| {
-            let shared = &assembly.shared;
+        let name = Arc::<str>::from(name);
+        job.stage(std::slice::from_ref(&name), upstream, outlet.clone(), move |shared| {
             tick.into_iter().for_each(|span| shared.clock.tick_every(span));
-            let stage = make(shared);
-            assembly.stage(&[named], &upstream, stage, feeds);
-            Ok(())
+            make(shared)
         });
         Stream::new(job, outlet, Identity, name, timed)
     }

@@ -25,11 +25,6 @@ where
     fn feed(self, outlet: &Arc<Outlet<P::Out>>, timed: bool) {
         let Self { job, upstream, pipe, mut names, .. } = self;
         names.push("union".into());
-        let outlet = outlet.clone();
-        job.draw_stage::<EmitStage<I, P>>(&names, &upstream, &outlet);
-        job.step(move |assembly| {
-            assembly.stage(&names, &upstream, EmitStage::new(pipe, timed), outlet);
-            Ok(())
-        });
+        job.stage(&names, upstream, outlet.clone(), move |_| EmitStage::new(pipe, timed));
     }
 }

@@ -24,6 +24,7 @@ use std::fmt;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use updraft::dataflow::Error;
 use updraft::prelude::*;
 
 use super::super::Outcome;
@@ -162,11 +163,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn watch(
-        &self,
-        rate: Option<f64>,
-        ablation: Option<Ablation>,
-    ) -> Result<Seen, Box<dyn std::error::Error + Send + Sync>> {
+    fn watch(&self, rate: Option<f64>, ablation: Option<Ablation>) -> Result<Seen, Error> {
         let (job, feed) = (Job::new("streambox"), Feed { rate, ..Feed::default() });
         let (job, feed) = ablation.map_or((job.clone(), feed), |ablation| (ablation.job(job), ablation.feed(feed)));
         (self.prepared.0)(&job, feed);
@@ -174,12 +171,7 @@ impl Bench<'_> {
     }
 
     /// A probe of a rate; once more if it misses the target, as this is no machine of our own.
-    fn probe(
-        &self,
-        rate: f64,
-        target: Duration,
-        ablation: Option<Ablation>,
-    ) -> Result<Seen, Box<dyn std::error::Error + Send + Sync>> {
+    fn probe(&self, rate: f64, target: Duration, ablation: Option<Ablation>) -> Result<Seen, Error> {
         let seen = self.watch(Some(rate), ablation)?;
         if seen.meets(rate, target) { Ok(seen) } else { self.watch(Some(rate), ablation) }
     }

@@ -3,10 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
+use updraft::dataflow::Error;
 use updraft::kernel::{Nanos, clock};
 use updraft::prelude::*;
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Epochs that a probe lasts.
 const SAMPLES: usize = 25;

@@ -1,5 +1,7 @@
 //! The search for the highest rate that still meets a target.
 
+use updraft::dataflow::Error;
+
 /// How far apart, as a share, a rate that is met and one that is not may stay.
 const CLOSE: f64 = 0.05;
 /// Below such a share of the highest rate no more is looked for.
@@ -9,8 +11,8 @@ const LEAST: f64 = 0.02;
 /// met at all rates below one at which it is met.
 pub(super) fn highest<T>(
     most: f64,
-    mut met: impl FnMut(f64) -> Result<Option<T>, Box<dyn std::error::Error + Send + Sync>>,
-) -> Result<Option<(f64, T)>, Box<dyn std::error::Error + Send + Sync>> {
+    mut met: impl FnMut(f64) -> Result<Option<T>, Error>,
+) -> Result<Option<(f64, T)>, Error> {
     let (mut best, mut low, mut high, mut rate) = (None, 0.0, most, most);
     while high - low > CLOSE * high && high > LEAST * most {
         match met(rate)? {
