@@ -62,7 +62,7 @@ impl Counts {
 
 impl<T: Record> Sink<T> for Blackhole {
     async fn write(&mut self, bundle: Bundle<T>) -> Result<(), Error> {
-        self.counts.records.fetch_add(bundle.len() as u64, Relaxed);
+        self.counts.records.fetch_add(bundle.count() as u64, Relaxed);
         self.counts.bytes.fetch_add(bundle.bytes() as u64, Relaxed);
         Ok(())
     }

@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::rows;
 use crate::time::Time;
 
 /// What may flow: any value that can be cloned and handed from kernel to kernel.
@@ -49,11 +50,11 @@ impl Times {
     }
 }
 
-impl<T> From<Vec<T>> for Bundle<T> {
-    /// Accounted as the vector's own elements; say more with [`Bundle::with_bytes`] where records
-    /// own memory elsewhere.
+impl<T: 'static> From<Vec<T>> for Bundle<T> {
+    /// Accounted as the vector's own elements, or as the columns of [`Rows`](crate::Rows); say more with
+    /// [`Bundle::with_bytes`] where records own memory elsewhere.
     fn from(records: Vec<T>) -> Self {
-        let bytes = records.len() * size_of::<T>();
+        let bytes = rows::bytes_of(&records);
         Self { records: Records::Owned(records), times: Times::Same(Time::MIN), bytes, position: 0, owner: None }
     }
 }
@@ -128,6 +129,14 @@ impl<T> Bundle<T> {
         self.as_slice().len()
     }
 
+    /// How many records, or rows of them, for people: where the records are [`Rows`](crate::Rows), their rows are counted.
+    pub fn count(&self) -> usize
+    where
+        T: 'static,
+    {
+        rows::count_of(self.as_slice())
+    }
+
     /// Whether there are no records.
     pub fn is_empty(&self) -> bool {
         self.as_slice().is_empty()
@@ -144,7 +153,7 @@ impl<T: Clone> Bundle<T> {
     }
 
     /// The same records, each turned into another, at the same event times.
-    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Bundle<U> {
+    pub fn map<U: 'static>(self, f: impl FnMut(T) -> U) -> Bundle<U> {
         let (position, owner) = (self.position, self.owner);
         let (records, times) = self.into_parts();
         let records: Vec<U> = records.into_iter().map(f).collect();

@@ -10,6 +10,7 @@
 
 pub mod aggregate;
 pub mod bundle;
+pub mod connector;
 pub mod container;
 pub mod epoch;
 mod exchange;
@@ -24,6 +25,7 @@ pub mod operator;
 mod ordered;
 pub(crate) mod partial;
 pub mod pipe;
+pub mod rows;
 pub mod sim;
 pub mod sink;
 pub mod source;
@@ -43,6 +45,7 @@ pub use epoch::Epochs;
 pub use job::{Job, JobError, Running};
 pub use lateness::Watermarks;
 pub use pipe::Pipe;
+pub use rows::{Hashed, RowKind, Rows};
 pub use sink::Sink;
 pub use source::{BadRecords, Batch, DeadLetter, Error, Idle, Partition, Source};
 pub use stage::{KeyGroup, Stage};

@@ -172,7 +172,7 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
         let Some((container, taken)) = port.containers.claim(LANE) else { continue };
         match taken {
             Taken::Bundle(bundle) => {
-                let (bytes, len) = (bundle.bytes(), bundle.len());
+                let (bytes, len) = (bundle.bytes(), bundle.count());
                 port.in_hand.store(bytes, Ordering::Relaxed);
                 open.sink.write(bundle).await?;
                 port.in_hand.store(0, Ordering::Relaxed);

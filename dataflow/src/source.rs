@@ -72,7 +72,7 @@ impl<T> From<Bundle<T>> for Batch<T> {
     }
 }
 
-impl<T> From<Vec<T>> for Batch<T> {
+impl<T: 'static> From<Vec<T>> for Batch<T> {
     fn from(records: Vec<T>) -> Self {
         Bundle::from(records).into()
     }

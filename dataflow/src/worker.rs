@@ -125,14 +125,14 @@ impl<S: Stage> StageRunner<S> {
     /// Does a piece of work: how many pieces are done with that, and what they have given is given on.
     fn consume(&self, kernel: usize, epoch: Epoch, work: Work<S::In, S::Part>) -> usize {
         let mut give = |bundle: Bundle<S::Out>| {
-            self.metrics.add_out(bundle.len());
+            self.metrics.add_out(bundle.count());
             let epoch = if self.shared.boundaries { epoch } else { self.shared.clock.stray(epoch) };
             self.outlet.add(kernel, epoch, bundle);
         };
         let mut done = 1;
         match work {
             Work::Bundle(bundle, number) => {
-                let (bytes, len) = (bundle.bytes(), bundle.len());
+                let (bytes, len) = (bundle.bytes(), bundle.count());
                 self.in_hand.fetch_add(bytes, Ordering::Relaxed);
                 context::set_place(&self.name, bundle.position());
                 let (local, generation) = (&self.locals[kernel], self.shared.generation(epoch));

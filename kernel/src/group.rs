@@ -7,7 +7,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -374,8 +374,18 @@ impl<T, Fut: Future<Output = T>, Make: FnOnce() -> Fut> Future for Supervised<T,
     }
 }
 
+/// Ends the running task and its group with `error`, out of code that has no way to return one: a function that is called for
+/// each record, say. It unwinds like a panic, but nothing is printed, and the group tells the error itself.
+pub fn give_up(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ! {
+    resume_unwind(Box::new(Failure::new(error)))
+}
+
 /// Fails the task's group.
 fn panicked(context: &TaskContext, panic: &(dyn Any + Send)) -> TaskError {
+    if let Some(failure) = panic.downcast_ref::<Failure>() {
+        context.group.end(GroupError::Failed(failure.clone()));
+        return TaskError::Panicked;
+    }
     let message = panic.downcast_ref::<&str>().map(ToString::to_string);
     let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
     context.group.end(GroupError::Panicked {

@@ -41,7 +41,7 @@ pub use account::Account;
 pub use bell::{Bell, Bells};
 pub use clock::Nanos;
 pub use context::{Context, KernelId, kernel_id};
-pub use group::{Failure, Group, GroupError, JoinHandle, TaskError};
+pub use group::{Failure, Group, GroupError, JoinHandle, TaskError, give_up};
 pub use prefetch::prefetch;
 pub use runtime::{Builder, Handle, Runtime, sim};
 pub use scheduler::{Class, yield_now};

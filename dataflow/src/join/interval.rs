@@ -188,7 +188,7 @@ where
 
 impl<L, R, J> IntervalJoin<L, R, J> {
     /// Has the key looked at again when something of it is over.
-    fn wake<K: Key, Out>(&self, waiting: &mut Waiting<L, R>, cx: &mut Context<'_, K, Out>) {
+    fn wake<K: Key, Out: 'static>(&self, waiting: &mut Waiting<L, R>, cx: &mut Context<'_, K, Out>) {
         let over = waiting.first_over(self.interval);
         if let Some(over) = over
             && waiting.timer.is_none_or(|timer| over < timer)

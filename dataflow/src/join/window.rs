@@ -271,7 +271,7 @@ struct Rows<'a, T> {
     emit: Emit<'a, T>,
 }
 
-impl<T> Rows<'_, T> {
+impl<T: 'static> Rows<'_, T> {
     fn push(&mut self, row: T) {
         self.rows.push(row);
         if self.rows.len() == ROWS {

@@ -75,7 +75,7 @@ impl<T> Default for Output<T> {
     }
 }
 
-impl<T> Output<T> {
+impl<T: 'static> Output<T> {
     fn push(&mut self, time: Time, record: T, emit: Emit<'_, T>) {
         self.records.push(record);
         self.times.push(time);
@@ -93,7 +93,7 @@ impl<T> Output<T> {
     }
 }
 
-impl<K: Clone, Out> Context<'_, K, Out> {
+impl<K: Clone, Out: 'static> Context<'_, K, Out> {
     /// The key.
     pub fn key(&self) -> &K {
         self.key

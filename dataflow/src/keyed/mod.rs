@@ -15,6 +15,7 @@ mod timers;
 
 pub use broadcast::{BroadcastStage, Listen};
 pub use context::Context;
+pub(crate) use shuffle::owner_of_hash;
 pub use shuffle::{Dealt, ShuffleStage};
 pub use stage::{Aside, KeyedStage, Nothing, Watched};
 pub(crate) use timers::TimerQueue;

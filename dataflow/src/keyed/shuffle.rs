@@ -19,27 +19,33 @@ pub(super) fn owner_of(group: KeyGroup, drivers: usize) -> usize {
     usize::from(group.0) * drivers / 256
 }
 
+/// Which of `drivers` owns the keys of a hash.
+#[inline(always)]
+pub(crate) fn owner_of_hash(hash: u64, drivers: usize) -> usize {
+    // One that is alone owns all.
+    if drivers == 1 { 0 } else { owner_of(group_of(hash), drivers) }
+}
+
 /// What can be dealt out.
 pub trait Dealt: Record {
-    /// The driver that it is for, of so many; `None` if it is for each of them.
-    fn owner(&self, drivers: usize) -> Option<usize>;
+    /// Calls `give` with each part of it and the driver that this is for, of so many.
+    fn deal(self, drivers: usize, give: &mut impl FnMut(usize, Self));
 }
 
 /// A record with its key.
 impl<K: Key, T: Record> Dealt for (K, T) {
     #[inline(always)]
-    fn owner(&self, drivers: usize) -> Option<usize> {
-        // One that is alone owns all.
-        Some(if drivers == 1 { 0 } else { owner_of(group_of(hash_of(&self.0)), drivers) })
+    fn deal(self, drivers: usize, give: &mut impl FnMut(usize, Self)) {
+        give(if drivers == 1 { 0 } else { owner_of_hash(hash_of(&self.0), drivers) }, self);
     }
 }
 
 /// A record with its key, or one for all.
 impl<K: Key, T: Record, B: Record> Dealt for Side<(K, T), B> {
-    fn owner(&self, drivers: usize) -> Option<usize> {
+    fn deal(self, drivers: usize, give: &mut impl FnMut(usize, Self)) {
         match self {
-            Self::Left(record) => record.owner(drivers),
-            Self::Right(_) => None,
+            Self::Left(record) => record.deal(drivers, &mut |owner, record| give(owner, Self::Left(record))),
+            Self::Right(_) => (0..drivers).for_each(|owner| give(owner, self.clone())),
         }
     }
 }
@@ -85,16 +91,12 @@ where
         let room = || (Vec::with_capacity(share), Vec::with_capacity(share));
         let mut lanes: Vec<(Vec<P::Out>, Vec<Time>)> = std::iter::repeat_with(room).take(self.drivers).collect();
         bundle.for_each(|time, record| {
-            pipe.push(time, record, &mut |time, record| match record.owner(lanes.len()) {
-                Some(owner) => {
+            pipe.push(time, record, &mut |time, record| {
+                record.deal(self.drivers, &mut |owner, record| {
                     let (records, times) = &mut lanes[owner];
                     records.push(record);
                     times.push(time);
-                }
-                None => lanes.iter_mut().for_each(|(records, times)| {
-                    records.push(record.clone());
-                    times.push(time);
-                }),
+                });
             });
         });
         for (owner, (records, times)) in lanes.into_iter().enumerate() {

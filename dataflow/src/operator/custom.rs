@@ -81,7 +81,7 @@ pub struct Outbox<'a, T> {
     time: Time,
 }
 
-impl<T> Outbox<'_, T> {
+impl<T: 'static> Outbox<'_, T> {
     /// Gives records; their event time is that of the timer, or the end of the bundle or epoch.
     pub fn emit(&mut self, records: Vec<T>) {
         self.emit_at(self.time, records);

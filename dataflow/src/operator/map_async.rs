@@ -222,7 +222,7 @@ impl<T: Record, U: Record> Node<T, U> {
     }
 }
 
-fn bundle<U>(results: Vec<(Time, U)>) -> Bundle<U> {
+fn bundle<U: 'static>(results: Vec<(Time, U)>) -> Bundle<U> {
     let (times, records) = results.into_iter().unzip();
     let records: Vec<U> = records;
     Bundle::from(records).with_times(Times::Each(times))

@@ -28,6 +28,6 @@ pub use key_by::KeyedStream;
 pub use map::Map;
 pub use map_async::Calls;
 pub use materialize::EmitStage;
-pub use process::{Broadcast, Shuffled};
+pub use process::{Broadcast, DealtRows, Shuffled};
 pub use rebalance::RebalanceStage;
 pub use window::{TriggeredStream, WindowedStream};

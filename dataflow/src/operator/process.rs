@@ -8,8 +8,9 @@ use crate::exchange::Outlet;
 use crate::job::Job;
 use crate::join::Side;
 use crate::keyed::{BroadcastStage, Dealt, KeyedStage, Listen, Nothing, Process, ShuffleStage, TimeToLive, Watched};
-use crate::operator::KeyedStream;
+use crate::operator::{KeyedStream, Operator, OperatorStage};
 use crate::pipe::{Identity, Pipe};
+use crate::rows::Hashed;
 use crate::stage::Stage;
 use crate::stream::Stream;
 use crate::table::Key;
@@ -159,6 +160,31 @@ impl<K: Key, T: Record> Shuffled<K, T> {
         make: impl FnOnce(&Shared) -> S + 'static,
     ) -> Stream<S::Out> {
         self.dealt.stage(name, make)
+    }
+}
+
+/// Rows on their way to the kernels that own their keys: of one stream, or of the two of a join.
+#[must_use = "a stream does nothing until it reaches a sink"]
+pub struct DealtRows<D> {
+    dealt: Deal<D>,
+}
+
+impl<I: Record, P: Pipe<I, Out = Hashed>> Stream<I, P> {
+    /// Sends each row to the kernel that owns its key.
+    pub fn deal(self) -> DealtRows<Hashed> {
+        DealtRows { dealt: Deal::of(self) }
+    }
+
+    /// Sends each row of both to the kernel that owns its key.
+    pub fn deal_with<J: Record>(self, right: Stream<J, impl Pipe<J, Out = Hashed>>) -> DealtRows<Side<Hashed, Hashed>> {
+        DealtRows { dealt: Deal::of(self.map(Side::Left)).and(right.map(Side::Right)) }
+    }
+}
+
+impl<D: Dealt> DealtRows<D> {
+    /// What an operator makes of the rows: each of its instances owns some of the keys.
+    pub fn operator<O: Operator<D>>(self, name: &str, operator: O) -> Stream<O::Out> {
+        self.dealt.stage(name, move |shared| OperatorStage::new(operator, shared.kernels))
     }
 }
 
