@@ -20,12 +20,19 @@ pub enum Epochs {
     /// Each time the watermark has advanced by this much. Which records are late is a function of the
     /// partition's records alone.
     WatermarkStep(Duration),
-    /// After each so many records of the partition. Which records are late is a function of the partition's
+    /// After each so many records of the partition; of [`Rows`](crate::Rows), rows are counted. Which records are late is a function of the partition's
     /// records alone.
     Records(usize),
     /// Each time so much time has passed: for a steady latency, when records come seldom. Which
     /// records are late depends on when they arrive.
     WallClock(Duration),
+}
+
+impl Epochs {
+    /// Records of an epoch, at most.
+    pub(crate) fn quota(self) -> usize {
+        if let Self::Records(n) = self { n.max(1) } else { usize::MAX }
+    }
 }
 
 impl fmt::Display for Epochs {

@@ -8,14 +8,25 @@ use updraft_kernel::clock;
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
 use crate::job::{Assembly, At, Job};
-use crate::lateness::{Stamp, Watermarks};
+use crate::lateness::{ByCount, RowWatermarks, Stamp, Stamping, Watermarks, row_stamp};
 use crate::pipe::{Identity, Stamped};
+use crate::rows::{self, Rows};
 use crate::source::{self, BadRecords, DeadLetter, Feed, FeedOptions, Idle, Source};
 use crate::stream::Stream;
 use crate::time::{Epoch, Time};
 
 /// Bytes of records in a bundle: what stays in the level 2 cache of one kernel between a source and its first stage.
 const BUNDLE_BYTES: usize = 128 << 10;
+/// Records of a bundle, at most; or rows, where they come in columns.
+const BUNDLE_RECORDS: usize = 8192;
+
+/// As [`Input::bundle`] says.
+fn bundle_of<T: 'static>() -> usize {
+    if rows::are_rows::<T>() {
+        return BUNDLE_RECORDS;
+    }
+    (BUNDLE_BYTES / size_of::<T>().max(1)).clamp(256, BUNDLE_RECORDS)
+}
 
 /// A source that is being described. [`stream`](Self::stream) ends the description.
 pub struct Input<S: Source> {
@@ -30,7 +41,7 @@ pub struct Input<S: Source> {
 impl<S: Source> Input<S> {
     pub(crate) fn new(job: Job, name: Arc<str>, source: S) -> Self {
         let options = FeedOptions {
-            bundle: (BUNDLE_BYTES / size_of::<S::Item>().max(1)).clamp(256, 8192),
+            bundle: bundle_of::<S::Item>(),
             epochs: Epochs::WallClock(Duration::from_millis(100)),
             idle: Idle::default(),
             bad: BadRecords::Stop,
@@ -39,7 +50,8 @@ impl<S: Source> Input<S> {
         Self { job, name, source, options, late: Arc::default(), dead: Arc::default() }
     }
 
-    /// Records in a bundle, at most. By default as many as make 128 KiB, between 256 and 8192.
+    /// Records in a bundle, at most. By default as many as make 128 KiB, between 256 and 8192; of
+    /// [`Rows`], 8192 rows.
     #[must_use]
     pub fn bundle(mut self, records: usize) -> Self {
         self.options.bundle = records.max(1);
@@ -87,7 +99,7 @@ impl<S: Source> Input<S> {
     /// The records, without event time.
     pub fn stream(self) -> Stream<S::Item> {
         let (job, name) = (self.job.clone(), self.name.clone());
-        let outlet = self.read(|_| None::<Stamp<S::Item, fn(&S::Item) -> Time>>);
+        let outlet = self.read(ByCount::new);
         Stream::new(job, outlet, Identity, name, false)
     }
 
@@ -101,14 +113,11 @@ impl<S: Source> Input<S> {
     }
 
     /// Adds the tasks that read it.
-    fn read<F>(self, stamp: impl Fn(Epochs) -> Option<Stamp<S::Item, F>> + 'static) -> Arc<Outlet<S::Item>>
-    where
-        F: Fn(&S::Item) -> Time + Send + 'static,
-    {
+    fn read<E: Stamping<S::Item>>(self, stamp: impl Fn(Epochs) -> E + 'static) -> Arc<Outlet<S::Item>> {
         let outlet = Arc::new(Outlet::default());
         let Self { job, name, source, options, late, dead } = self;
         let feeds = outlet.clone();
-        let timed = match (options.by_arrival, stamp(options.epochs).is_some()) {
+        let timed = match (options.by_arrival, E::TIMED) {
             (true, _) => "event time is when a record comes",
             (false, true) => "event time",
             (false, false) => "no event time",
@@ -131,6 +140,7 @@ impl<S: Source> Input<S> {
                     dead: dead.clone(),
                     shared: assembly.shared.clone(),
                     metrics: metrics.clone(),
+                    partition: metrics.add_partition(),
                     bell: assembly.shared.clock.sources.hang(),
                     epoch: Epoch(0),
                     declared: Time::MIN,
@@ -138,7 +148,6 @@ impl<S: Source> Input<S> {
                     begun: clock::now(),
                     active: clock::now(),
                     is_idle: false,
-                    taken: 0,
                     position: 0,
                 };
                 start(assembly, name.clone(), partition, feed);
@@ -149,11 +158,11 @@ impl<S: Source> Input<S> {
     }
 }
 
-fn start<P, F>(assembly: &mut Assembly, name: Arc<str>, partition: P, feed: Feed<P::Item, F>)
+fn start<P, E>(assembly: &mut Assembly, name: Arc<str>, partition: P, feed: Feed<P::Item, E>)
 where
     P: source::Partition,
     P::Item: crate::bundle::Record,
-    F: Fn(&P::Item) -> Time + Send + 'static,
+    E: Stamping<P::Item>,
 {
     assembly.shared.clock.add_partition();
     let (outlet, late, dead) = (feed.outlet.clone(), feed.late.clone(), feed.dead.clone());
@@ -172,18 +181,31 @@ where
     });
 }
 
-/// A source with event time that is being described.
-pub struct TimedInput<S: Source, F> {
-    input: Input<S>,
-    time: F,
-    watermarks: Watermarks<S::Item>,
+impl<S: Source<Item = Rows>> Input<S> {
+    /// Rows have an event time, which `times` reads, in microseconds: one for each row. They are out of order as
+    /// `watermarks` says; what is late is decided for each row, and [`Rows`] are cut where an epoch ends. Unless said
+    /// otherwise after this, an epoch is closed each 100 ms of event time.
+    ///
+    /// A function that cannot read a time ends the job with [`updraft_kernel::give_up`].
+    #[must_use]
+    pub fn row_timestamps<F>(mut self, times: F, watermarks: RowWatermarks) -> TimedInput<S, F, RowWatermarks>
+    where
+        F: Fn(&Rows) -> Vec<i64> + Clone + Send + Sync + 'static,
+    {
+        self.options.epochs = Epochs::WatermarkStep(Duration::from_millis(100));
+        TimedInput { input: self, time: times, watermarks }
+    }
 }
 
-impl<S, F> TimedInput<S, F>
-where
-    S: Source,
-    F: Fn(&S::Item) -> Time + Clone + Send + Sync + 'static,
-{
+/// A source with event time that is being described: by its records ([`Input::timestamps`]) or the rows of
+/// them ([`Input::row_timestamps`]).
+pub struct TimedInput<S: Source, F, W = Watermarks<<S as Source>::Item>> {
+    input: Input<S>,
+    time: F,
+    watermarks: W,
+}
+
+impl<S: Source, F, W> TimedInput<S, F, W> {
     /// As [`Input::epochs`].
     #[must_use]
     pub fn epochs(mut self, epochs: Epochs) -> Self {
@@ -222,14 +244,36 @@ where
         let input = &self.input;
         Stream::new(input.job.clone(), input.late.clone(), Identity, format!("{} late", input.name).into(), false)
     }
+}
 
+impl<S, F> TimedInput<S, F>
+where
+    S: Source,
+    F: Fn(&S::Item) -> Time + Clone + Send + Sync + 'static,
+{
     /// The records, each with its event time.
     pub fn stream(self) -> Stream<S::Item, Stamped<F>> {
         let (job, name) = (self.input.job.clone(), self.input.name.clone());
         let (time, watermarks) = (self.time.clone(), self.watermarks);
         let late = self.input.late.clone();
-        let outlet = self.input.read(move |epochs| Some(Stamp::new(time.clone(), watermarks.clone(), epochs)));
+        let outlet = self.input.read(move |epochs| Stamp::new(time.clone(), watermarks.clone(), epochs));
         let mut stream = Stream::new(job, outlet, Stamped(self.time), name, true);
+        stream.late = Some(late);
+        stream
+    }
+}
+
+impl<S, F> TimedInput<S, F, RowWatermarks>
+where
+    S: Source<Item = Rows>,
+    F: Fn(&Rows) -> Vec<i64> + Clone + Send + Sync + 'static,
+{
+    /// The rows. Their event times are not carried along: who needs them reads the column.
+    pub fn stream(self) -> Stream<Rows> {
+        let Self { input, time, watermarks } = self;
+        let (job, name, late) = (input.job.clone(), input.name.clone(), input.late.clone());
+        let outlet = input.read(move |epochs| row_stamp(time.clone(), watermarks.clone(), epochs));
+        let mut stream = Stream::new(job, outlet, Identity, name, true);
         stream.late = Some(late);
         stream
     }

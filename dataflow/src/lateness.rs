@@ -2,7 +2,15 @@
 //!
 //! A [`Stamp`] follows one partition. It *declares* watermarks at points which its own records alone determine
 //! (see [`Epochs`]); a record is late if it is below the watermark that was declared last. Since nothing
-//! else goes into it, neither the number of kernels nor the schedule can change the answer.
+//! else goes into it, neither the number of kernels nor the schedule can change the answer. What it says of records that
+//! come in columns is in `lateness/rows.rs`; how a source asks, in `lateness/stamping.rs`.
+
+mod rows;
+mod stamping;
+
+pub use rows::RowWatermarks;
+pub(crate) use rows::row_stamp;
+pub(crate) use stamping::{ByCount, Piece, Stamping};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,12 +77,8 @@ pub(crate) struct Stamp<T, F> {
 
 impl<T, F: Fn(&T) -> Time> Stamp<T, F> {
     pub(crate) fn new(time: F, watermarks: Watermarks<T>, epochs: Epochs) -> Self {
-        let left = Self::quota(epochs);
+        let left = epochs.quota();
         Self { time, watermarks, epochs, newest: i64::MIN, declared: i64::MIN, threshold: i64::MAX, left }
-    }
-
-    fn quota(epochs: Epochs) -> usize {
-        if let Epochs::Records(n) = epochs { n.max(1) } else { usize::MAX }
     }
 
     fn disorder(&self) -> i64 {
@@ -105,7 +109,7 @@ impl<T, F: Fn(&T) -> Time> Stamp<T, F> {
 
     /// Declares how far the records have come, at the end of an epoch.
     pub(crate) fn declare(&mut self) {
-        self.left = Self::quota(self.epochs);
+        self.left = self.epochs.quota();
         let reached = self.newest.saturating_sub(self.disorder());
         let declared = match self.epochs {
             // Steps are counted from the origin of time, not from the record that happened to end this one.
@@ -126,7 +130,7 @@ impl<T, F: Fn(&T) -> Time> Stamp<T, F> {
     }
 
     /// Cuts `records`, which follow those that were given before, into runs; the last one's epoch goes on.
-    pub(crate) fn cut(&mut self, records: &[T]) -> Vec<Run> {
+    pub(crate) fn runs(&mut self, records: &[T]) -> Vec<Run> {
         let mut runs = Vec::with_capacity(1);
         let mut run = Run::default();
         let mut rest = records;

@@ -20,6 +20,16 @@ pub struct SourceMetrics {
     pub(crate) rejected: AtomicU64,
     pub(crate) blocked: AtomicU64,
     pub(crate) newest: AtomicI64,
+    partitions: Mutex<Vec<PartitionMetrics>>,
+}
+
+/// How far a partition of a source has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartitionMetrics {
+    /// The watermark that it closed its last epoch with; [`Time::MIN`] before the first, or without event time.
+    pub watermark: Time,
+    /// Whether it has given nothing for so long that it holds nobody back.
+    pub is_idle: bool,
 }
 
 impl SourceMetrics {
@@ -31,7 +41,25 @@ impl SourceMetrics {
             rejected: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
             newest: AtomicI64::new(Time::MIN.0),
+            partitions: Mutex::default(),
         }
+    }
+
+    /// One more partition: its number.
+    pub(crate) fn add_partition(&self) -> usize {
+        let partitions = &mut *lock(&self.partitions);
+        partitions.push(PartitionMetrics { watermark: Time::MIN, is_idle: false });
+        partitions.len() - 1
+    }
+
+    /// A partition has closed an epoch.
+    pub(crate) fn close(&self, partition: usize, watermark: Time, is_idle: bool) {
+        lock(&self.partitions)[partition] = PartitionMetrics { watermark, is_idle };
+    }
+
+    /// How far its partitions have come.
+    pub fn partitions(&self) -> Vec<PartitionMetrics> {
+        lock(&self.partitions).clone()
     }
 
     /// Records read, the late ones included.

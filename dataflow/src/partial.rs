@@ -36,7 +36,7 @@ fn partition(hash: u64, bits: u32) -> usize {
 }
 
 /// A partition: a table, and updates that are not in it yet.
-pub(crate) struct Part<K, I, V> {
+pub struct Part<K, I, V> {
     pub(crate) table: Table<K, V>,
     queue: Vec<(K, I)>,
 }
@@ -107,7 +107,7 @@ pub(crate) fn merge_into<K: Key, A: Accumulate>(
 }
 
 /// See the module's page.
-pub(crate) struct Partial<K, I, V> {
+pub struct Partial<K, I, V> {
     tables: Vec<Table<K, V>>,
     /// Deep only: what waits for each table. Apart from them, for the ends of all queues share the first level cache.
     queues: Vec<Vec<(K, I)>>,

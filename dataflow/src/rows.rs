@@ -3,12 +3,12 @@
 //! A bundle of them most often holds one. What flows need not be appended only: each row has a [`RowKind`], as in
 //! Flink's changelogs. [`Hashed`] are rows on their way to the kernels that own their keys.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use arrow_select::filter::FilterBuilder;
 use arrow_select::take::take_record_batch;
 
@@ -187,6 +187,17 @@ pub struct Hashed {
 }
 
 impl Hashed {
+    /// No rows: what comes after the last ones of an input of two, once, on each kernel.
+    #[must_use]
+    pub fn end() -> Self {
+        Self { hashes: Arc::from([]), rows: RecordBatch::new_empty(Arc::new(Schema::empty())).into() }
+    }
+
+    /// Whether the input has ended: else there are rows.
+    pub fn is_end(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     fn take(&self, numbers: Vec<u32>) -> Self {
         let hashes = numbers.iter().map(|row| self.hashes[*row as usize]).collect();
         let rows = self.rows.take(&numbers.into()).expect("numbers of rows that are there");
@@ -201,6 +212,17 @@ fn rows_of<T: 'static>(record: &T) -> Option<&Rows> {
         Side::Left(hashed) | Side::Right(hashed) => Some(&hashed.rows),
     };
     record.downcast_ref().or_else(|| Some(&record.downcast_ref::<Hashed>()?.rows)).or_else(side)
+}
+
+/// Whether records of this type are [`Rows`].
+pub(crate) fn are_rows<T: 'static>() -> bool {
+    TypeId::of::<T>() == TypeId::of::<Rows>()
+}
+
+/// Some rows of a record, if it is [`Rows`].
+pub(crate) fn slice_of<T: 'static>(record: &T, range: Range<usize>) -> Option<T> {
+    let mut slice = Some((record as &dyn Any).downcast_ref::<Rows>()?.slice(range));
+    (&mut slice as &mut dyn Any).downcast_mut::<Option<T>>()?.take()
 }
 
 /// How many records; or how many rows, where they are made of them.
@@ -221,7 +243,11 @@ pub(crate) fn bytes_of<T: 'static>(records: &[T]) -> usize {
 }
 
 impl Dealt for Hashed {
+    /// Where there are no rows nothing is dealt out: that would be taken for the end.
     fn deal(self, drivers: usize, give: &mut impl FnMut(usize, Self)) {
+        if self.rows.is_empty() {
+            return;
+        }
         if drivers == 1 {
             return give(0, self);
         }

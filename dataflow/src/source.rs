@@ -16,7 +16,7 @@ use updraft_kernel::clock::{self, Nanos};
 use crate::bundle::{Bundle, Record, Times};
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
-use crate::lateness::{Run, Stamp};
+use crate::lateness::{Piece, Stamping};
 use crate::metrics::SourceMetrics;
 use crate::time::{Epoch, Punctuation, Time, micros};
 use crate::worker::{Shared, here};
@@ -45,7 +45,7 @@ pub trait Partition: Send + 'static {
     /// What the partition yields.
     type Item: Record;
 
-    /// The next records, about `limit` at most, or `None` at the end. A batch may hold rejected records alone. Waits where
+    /// The next records, about `limit` at most (rows are counted where they are [`Rows`](crate::Rows)), or `None` at the end. A batch may hold rejected records alone. Waits where
     /// nothing is there yet. An implementation that has something at hand returns it rather
     /// than wait for `limit` of them. The future is never dropped before it is done, unless
     /// the job ends or drains.
@@ -137,11 +137,11 @@ pub(crate) struct FeedOptions {
 }
 
 /// Reads `partition` to its end: the task of a partition.
-pub(crate) async fn drive<P, F>(mut partition: P, mut feed: Feed<P::Item, F>) -> Result<(), Error>
+pub(crate) async fn drive<P, S>(mut partition: P, mut feed: Feed<P::Item, S>) -> Result<(), Error>
 where
     P: Partition,
     P::Item: Record,
-    F: Fn(&P::Item) -> Time,
+    S: Stamping<P::Item>,
 {
     while feed.room().await {
         let batch = {
@@ -164,15 +164,16 @@ where
 }
 
 /// Takes what a partition reads: stamps it, closes epochs, and hands it on.
-pub(crate) struct Feed<T, F> {
+pub(crate) struct Feed<T, S> {
     pub(crate) options: FeedOptions,
-    /// `None` where records have no event time.
-    pub(crate) stamp: Option<Stamp<T, F>>,
+    pub(crate) stamp: S,
     pub(crate) outlet: Arc<Outlet<T>>,
     pub(crate) late: Arc<Outlet<T>>,
     pub(crate) dead: Arc<Outlet<DeadLetter>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Arc<SourceMetrics>,
+    /// Its number among the source's.
+    pub(crate) partition: usize,
     /// Rung when another partition closes an epoch, and when there is room.
     pub(crate) bell: Arc<Bell>,
     /// The epoch of what is read now.
@@ -185,12 +186,11 @@ pub(crate) struct Feed<T, F> {
     /// When the last record came, and whether that is too long ago.
     pub(crate) active: Nanos,
     pub(crate) is_idle: bool,
-    /// Records taken in this epoch, without event time.
-    pub(crate) taken: usize,
+    /// Records taken, or rows of them.
     pub(crate) position: u64,
 }
 
-impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
+impl<T: Record, S: Stamping<T>> Feed<T, S> {
     /// Waits for room, and follows the other partitions meanwhile; whether the job goes on.
     async fn room(&mut self) -> bool {
         if !self.is_blocked() {
@@ -271,10 +271,8 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
     }
 
     fn follow_clock(&mut self, now: Nanos) {
-        if let Some(stamp) = &mut self.stamp {
-            stamp.pass(now.since(self.active));
-            self.declared = stamp.watermark();
-        }
+        self.stamp.pass(now.since(self.active));
+        self.declared = self.declared.max(self.stamp.watermark());
         if self.declared > self.closed {
             self.close(now);
         }
@@ -288,26 +286,19 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
         }
         self.follow();
         self.reject(batch.rejected)?;
-        let records = batch.records;
-        self.metrics.records.fetch_add(records.len() as u64, Ordering::Relaxed);
-        let runs = match &mut self.stamp {
-            Some(stamp) => stamp.cut(records.as_slice()),
-            None => self.cut_by_count(records.len()),
-        };
-        if let Some(stamp) = &self.stamp {
-            self.metrics.newest.fetch_max(stamp.newest().0, Ordering::Relaxed);
-        }
+        let (position, count) = (self.position, batch.records.count() as u64);
+        self.position += count;
+        self.metrics.records.fetch_add(count, Ordering::Relaxed);
+        let pieces = self.stamp.cut(batch.records.at(position));
+        self.metrics.newest.fetch_max(self.stamp.newest().0, Ordering::Relaxed);
         if self.options.by_arrival {
             self.declared = self.arrival();
             self.metrics.newest.fetch_max(self.declared.0, Ordering::Relaxed);
         }
-        let arrival = Times::Same(if self.options.by_arrival { self.declared } else { Time::MIN });
-        let mut pieces = records.at(self.position).into_pieces();
-        for run in runs {
-            let (len, ends) = (run.len, run.ends);
-            self.hand_on(pieces.take(len).with_times(arrival.clone()), &run);
-            self.position += len as u64;
-            self.declared = self.declared.max(run.watermark);
+        for piece in pieces {
+            let (ends, watermark) = (piece.ends, piece.watermark);
+            self.hand_on(piece);
+            self.declared = self.declared.max(watermark);
             if ends {
                 self.close(now);
             }
@@ -322,51 +313,21 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
         if std::mem::take(&mut self.is_idle) {
             // What others have come past meanwhile stays past.
             let frontier = self.shared.clock.frontier();
-            self.stamp.iter_mut().for_each(|stamp| stamp.raise(frontier));
+            self.stamp.raise(frontier);
             self.declared = self.declared.max(frontier);
         }
     }
 
-    /// The runs of `len` records without event time.
-    fn cut_by_count(&mut self, len: usize) -> Vec<Run> {
-        let Epochs::Records(quota) = self.options.epochs else {
-            return vec![Run { len, watermark: Time::MIN, ..Run::default() }];
-        };
-        let (mut runs, mut rest) = (Vec::new(), len);
-        while rest > 0 {
-            let len = rest.min(quota.max(1) - self.taken);
-            rest -= len;
-            self.taken += len;
-            let ends = self.taken == quota.max(1);
-            if ends {
-                self.taken = 0;
-            }
-            runs.push(Run { len, ends, watermark: Time::MIN, ..Run::default() });
-        }
-        runs
-    }
-
-    fn hand_on(&mut self, bundle: Bundle<T>, run: &Run) {
+    fn hand_on(&mut self, piece: Piece<T>) {
         let kernel = here().0;
-        let in_time = if run.late.is_empty() { bundle } else { self.sift(bundle, &run.late) };
-        if !in_time.is_empty() {
-            self.outlet.add(kernel, self.epoch, in_time);
+        if !piece.late.is_empty() {
+            self.metrics.late.fetch_add(piece.late.count() as u64, Ordering::Relaxed);
+            self.late.add(kernel, self.epoch, piece.late);
         }
-    }
-
-    /// Sets the late ones aside.
-    fn sift(&mut self, bundle: Bundle<T>, late: &[usize]) -> Bundle<T> {
-        self.metrics.late.fetch_add(late.len() as u64, Ordering::Relaxed);
-        let (bytes, position, total) = (bundle.bytes(), bundle.position(), bundle.len());
-        let mut late = late.iter().copied().peekable();
-        let (mut aside, mut in_time) = (Vec::new(), Vec::with_capacity(total));
-        for (index, record) in bundle.into_vec().into_iter().enumerate() {
-            if late.next_if_eq(&index).is_some() { aside.push(record) } else { in_time.push(record) }
+        if !piece.in_time.is_empty() {
+            let arrival = Times::Same(if self.options.by_arrival { self.declared } else { Time::MIN });
+            self.outlet.add(kernel, self.epoch, piece.in_time.with_times(arrival));
         }
-        let share = |n: usize| (bytes * n).checked_div(total).unwrap_or(0);
-        let aside_bytes = share(aside.len());
-        self.late.add(here().0, self.epoch, Bundle::from(aside).with_bytes(aside_bytes));
-        Bundle::from(in_time).with_bytes(bytes - aside_bytes).at(position)
     }
 
     fn reject(&mut self, rejected: Vec<DeadLetter>) -> Result<(), Error> {
@@ -399,10 +360,9 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
     }
 
     fn declare_and_close(&mut self, now: Nanos) {
-        if let Some(stamp) = &mut self.stamp {
-            stamp.declare();
-            self.declared = stamp.watermark();
-        } else if self.options.by_arrival {
+        self.stamp.declare();
+        self.declared = self.declared.max(self.stamp.watermark());
+        if self.options.by_arrival {
             self.declared = self.arrival();
         }
         self.close(now);
@@ -432,6 +392,7 @@ impl<T: Record, F: Fn(&T) -> Time> Feed<T, F> {
         self.outlet.close(kernel, punctuation);
         self.late.close(kernel, punctuation);
         self.dead.close(kernel, punctuation);
+        self.metrics.close(self.partition, watermark, self.is_idle);
         self.closed = watermark;
         self.epoch = self.epoch.next();
     }

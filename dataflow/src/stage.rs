@@ -14,6 +14,13 @@ use crate::time::{Generation, Punctuation, Time};
 #[serde(transparent)]
 pub struct KeyGroup(pub u8);
 
+impl KeyGroup {
+    /// The one that keys with this hash are in: its top eight bits.
+    pub const fn of(hash: u64) -> Self {
+        Self((hash >> 56) as u8)
+    }
+}
+
 /// Takes what a stage gives.
 pub type Emit<'a, T> = &'a mut dyn FnMut(Bundle<T>);
 

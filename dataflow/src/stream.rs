@@ -8,6 +8,7 @@ use crate::exchange::Outlet;
 use crate::job::Job;
 use crate::pipe::{Identity, Pipe};
 use crate::stage::Stage;
+use crate::window::Slicing;
 
 /// Records on their way: what some outlet gives, after a chain `P` of stateless operators that will be fused with
 /// whatever comes next.
@@ -37,6 +38,14 @@ impl<I: Record, P: Pipe<I>> Stream<I, P> {
     /// When records have no event time: for what would never end without it.
     pub(crate) fn must_be_timed(&self) {
         assert!(self.timed, "a window needs event time: describe it at the source with `.timestamps(…)`");
+    }
+
+    /// # Panics
+    /// When records have no event time, and windows end before the stream does.
+    pub(crate) fn must_be_timed_for(&self, slicing: &Slicing) {
+        if !slicing.is_whole() {
+            self.must_be_timed();
+        }
     }
 
     /// The same with a longer chain.

@@ -99,7 +99,7 @@ const FAR: usize = 32;
 
 /// See the module's page.
 #[derive(Clone, Debug)]
-pub(crate) struct Table<K, V> {
+pub struct Table<K, V> {
     /// A power of two of them, at most 5/8 full.
     slots: Vec<Slot<K, V>>,
     len: usize,

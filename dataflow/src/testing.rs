@@ -14,7 +14,7 @@ use crate::epoch::Epochs;
 use crate::sink::Sink;
 use crate::source::{Batch, Error, Partition, Source};
 use crate::time::{Epoch, Punctuation, Time, micros};
-use crate::window::{Slicing, Window};
+use crate::window::{Shape, Slicing, Window};
 
 /// A source that gives prepared batches: for each partition a list of them.
 pub struct Scripted<T>(pub Vec<Vec<Vec<T>>>);
@@ -110,15 +110,30 @@ pub fn late(times: &[Time], disorder: std::time::Duration, epochs: Epochs) -> Ve
 pub fn windows<K: Ord + Clone, T: Clone>(records: &[(Time, K, T)], slicing: Slicing) -> BTreeMap<(Window, K), Vec<T>> {
     let mut windows = BTreeMap::<_, Vec<T>>::new();
     for (time, key, record) in records {
-        // The last window that starts at or before the record, and those before it that still hold it.
-        let mut start = (time.0 - slicing.offset).div_euclid(slicing.slide) * slicing.slide + slicing.offset;
-        while start + slicing.size > time.0 {
-            let window = Window { start: Time(start), end: Time(start + slicing.size) };
+        for window in windows_of(*time, slicing) {
             windows.entry((window, key.clone())).or_default().push(record.clone());
-            start -= slicing.slide;
         }
     }
     windows
+}
+
+/// The windows that hold `time`, from the definition of their shape.
+fn windows_of(time: Time, slicing: Slicing) -> Vec<Window> {
+    let Slicing { size, slide, offset, shape } = slicing;
+    let floor = |step: i64| (time.0 - offset).div_euclid(step) * step + offset;
+    let window = |start, end| Window { start: Time(start), end: Time(end) };
+    match shape {
+        Shape::Whole => vec![Window { start: Time::MIN, end: Time::MAX }],
+        Shape::Cumulating => {
+            let ends = (1..=size / slide).map(|steps| floor(size) + steps * slide);
+            ends.filter(|end| *end > time.0).map(|end| window(floor(size), end)).collect()
+        }
+        // The last window that starts at or before the record, and those before it that still hold it.
+        Shape::Sliding => {
+            let starts = (0..).map(|n| floor(slide) - n * slide).take_while(|start| start + size > time.0);
+            starts.map(|start| window(start, start + size)).collect()
+        }
+    }
 }
 
 /// All sessions of all keys, each with its records, straight from the definition.

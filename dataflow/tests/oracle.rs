@@ -12,7 +12,7 @@ use support::{Driver, drivers};
 use updraft_dataflow::aggregate::{avg, count, max, min, project, reduce, sum};
 use updraft_dataflow::testing::{self, Scripted, gather, late};
 use updraft_dataflow::window::{Session, Sliced, Windows};
-use updraft_dataflow::{EpochOrder, Epochs, Job, Sliding, Time, Tumbling, Watermarks, Window, Windowed};
+use updraft_dataflow::{Cumulating, EpochOrder, Epochs, Job, Sliding, Time, Tumbling, Watermarks, Window, Windowed};
 
 type Event = (i64, u16, i32);
 
@@ -240,6 +240,13 @@ proptest! {
         rows.sort_by_key(|row| (row.0, row.1));
         prop_assert_eq!(rows, expected);
         prop_assert_eq!(totals.take(), [(kept.len() as u64, total(&kept))]);
+    }
+
+    #[test]
+    fn cumulating(case in cases()) {
+        let (step, offset) = (case.size as i64, case.offset as i64 - 2_500);
+        let windows = Cumulating::of_micros(step * case.slides as i64, step).offset_micros(offset);
+        check(&case, windows, |records| testing::windows(records, windows.slicing()));
     }
 
     #[test]

@@ -2,19 +2,22 @@
 //! drivers, parts in any order, and a snapshot from which another stage goes on.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use updraft_dataflow::aggregate::{Count, Sum, count, sum};
+use support::grouping::{self, CountAndSum, results};
+use updraft_dataflow::aggregate::{count, sum};
 use updraft_dataflow::pipe::Identity;
 use updraft_dataflow::pipe::stamped;
-use updraft_dataflow::testing::windows;
+use updraft_dataflow::testing;
 use updraft_dataflow::window::{Sliced, WindowStage};
-use updraft_dataflow::{Bundle, Epoch, Generation, Punctuation, Sliding, Stage, Time, Window, Windowed};
+use updraft_dataflow::{Bundle, Cumulating, Epoch, Generation, Punctuation, Sliding, Stage, Time, Window, Windowed};
 
-type Event = (i64, u32, i64);
-type Row = (Window, u32, (u64, i64));
+type Event = (i64, i64, i64);
+type Row = (Window, i64, (u64, i64));
 
 /// Epochs of `STEP`, records within the epoch's step or the next two: never below the watermark.
 const STEP: i64 = 1_000;
@@ -29,11 +32,12 @@ struct Case {
     before: (usize, usize),
     after: (usize, usize),
     cut: usize,
+    cumulates: bool,
     seed: u64,
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let event = (0..3 * STEP, 0u32..40, -9i64..9);
+    let event = (0..3 * STEP, 0i64..40, -9i64..9);
     let epoch = proptest::collection::vec(proptest::collection::vec(event, 1..20), 0..5);
     let epochs = proptest::collection::vec(epoch, 1..12).prop_map(|epochs| {
         let late = epochs.into_iter().enumerate().map(|(e, bundles): (_, Vec<Vec<Event>>)| {
@@ -42,12 +46,11 @@ fn cases() -> impl Strategy<Value = Case> {
         });
         late.collect()
     });
-    (epochs, 1u64..5_000, 1u64..5, (1usize..4, 1usize..9), (1usize..4, 1usize..9), 0usize..12, any::<u64>()).prop_map(
-        |(epochs, size, slides, before, after, cut, seed): (Vec<_>, _, _, _, _, usize, _)| {
+    (epochs, 1u64..5_000, 1u64..5, (1usize..4, 1usize..9), (1usize..4, 1usize..9), 0usize..12, any::<(u64, bool)>())
+        .prop_map(|(epochs, size, slides, before, after, cut, (seed, cumulates)): (Vec<_>, _, _, _, _, usize, _)| {
             let cut = cut.min(epochs.len());
-            Case { epochs, size, slides, before, after, cut, seed }
-        },
-    )
+            Case { epochs, size, slides, before, after, cut, cumulates, seed }
+        })
 }
 
 struct Driver<S: Stage> {
@@ -84,25 +87,16 @@ impl<S: Stage> Driver<S> {
     }
 }
 
-/// All rows of the case, with a snapshot in between, from stages made with a number of pieces.
-fn run<S>(case: &Case, stage: impl Fn(usize) -> S) -> Vec<Row>
-where
-    S: Stage<In = Event, Out = Windowed<u32, (u64, i64)>>,
-{
+/// All rows of the case, with a snapshot in between, from stages made with a number of pieces, which `bundle` feeds.
+fn run<S: Stage>(case: &Case, stage: impl Fn(usize) -> S, bundle: impl Fn(&[Event]) -> Bundle<S::In>) -> Vec<S::Out> {
     let mut driver = Driver::new(stage(case.before.1), case.before.0, case.seed);
-    let mut early: Vec<Vec<Event>> = Vec::new();
     for (e, bundles) in case.epochs.iter().enumerate() {
         if e == case.cut {
             // Bundles of the next generation are consumed before the old one is complete.
-            for bundle in bundles {
-                driver.bundle(Generation(1), bundle.clone().into());
-                early.push(bundle.clone());
-            }
+            bundles.iter().for_each(|events| driver.bundle(Generation(1), bundle(events)));
             break;
         }
-        for bundle in bundles {
-            driver.bundle(Generation(0), bundle.clone().into());
-        }
+        bundles.iter().for_each(|events| driver.bundle(Generation(0), bundle(events)));
         driver.complete(e as u64, Time(STEP * (e as i64 + 1)));
     }
     let mut rows = std::mem::take(&mut driver.rows);
@@ -112,27 +106,24 @@ where
         driver.stage.restore(&driver.locals, snapshot).unwrap();
         // The source replays what came after.
         for (e, bundles) in case.epochs.iter().enumerate().skip(case.cut) {
-            for bundle in bundles {
-                driver.bundle(Generation(0), bundle.clone().into());
-            }
+            bundles.iter().for_each(|events| driver.bundle(Generation(0), bundle(events)));
             driver.complete(e as u64, Time(STEP * (e as i64 + 1)));
         }
     }
     driver.complete(case.epochs.len() as u64, Time::MAX);
     rows.append(&mut driver.rows);
     assert_eq!(driver.stage.state_bytes(), 0, "all state has been given back");
-    let mut rows: Vec<Row> = rows.into_iter().map(|row| (row.window, row.key, row.value)).collect();
-    rows.sort();
     rows
 }
 
-fn check(rows: Vec<Row>, expected: BTreeMap<(Window, u32), Vec<i64>>) {
+fn check(mut rows: Vec<Row>, expected: BTreeMap<(Window, i64), Vec<i64>>) {
+    rows.sort();
     let row =
-        |((window, key), values): ((Window, u32), Vec<i64>)| (window, key, (values.len() as u64, values.iter().sum()));
+        |((window, key), values): ((Window, i64), Vec<i64>)| (window, key, (values.len() as u64, values.iter().sum()));
     assert_eq!(rows, expected.into_iter().map(row).collect::<Vec<Row>>());
 }
 
-fn records(case: &Case) -> Vec<(Time, u32, i64)> {
+fn records(case: &Case) -> Vec<(Time, i64, i64)> {
     case.epochs.concat().concat().iter().map(|(t, k, v)| (Time(*t), *k, *v)).collect()
 }
 
@@ -145,24 +136,45 @@ proptest! {
 
     #[test]
     fn a_snapshot_goes_on_where_it_was_taken(case in cases()) {
-        let slide = Duration::from_micros(case.size.div_ceil(case.slides));
-        let kind = Sliding::of(Duration::from_micros(case.size), slide);
-        let aggregate = (count(), sum(|event: &Event| event.2));
-        let rows = run(&case, |pieces| WindowStage::new(time(), |event: &Event| event.1, &kind, aggregate, pieces));
-        check(rows, windows(&records(&case), kind.slicing()));
+        match kind(&case) {
+            Kind::Sliding(kind) => { of_records(&case, &kind); of_columns(&case, &kind) }
+            Kind::Cumulating(kind) => { of_records(&case, &kind); of_columns(&case, &kind) }
+        }
     }
+}
+
+enum Kind {
+    Sliding(Sliding),
+    Cumulating(Cumulating),
+}
+
+fn kind(case: &Case) -> Kind {
+    let slide = case.size.div_ceil(case.slides) as i64;
+    if case.cumulates {
+        return Kind::Cumulating(Cumulating::of_micros(slide * case.slides as i64, slide));
+    }
+    Kind::Sliding(Sliding::of_micros(case.size as i64, slide))
+}
+
+fn of_records(case: &Case, windows: &impl Sliced) {
+    let aggregate = (count(), sum(|event: &Event| event.2));
+    let stage = |pieces| WindowStage::new(time(), |event: &Event| event.1, windows, aggregate, pieces);
+    let rows = run(case, stage, |events| events.to_vec().into());
+    let row = |row: Windowed<i64, (u64, i64)>| (row.window, row.key, row.value);
+    check(rows.into_iter().map(row).collect(), testing::windows(&records(case), windows.slicing()));
+}
+
+fn of_columns(case: &Case, windows: &impl Sliced) {
+    let stage = |pieces| WindowStage::of_rows(Identity, windows, CountAndSum::default(), pieces);
+    let rows = run(case, stage, |events| vec![grouping::rows(events)].into());
+    check(rows.iter().flat_map(results).collect(), testing::windows(&records(case), windows.slicing()));
 }
 
 #[test]
 fn a_damaged_snapshot_is_an_error() {
     let pipe = Identity;
-    let stage: WindowStage<u32, _, _, u32, (Count, Sum<fn(&u32) -> u32>)> = WindowStage::new(
-        pipe,
-        |x: &u32| *x,
-        &Sliding::of(Duration::from_secs(2), Duration::from_secs(1)),
-        (count(), sum((|x| *x) as fn(&u32) -> u32)),
-        1,
-    );
+    let windows = Sliding::of(Duration::from_secs(2), Duration::from_secs(1));
+    let stage = WindowStage::<u32, _, _>::new(pipe, |x: &u32| *x, &windows, (count(), sum(|x: &u32| *x)), 1);
     let local = stage.local(0);
     let mut snapshot = {
         stage.bundle(&local, Generation(0), vec![1, 2, 3].into(), &mut |_| {});
@@ -171,4 +183,18 @@ fn a_damaged_snapshot_is_an_error() {
     snapshot[0].1.truncate(3);
     let error = stage.restore(std::slice::from_ref(&local), snapshot).unwrap_err();
     assert!(error.to_string().contains("cannot be read"), "{error}");
+}
+
+#[test]
+fn a_damaged_snapshot_of_columns_is_an_error() {
+    let stage = WindowStage::of_rows(Identity, &Sliding::of_micros(2, 1), CountAndSum::default(), 1);
+    let local = stage.local(0);
+    stage.bundle(&local, Generation(0), vec![grouping::rows(&[(1, 2, 3)])].into(), &mut |_| {});
+    let mut snapshot = stage.snapshot(std::slice::from_ref(&local), Generation(0)).unwrap();
+    // Three numbers of eight bytes, of which the length is told before them.
+    let length = snapshot[0].1.iter().position(|byte| *byte == 24).unwrap();
+    snapshot[0].1[length] = 23;
+    snapshot[0].1.pop();
+    let error = stage.restore(std::slice::from_ref(&local), snapshot).unwrap_err();
+    assert!(error.to_string().contains("cannot be read: groups are cut short"), "{error}");
 }

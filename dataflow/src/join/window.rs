@@ -199,7 +199,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> WindowJoinStage<K, L, R, J> {
             slices.entry(start).or_default().extend(all);
         }
         for (start, all) in slices {
-            join(&self.kind, all.iter(), start.saturating_add(self.slicing.size), emit);
+            join(&self.kind, all.iter(), self.slicing.first_end_after(start), emit);
             self.let_go(all);
         }
     }
@@ -215,9 +215,9 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> WindowJoinStage<K, L, R, J> {
             if end > through {
                 break;
             }
-            let (begin, next) = (end.saturating_sub(self.slicing.size), end.saturating_add(self.slicing.slide));
+            let (begin, next) = (self.slicing.window(end).start.0, self.slicing.end_after(end));
             // What the next window needs stays.
-            let keep = next.saturating_sub(self.slicing.size);
+            let keep = next.map_or(i64::MAX, |next| self.slicing.window(next).start.0);
             let within = retained.slices.iter().filter(|(start, _)| *start >= begin);
             let window = within.flat_map(|(_, all)| all);
             join(&self.kind, window, end, emit);
@@ -225,7 +225,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> WindowJoinStage<K, L, R, J> {
                 self.let_go(all);
             }
             // Windows without records are not visited: the next slice says where to go on.
-            retained.next_end = (!retained.slices.is_empty()).then_some(next);
+            retained.next_end = next.filter(|_| !retained.slices.is_empty());
         }
         *lock(&self.retained[partition.index]) = retained;
     }
@@ -324,7 +324,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
 
     fn seal(&self, locals: &[Self::Local], punctuation: Punctuation) -> Vec<Self::Part> {
         let through = punctuation.watermark.0;
-        let (edge, _) = self.slicing.slice(through);
+        let edge = self.slicing.edge(through);
         if self.sealed.fetch_max(edge, Ordering::Relaxed) >= edge {
             return Vec::new();
         }
@@ -344,7 +344,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
     }
 
     fn part(&self, _: &Self::Local, part: Self::Part, emit: Emit<'_, J::Out>) {
-        if self.slicing.slide == self.slicing.size {
+        if self.slicing.tumbles() {
             self.join_slices(part.partitions, emit);
             return;
         }

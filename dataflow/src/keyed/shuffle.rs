@@ -1,6 +1,7 @@
 //! The stage that sends each record to the driver that owns its key.
 
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bundle::{Bundle, Record, Times};
 use crate::join::Side;
@@ -51,16 +52,25 @@ impl<K: Key, T: Record, B: Record> Dealt for Side<(K, T), B> {
 }
 
 /// Deals records out to the drivers of the stage after it.
-pub struct ShuffleStage<In, P> {
+pub struct ShuffleStage<In, P: Pipe<In>> {
     pipe: P,
     drivers: usize,
+    /// What all drivers hear when the input has ended.
+    end: Option<P::Out>,
+    ended: AtomicBool,
     input: PhantomData<fn(In)>,
 }
 
-impl<In, P> ShuffleStage<In, P> {
+impl<In, P: Pipe<In>> ShuffleStage<In, P> {
     /// What comes out of `pipe`, to so many drivers.
     pub fn new(pipe: P, drivers: usize) -> Self {
-        Self { pipe, drivers, input: PhantomData }
+        Self { pipe, drivers, end: None, ended: AtomicBool::new(false), input: PhantomData }
+    }
+
+    /// Has all drivers hear of the end of the input, where there are others that have not ended.
+    #[must_use]
+    pub fn telling(self, end: Option<P::Out>) -> Self {
+        Self { end, ..self }
     }
 }
 
@@ -106,11 +116,17 @@ where
         }
     }
 
-    fn seal(&self, _: &[P], _: Punctuation) -> Vec<()> {
-        Vec::new()
+    /// The end of the input is something to be done: once, in the first epoch that it closes.
+    fn seal(&self, _: &[P], punctuation: Punctuation) -> Vec<()> {
+        let ends = punctuation.watermark == Time::MAX && self.end.is_some();
+        if ends && !self.ended.swap(true, Ordering::AcqRel) { vec![()] } else { Vec::new() }
     }
 
-    fn part(&self, _: &P, (): (), _: Emit<'_, Self::Out>) {}
+    fn part(&self, _: &P, (): (), emit: Emit<'_, Self::Out>) {
+        if let Some(end) = &self.end {
+            (0..self.drivers).for_each(|owner| emit(Bundle::from(vec![end.clone()]).owned_by(owner)));
+        }
+    }
 }
 
 /// The same where there is nothing to choose.

@@ -15,3 +15,10 @@ where
         (one, other)
     }
 }
+
+impl<I: Record> Stream<I> {
+    /// The same stream once more: what comes before is done once.
+    pub fn share(&self) -> Self {
+        Stream::new(self.job.clone(), self.upstream.clone(), Identity, self.names.join(" → ").into(), self.timed)
+    }
+}

@@ -15,6 +15,7 @@ mod process;
 mod rebalance;
 mod sink;
 mod split;
+mod to_rows;
 mod union;
 mod window;
 
@@ -30,4 +31,5 @@ pub use map_async::Calls;
 pub use materialize::EmitStage;
 pub use process::{Broadcast, DealtRows, Shuffled};
 pub use rebalance::RebalanceStage;
+pub use to_rows::RowsStage;
 pub use window::{TriggeredStream, WindowedStream};

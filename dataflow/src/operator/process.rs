@@ -41,14 +41,25 @@ struct Deal<D> {
 
 impl<D: Dealt> Deal<D> {
     fn of<I: Record>(stream: Stream<I, impl Pipe<I, Out = D>>) -> Self {
-        Self { job: stream.job.clone(), outlet: Arc::default(), timed: true, tick: None }.and(stream)
+        Self::to_come(&stream.job).and(stream)
+    }
+
+    /// Of no stream yet.
+    fn to_come(job: &Job) -> Self {
+        Self { job: job.clone(), outlet: Arc::default(), timed: true, tick: None }
     }
 
     /// The same with the records of another stream.
     fn and<I: Record, P: Pipe<I, Out = D>>(self, stream: Stream<I, P>) -> Self {
+        self.and_end(stream, None)
+    }
+
+    /// The same, at the end of which all kernels hear `end`.
+    fn and_end<I: Record, P: Pipe<I, Out = D>>(self, stream: Stream<I, P>, end: Option<D>) -> Self {
         let Stream { job, upstream, pipe, mut names, timed, .. } = stream;
         names.push("shuffle".into());
-        job.stage(&names, upstream, self.outlet.clone(), |shared| ShuffleStage::new(pipe, shared.kernels));
+        let shuffle = |shared: &Shared| ShuffleStage::new(pipe, shared.kernels).telling(end);
+        job.stage(&names, upstream, self.outlet.clone(), shuffle);
         Self { timed: self.timed && timed, ..self }
     }
 
@@ -175,13 +186,22 @@ impl<I: Record, P: Pipe<I, Out = Hashed>> Stream<I, P> {
         DealtRows { dealt: Deal::of(self) }
     }
 
-    /// Sends each row of both to the kernel that owns its key.
+    /// Sends each row of both to the kernel that owns its key. When one of them ends before the other, each kernel hears of it:
+    /// see [`Hashed::end`].
     pub fn deal_with<J: Record>(self, right: Stream<J, impl Pipe<J, Out = Hashed>>) -> DealtRows<Side<Hashed, Hashed>> {
-        DealtRows { dealt: Deal::of(self.map(Side::Left)).and(right.map(Side::Right)) }
+        let (left, right) = (self.map(Side::Left), right.map(Side::Right));
+        let dealt = Deal::to_come(&left.job).and_end(left, Some(Side::Left(Hashed::end())));
+        DealtRows { dealt: dealt.and_end(right, Some(Side::Right(Hashed::end()))) }
     }
 }
 
 impl<D: Dealt> DealtRows<D> {
+    /// As [`Shuffled::tick`].
+    pub fn tick(mut self, span: Duration) -> Self {
+        self.dealt.tick = Some(span);
+        self
+    }
+
     /// What an operator makes of the rows: each of its instances owns some of the keys.
     pub fn operator<O: Operator<D>>(self, name: &str, operator: O) -> Stream<O::Out> {
         self.dealt.stage(name, move |shared| OperatorStage::new(operator, shared.kernels))

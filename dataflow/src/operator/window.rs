@@ -133,7 +133,7 @@ where
         A: Aggregate<P::Out>,
     {
         let Self { windowed: WindowedStream { stream, key, windows }, trigger, lateness, tick } = self;
-        if W::TIMED {
+        if windows.is_timed() {
             stream.must_be_timed();
         }
         let late = stream.late.clone().map(|late| {

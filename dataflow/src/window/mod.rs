@@ -4,23 +4,34 @@
 //! [`Slicing`], and all else is the same: records go into disjoint slices (one update each, however many windows overlap),
 //! slices are summed to windows when the watermark passes. To add one: a file here, and a line in the list below.
 
+mod columns;
 mod count;
+mod cumulating;
 mod global;
 mod panes;
 mod session;
 mod slices;
+mod slicing;
 mod sliding;
 mod stage;
+mod store;
+mod tables;
 pub mod trigger;
 mod triggered;
 mod tumbling;
 
+pub use columns::{Columns, Grouping};
 pub use count::CountWindows;
+pub use cumulating::Cumulating;
+pub use global::Global;
 pub use session::{Session, Sessions};
+pub use slicing::{Shape, Slicing};
 pub use sliding::Sliding;
 pub use stage::WindowStage;
+pub use store::piece_of;
+pub use tables::Tables;
 pub use trigger::{Fired, Timing, Trigger};
-pub use triggered::{Assign, Global, TriggeredWindows};
+pub use triggered::{Assign, TriggeredWindows};
 pub use tumbling::Tumbling;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +50,13 @@ pub struct Window {
     pub start: Time,
     /// The first moment after.
     pub end: Time,
+}
+
+impl Window {
+    /// The last moment within: the event time of what is told of it.
+    pub fn last(self) -> Time {
+        Time(self.end.0.saturating_sub(1))
+    }
 }
 
 /// One row of a windowed aggregate.
@@ -81,8 +99,10 @@ impl<W: Sliced> Windows for W {
         K: Key,
         A: Aggregate<P::Out>,
     {
-        stream.must_be_timed();
-        stream.stage("window", move |pipe, kernels| WindowStage::new(pipe, key, &self, aggregate, pieces(kernels)))
+        let slicing = self.slicing();
+        stream.must_be_timed_for(&slicing);
+        let name = if slicing.is_whole() { "global window" } else { "window" };
+        stream.stage(name, move |pipe, kernels| WindowStage::new(pipe, key, &self, aggregate, pieces(kernels)))
     }
 }
 
@@ -90,40 +110,4 @@ impl<W: Sliced> Windows for W {
 /// kernel has nobody to share with.
 fn pieces(kernels: usize) -> usize {
     if kernels == 1 { 1 } else { 2 * kernels }
-}
-
-/// Windows of `size`, one each `slide`, with an edge at `offset`; all in microseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Slicing {
-    /// The length of a window.
-    pub size: i64,
-    /// From the start of one window to the start of the next; at most `size`.
-    pub slide: i64,
-    /// Where some window starts.
-    pub offset: i64,
-}
-
-impl Slicing {
-    /// The slice that holds `time`: its start, and its end. Slices end where windows start or end, so there are
-    /// at most two of them a slide, whatever the sizes ("paired windows": Krishnamurthy et al., "On-the-fly Sharing for
-    /// Streamed Aggregation", SIGMOD 2006, §3). Saturates at the ends of time.
-    #[inline]
-    pub(crate) fn slice(&self, time: i64) -> (i64, i64) {
-        let start = align_down(time, self.slide, self.offset);
-        let (ends_at, next) = (start.saturating_add(self.size % self.slide), start.saturating_add(self.slide));
-        if time < ends_at { (start, ends_at) } else { (ends_at, next) }
-    }
-
-    /// The end of the first window that ends after `time`.
-    pub(crate) fn first_end_after(&self, time: i64) -> i64 {
-        // Windows end where windows start plus `size`.
-        align_down(time, self.slide, self.offset.saturating_add(self.size)).saturating_add(self.slide)
-    }
-}
-
-/// The greatest `offset + n * step` not after `time`.
-#[inline]
-fn align_down(time: i64, step: i64, offset: i64) -> i64 {
-    let past = time.wrapping_sub(offset).rem_euclid(step);
-    time.saturating_sub(past)
 }

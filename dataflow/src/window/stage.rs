@@ -1,70 +1,63 @@
-//! The stage of a windowed aggregate: a pipe, then per-driver partial tables, merged when the watermark passes.
+//! The stage of a windowed aggregate: a pipe, then a share of each slice for each driver, merged when the watermark passes.
 //!
-//! The walk of a record: [`Writer::write`](super::slices) finds its slice and updates the driver's own table, and no record
-//! is ever sent to another kernel. When an epoch's watermark passes the end of a slice, no later bundle can
-//! write to it (lateness is decided at the source), so [`WindowStage::seal`] takes it from all drivers
-//! without stopping them, and deals the hash ranges out as parts that any of them merge and emit.
+//! When an epoch's watermark passes the end of a slice, no later bundle can write to it (lateness is decided at the
+//! source), so [`WindowStage::seal`] takes it from all drivers without stopping them, and deals the hash ranges out as
+//! parts that any of them merge and emit. What slices are kept in is the [`Store`]'s business: [`super::tables`] for
+//! records, [`super::columns`] for rows in columns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
 use super::panes::Panes;
 use super::slices::{Open, Part, Piece, Slicer};
-use super::{Sliced, Window, Windowed};
-use crate::aggregate::{Aggregate, Over};
-use crate::bundle::{Bundle, Record, Times};
-use crate::partial::{Shares, join, merge_into};
+use super::store::{Store, piece_of_group, pieces_of};
+use super::{Sliced, Slicing, Tables};
+use crate::aggregate::Aggregate;
+use crate::bundle::{Bundle, Record};
 use crate::pipe::Pipe;
 use crate::source::Error;
 use crate::stage::{Emit, KeyGroup, Stage};
 use crate::sync::{Mutex, lock};
-use crate::table::{Key, Table, hash_of};
-use crate::time::{Generation, Punctuation, Time};
+use crate::table::Key;
+use crate::time::{Generation, Punctuation};
 
-/// Rows of a bundle of results.
-const ROWS: usize = 2048;
 /// See the module's page.
-pub struct WindowStage<In, P, F, K, A>
-where
-    P: Pipe<In>,
-    P::Out: Record,
-    A: Aggregate<P::Out>,
-{
+pub struct WindowStage<In, P, S: Store> {
     pipe: P,
-    key: F,
-    slicer: Slicer<K, Over<P::Out, A>>,
+    reader: S::Reader,
+    slicer: Slicer<S>,
     /// The slices that windows to come still need.
-    pieces: Vec<Mutex<Panes<K, A::Acc>>>,
+    pieces: Vec<Mutex<Panes<S>>>,
     input: std::marker::PhantomData<fn(In)>,
 }
 
 /// A driver's share: its own copy of the code, and its slices.
-pub struct Local<P, F, K, I, V> {
+pub struct Local<P, S: Store> {
     pipe: P,
-    key: F,
-    open: Open<K, I, V>,
+    reader: S::Reader,
+    open: Open<S>,
 }
 
 /// A key group's state, as stored.
 #[derive(Serialize, Deserialize)]
-struct Saved<K, V> {
+struct Saved<E> {
     next_end: Option<i64>,
     /// Slices of which windows may still need the sum, as [`Panes`] hold them.
-    front: Vec<(i64, Vec<(K, V)>)>,
-    back: Vec<(i64, Vec<(K, V)>)>,
+    front: Vec<(i64, E)>,
+    back: Vec<(i64, E)>,
     /// Slices that are not sealed.
-    open: Vec<(i64, Vec<(K, V)>)>,
+    open: Vec<(i64, E)>,
 }
 
-impl<K, V> Default for Saved<K, V> {
+impl<E> Default for Saved<E> {
     fn default() -> Self {
         Self { next_end: None, front: Vec::new(), back: Vec::new(), open: Vec::new() }
     }
 }
 
-impl<In, P, F, K, A> WindowStage<In, P, F, K, A>
+impl<In, P, F, K, A> WindowStage<In, P, Tables<P::Out, F, K, A>>
 where
     In: Record,
     P: Pipe<In>,
@@ -76,231 +69,171 @@ where
     /// `aggregate` of what comes out of `pipe`, by `key` and window; results are merged in `parallelism` pieces
     /// (rounded up to a power of two, 256 at most).
     pub fn new(pipe: P, key: F, windows: &impl Sliced, aggregate: A, parallelism: usize) -> Self {
-        let slicer = Slicer::new(windows.slicing(), Over::new(aggregate), parallelism);
+        let store = Tables::new(aggregate, pieces_of(parallelism));
+        Self::over(pipe, key, windows.slicing(), store, parallelism)
+    }
+}
+
+impl<In, P, S: Store> WindowStage<In, P, S> {
+    pub(super) fn over(pipe: P, reader: S::Reader, slicing: Slicing, store: S, parallelism: usize) -> Self {
+        let slicer = Slicer::new(slicing, store, parallelism);
         let pieces = std::iter::repeat_with(Mutex::default).take(slicer.pieces).collect();
-        Self { pipe, key, slicer, pieces, input: std::marker::PhantomData }
+        Self { pipe, reader, slicer, pieces, input: std::marker::PhantomData }
     }
 
-    fn tumbles(&self) -> bool {
-        self.slicer.slicing.slide == self.slicer.slicing.size
-    }
-
-    fn emit_window(&self, end: i64, rows: impl Iterator<Item = (K, A::Acc)>, emit: Emit<'_, Windowed<K, A::Out>>) {
-        let window = Window { start: Time(end.saturating_sub(self.slicer.slicing.size)), end: Time(end) };
-        let mut rows =
-            rows.map(|(key, acc)| Windowed { window, key, value: self.slicer.aggregate.aggregate.finish(acc) });
-        loop {
-            let mut bundle = Vec::with_capacity(rows.size_hint().0.min(ROWS));
-            bundle.extend(rows.by_ref().take(ROWS));
-            if bundle.is_empty() {
-                return;
-            }
-            emit(Bundle::from(bundle).with_times(Times::Same(Time(end - 1))));
-            updraft_kernel::yield_point();
+    fn emit_slices(&self, piece: Piece<S>, emit: Emit<'_, S::Out>) {
+        for (start, range) in piece.slices {
+            let window = self.slicer.slicing.window(self.slicer.slicing.first_end_after(start));
+            self.slicer.store.tell(window, range, emit);
         }
     }
 
-    fn emit_tumbling(&self, piece: Piece<K, A::Item, A::Acc>, emit: Emit<'_, Windowed<K, A::Out>>) {
-        for (start, ranges) in piece.slices {
-            let end = start.saturating_add(self.slicer.slicing.size);
-            let (mut table, mut used) = (self.slicer.spare.table(), 0);
-            for shares in ranges.into_iter().filter(|shares| !shares.is_empty()) {
-                table = join(shares, &self.slicer.aggregate, table, &self.slicer.spare);
-                used = table.len();
-                self.emit_window(end, table.drain(), emit);
-            }
-            self.slicer.spare.give_table(table, used);
-        }
-    }
-
-    fn emit_sliding(&self, piece: Piece<K, A::Item, A::Acc>, through: i64, emit: Emit<'_, Windowed<K, A::Out>>) {
+    fn emit_sums(&self, piece: Piece<S>, through: i64, emit: Emit<'_, S::Out>) {
+        let (slicing, store) = (&self.slicer.slicing, &self.slicer.store);
         // Taken out: no lock is held while aggregates work. Nobody else looks for them before the epoch is complete.
         let mut panes = std::mem::take(&mut *lock(&self.pieces[piece.index]));
-        let before = panes.bytes();
-        let mut slices = piece.slices.into_iter().map(|(start, ranges)| (start, self.whole(ranges))).peekable();
-        while let Some(end) = panes.next_end.or_else(|| Some(self.slicer.slicing.first_end_after(slices.peek()?.0))) {
+        let before = panes.bytes(store);
+        let mut slices = piece.slices.into_iter().map(|(start, range)| (start, store.whole(range))).peekable();
+        while let Some(end) = panes.next_end.or_else(|| Some(slicing.first_end_after(slices.peek()?.0))) {
             panes.next_end = Some(end);
             while let Some((start, slice)) = slices.next_if(|(start, _)| *start < end) {
-                panes.push(start, slice, &self.slicer.aggregate);
+                panes.push(start, slice, store);
             }
             if end > through {
                 break;
             }
-            panes.evict(end.saturating_sub(self.slicer.slicing.size), &self.slicer.aggregate);
+            let window = slicing.window(end);
+            panes.evict(window.start.0, store);
             // Windows without records are not visited: the next slice says where to go on.
-            panes.next_end = (!panes.is_empty()).then(|| end.saturating_add(self.slicer.slicing.slide));
-            self.emit_panes(&panes, end, emit);
+            panes.next_end = if panes.is_empty() { None } else { slicing.end_after(end) };
+            panes.tell(window, store, emit);
         }
-        let after = panes.bytes();
+        if through == i64::MAX {
+            // What no window has told of, at the very end of time.
+            panes = Panes::default();
+        }
+        let after = panes.bytes(store);
         self.slicer.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
         *lock(&self.pieces[piece.index]) = panes;
     }
 
-    fn emit_panes(&self, panes: &Panes<K, A::Acc>, end: i64, emit: Emit<'_, Windowed<K, A::Out>>) {
-        let mut rows = Vec::new();
-        panes.for_each(&self.slicer.aggregate, |key, acc| {
-            rows.push((key, acc));
-            if rows.len() == ROWS {
-                self.emit_window(end, rows.drain(..), emit);
+    /// Puts the panes of all pieces back. All have the same slices, also those that none of a piece's keys are in: when
+    /// they turn over must not depend on the keys.
+    fn restore_panes(&self, groups: &mut [(KeyGroup, Saved<S::Saved>)]) -> Result<(), Error> {
+        let starts = |list: fn(&Saved<S::Saved>) -> &Vec<(i64, S::Saved)>| -> BTreeSet<i64> {
+            groups.iter().flat_map(|(_, saved)| list(saved)).map(|(start, _)| *start).collect()
+        };
+        let (front, back) = (starts(|saved| &saved.front), starts(|saved| &saved.back));
+        let next_end = groups.iter().find_map(|(_, saved)| saved.next_end);
+        for (index, panes) in self.pieces.iter().enumerate() {
+            let of_piece = groups.iter_mut().filter(|(group, _)| piece_of_group(*group, self.slicer.pieces) == index);
+            let (mut older, mut newer) = (BTreeMap::<i64, Vec<_>>::new(), BTreeMap::<i64, Vec<_>>::new());
+            for (group, saved) in of_piece {
+                let lists = [(&mut older, &mut saved.front), (&mut newer, &mut saved.back)];
+                for (sums, saved) in lists {
+                    for (start, saved) in saved.drain(..) {
+                        sums.entry(start).or_default().push(self.slicer.store.load(*group, saved)?);
+                    }
+                }
             }
-        });
-        self.emit_window(end, rows.into_iter(), emit);
-    }
-
-    /// All ranges of a slice as one table.
-    fn whole(&self, ranges: Vec<Shares<K, A::Item, A::Acc>>) -> Table<K, A::Acc> {
-        let mut tables =
-            ranges.into_iter().map(|shares| join(shares, &self.slicer.aggregate, Table::default(), &self.slicer.spare));
-        let mut whole = tables.next().unwrap_or_default();
-        tables.for_each(|table| merge_into(&mut whole, table.into_entries(), &self.slicer.aggregate));
-        whole
+            let sum = |sums: Option<Vec<S::Sum>>| self.slicer.store.gather(sums.unwrap_or_default());
+            let panes = &mut *lock(panes);
+            let before = panes.bytes(&self.slicer.store);
+            panes.next_end = next_end;
+            front.iter().rev().for_each(|start| panes.restore_front(*start, sum(older.remove(start))));
+            back.iter().for_each(|start| panes.push(*start, sum(newer.remove(start)), &self.slicer.store));
+            let after = panes.bytes(&self.slicer.store);
+            self.slicer.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 
-impl<In, P, F, K, A> Stage for WindowStage<In, P, F, K, A>
+impl<In, P, S> Stage for WindowStage<In, P, S>
 where
     In: Record,
-    P: Pipe<In>,
-    P::Out: Record,
-    F: Fn(&P::Out) -> K + Clone + Send + Sync + 'static,
-    K: Key,
-    A: Aggregate<P::Out>,
+    P: Pipe<In, Out = S::Record>,
+    S: Store,
 {
     type In = In;
-    type Out = Windowed<K, A::Out>;
-    type Local = Local<P, F, K, A::Item, A::Acc>;
-    type Part = Part<K, A::Item, A::Acc>;
+    type Out = S::Out;
+    type Local = Local<P, S>;
+    type Part = Part<S>;
 
     const ABOUT: &'static str = "tables on each kernel, merged by hash range when the watermark has passed";
 
     fn local(&self, _: usize) -> Self::Local {
-        Local { pipe: self.pipe.clone(), key: self.key.clone(), open: Open::default() }
+        Local { pipe: self.pipe.clone(), reader: self.reader.clone(), open: Open::default() }
     }
 
     fn bundle(&self, local: &Self::Local, generation: Generation, bundle: Bundle<In>, _: Emit<'_, Self::Out>) {
-        let mut writer = self.slicer.writer(&local.open, &local.key, generation);
-        let item = |record: &P::Out| self.slicer.aggregate.aggregate.item(record);
-        bundle.for_each(|time, record| {
-            local.pipe.push(time, record, &mut |time, record| {
-                debug_assert!(self.slicer.is_open(time), "a record behind its stage's watermark");
-                writer.write(time, &record, item);
-            });
-        });
-        self.slicer.put_back(writer);
+        let mut held = self.slicer.hold(&local.open, generation);
+        self.slicer.store.take_in(&local.reader, &mut held, &local.pipe, bundle);
+        held.put_back();
     }
 
     fn seal(&self, locals: &[Self::Local], punctuation: Punctuation) -> Vec<Self::Part> {
-        self.slicer.seal(locals.iter().map(|local| &local.open), punctuation, self.tumbles())
+        self.slicer.seal(locals.iter().map(|local| &local.open), punctuation)
     }
 
     fn part(&self, _: &Self::Local, part: Self::Part, emit: Emit<'_, Self::Out>) {
         for piece in part.pieces {
-            if self.tumbles() {
-                self.emit_tumbling(piece, emit);
+            if self.slicer.slicing.tumbles() {
+                self.emit_slices(piece, emit);
             } else {
-                self.emit_sliding(piece, part.through, emit);
+                self.emit_sums(piece, part.through, emit);
             }
         }
         self.slicer.bytes.fetch_sub(part.bytes, Ordering::Relaxed);
     }
 
     fn state_bytes(&self) -> usize {
-        self.slicer.bytes.load(Ordering::Relaxed) + self.slicer.spare.bytes()
+        self.slicer.bytes.load(Ordering::Relaxed) + self.slicer.store.spare_bytes()
     }
 
     fn snapshot(&self, locals: &[Self::Local], through: Generation) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
-        let mut groups = BTreeMap::<KeyGroup, Saved<K, A::Acc>>::new();
+        let (store, mut groups) = (&self.slicer.store, BTreeMap::<KeyGroup, Saved<S::Saved>>::new());
         for panes in self.pieces.iter().map(lock) {
             let (front, back) = panes.slices();
-            for (start, table) in front {
-                save(&mut groups, *start, table, |saved| &mut saved.front);
+            for (start, level) in front {
+                let saved = store.save(level)?.into_iter();
+                saved.for_each(|(group, saved)| groups.entry(group).or_default().front.push((*start, saved)));
             }
-            for (start, table) in back {
-                save(&mut groups, *start, table, |saved| &mut saved.back);
+            for (start, slice) in back {
+                let saved = store.save(slice)?.into_iter();
+                saved.for_each(|(group, saved)| groups.entry(group).or_default().back.push((*start, saved)));
             }
         }
         for local in locals {
-            Slicer::<K, Over<P::Out, A>>::visit(&local.open, through, |slice| {
-                for table in slice.partial.settled(&self.slicer.aggregate) {
-                    save(&mut groups, slice.start, table, |saved| &mut saved.open);
-                }
-            });
+            Slicer::visit(&local.open, through, |slice| {
+                let saved = store.save_partial(&mut slice.partial)?.into_iter();
+                saved.for_each(|(group, saved)| groups.entry(group).or_default().open.push((slice.start, saved)));
+                Ok(())
+            })?;
         }
         for (group, saved) in &mut groups {
-            saved.next_end = lock(&self.pieces[self.slicer.piece_of(*group)]).next_end;
+            saved.next_end = lock(&self.pieces[piece_of_group(*group, self.slicer.pieces)]).next_end;
         }
         groups.iter().map(|(group, saved)| Ok((*group, postcard::to_allocvec(saved)?))).collect()
     }
 
     fn restore(&self, locals: &[Self::Local], groups: Vec<(KeyGroup, Vec<u8>)>) -> Result<(), Error> {
         let groups = groups.into_iter().map(|(group, bytes)| {
-            let saved = postcard::from_bytes::<Saved<K, A::Acc>>(&bytes);
+            let saved = postcard::from_bytes::<Saved<S::Saved>>(&bytes);
             saved.map(|saved| (group, saved)).map_err(|e| format!("the snapshot of {group:?} cannot be read: {e}"))
         });
-        let groups = groups.collect::<Result<Vec<_>, _>>()?;
-        for index in 0..self.pieces.len() {
-            self.restore_panes(index, groups.iter().filter(|(group, _)| self.slicer.piece_of(*group) == index));
-        }
+        let mut groups = groups.collect::<Result<Vec<_>, _>>()?;
+        self.restore_panes(&mut groups)?;
         for (group, saved) in groups {
             let local = &locals[usize::from(group.0) % locals.len()];
-            let mut writer = self.slicer.writer(&local.open, &local.key, Generation(0));
-            for (start, entries) in saved.open {
-                let at = writer.turn_to(start);
-                let slice = &mut writer.held[at];
-                entries.into_iter().for_each(|(key, acc)| slice.partial.merge(key, acc, &self.slicer.aggregate));
+            let mut held = self.slicer.hold(&local.open, Generation(0));
+            for (start, saved) in saved.open {
+                let sum = self.slicer.store.load(group, saved)?;
+                let at = held.turn_to(start);
+                self.slicer.store.add(&mut held.slices[at].partial, sum);
             }
-            self.slicer.put_back(writer);
+            held.put_back();
         }
         Ok(())
-    }
-}
-
-/// Adds the entries of `table` to the lists of their key groups.
-fn save<K: Key, V: Clone>(
-    groups: &mut BTreeMap<KeyGroup, Saved<K, V>>,
-    start: i64,
-    table: &Table<K, V>,
-    list: impl Fn(&mut Saved<K, V>) -> &mut Vec<(i64, Vec<(K, V)>)>,
-) {
-    for (key, acc) in table.iter() {
-        let group = KeyGroup((hash_of(key) >> 56) as u8);
-        let list = list(groups.entry(group).or_default());
-        if list.last().is_none_or(|(last, _)| *last != start) {
-            list.push((start, Vec::new()));
-        }
-        if let Some((_, entries)) = list.last_mut() {
-            entries.push((key.clone(), acc.clone()));
-        }
-    }
-}
-
-impl<In, P, F, K, A> WindowStage<In, P, F, K, A>
-where
-    In: Record,
-    P: Pipe<In>,
-    P::Out: Record,
-    F: Fn(&P::Out) -> K + Clone + Send + Sync + 'static,
-    K: Key,
-    A: Aggregate<P::Out>,
-{
-    fn restore_panes<'a>(&self, index: usize, groups: impl Iterator<Item = &'a (KeyGroup, Saved<K, A::Acc>)>) {
-        let panes = &mut *lock(&self.pieces[index]);
-        let before = panes.bytes();
-        let (mut front, mut back) = (BTreeMap::<i64, Table<_, _>>::new(), BTreeMap::<i64, Table<_, _>>::new());
-        for (_, saved) in groups {
-            panes.next_end = panes.next_end.or(saved.next_end);
-            for (slices, saved) in [(&mut front, &saved.front), (&mut back, &saved.back)] {
-                for (start, entries) in saved {
-                    merge_into(slices.entry(*start).or_default(), entries.iter().cloned(), &self.slicer.aggregate);
-                }
-            }
-        }
-        for (start, level) in front.into_iter().rev() {
-            panes.restore_front(start, level);
-        }
-        for (start, slice) in back {
-            panes.push(start, slice, &self.slicer.aggregate);
-        }
-        self.slicer.bytes.fetch_add(panes.bytes().wrapping_sub(before), Ordering::Relaxed);
     }
 }

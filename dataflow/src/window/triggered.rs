@@ -25,17 +25,20 @@ pub trait Assign: Clone + Send + Sync + 'static {
     /// Whether windows that overlap or touch become one.
     const MERGES: bool = false;
     /// Whether records must have an event time.
-    const TIMED: bool = true;
+    fn is_timed(&self) -> bool {
+        true
+    }
 }
 
 impl<W: Sliced> Assign for W {
     fn assign(&self, time: Time, mut each: impl FnMut(Window)) {
         let slicing = self.slicing();
-        let mut end = slicing.first_end_after(time.0);
-        while end.saturating_sub(slicing.size) <= time.0 {
-            each(Window { start: Time(end.saturating_sub(slicing.size)), end: Time(end) });
-            end = end.saturating_add(slicing.slide);
-        }
+        let ends = std::iter::successors(Some(slicing.first_end_after(time.0)), |end| slicing.end_after(*end));
+        ends.map(|end| slicing.window(end)).take_while(|window| window.start <= time).for_each(&mut each);
+    }
+
+    fn is_timed(&self) -> bool {
+        !self.slicing().is_whole()
     }
 }
 
@@ -45,19 +48,6 @@ impl Assign for Session {
     }
 
     const MERGES: bool = true;
-}
-
-/// All of a key in one window, from the beginning of time to its end: it fires when the stream ends, and before that when
-/// its trigger says so.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Global;
-
-impl Assign for Global {
-    fn assign(&self, _: Time, mut each: impl FnMut(Window)) {
-        each(Window { start: Time::MIN, end: Time::MAX });
-    }
-
-    const TIMED: bool = false;
 }
 
 /// See the module's page.

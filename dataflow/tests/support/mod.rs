@@ -1,6 +1,8 @@
 //! What the tests of whole jobs share: who runs a job, for one on real threads and for one that is simulated.
 #![allow(dead_code, reason = "each test file is a crate that uses some of it")]
 
+pub(crate) mod grouping;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ pub(crate) fn drivers() -> impl Strategy<Value = Driver> {
 }
 
 fn threads(kernels: usize) -> &'static Runtime {
-    static RUNTIMES: [OnceLock<Runtime>; 4] = [const { OnceLock::new() }; 4];
+    static RUNTIMES: [OnceLock<Runtime>; 5] = [const { OnceLock::new() }; 5];
     RUNTIMES[kernels].get_or_init(|| Runtime::builder().kernels(kernels).pin(false).build().unwrap())
 }
 
