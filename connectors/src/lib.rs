@@ -18,17 +18,26 @@
 //! * [`channel`]: bundle by bundle to another task or thread.
 //! * [`blackhole`]: nowhere, counted.
 //! * [`dead_letters`]: rejected records, as JSON lines.
+//! * [`console`]: the rows of a query on standard output, with what each of them does.
 //!
-//! What they share: [`format`](mod@format) turns bytes into records, [`rows`] turns records into bytes. To write a
-//! connector of your own, start from [`memory`] and [`blackhole`], the shortest ones.
+//! As tables, by name, with columns ([`updraft_dataflow::connector::Connector`]):
+//!
+//! * [`filesystem`]: CSV, JSON, raw lines, Parquet, Arrow and Avro, in files and folders.
+//! * [`table`]: what is made up (`datagen`, `nexmark`), what prints or forgets (`print`, `blackhole`); and the list of all.
+//!
+//! What they share: [`format`](mod@format) turns bytes into records, [`rows`] turns records into bytes; for tables
+//! [`columns`] does both. To write a connector of your own, start from [`memory`] and [`blackhole`], the shortest ones.
 
 pub mod blackhole;
 pub mod channel;
 pub mod collect;
+pub mod columns;
 mod compression;
+pub mod console;
 pub mod dead_letters;
 pub mod file;
 pub mod files;
+pub mod filesystem;
 pub mod format;
 pub mod generator;
 pub mod memory;
@@ -38,13 +47,17 @@ pub mod rows;
 pub mod socket;
 pub mod stdin;
 pub mod stdout;
+pub mod table;
+mod text;
 
 pub use blackhole::Blackhole;
 pub use channel::Channel;
 pub use collect::Collect;
+pub use console::{Console, ConsoleLayout};
 pub use dead_letters::DeadLetters;
 pub use file::FileSink;
 pub use files::Files;
+pub use filesystem::Filesystem;
 pub use generator::Generator;
 pub use memory::Memory;
 pub use nexmark::Nexmark;

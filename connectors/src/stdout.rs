@@ -4,13 +4,13 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 
 use serde::Serialize;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use updraft_dataflow::{Bundle, Error, Punctuation, Record, Sink};
 
 use crate::rows::{Layout, Rows};
 
 /// How much is gathered before it is written, in bytes; a completed epoch is written at once.
-const BUFFER: usize = 64 << 10;
+pub(crate) const BUFFER: usize = 64 << 10;
 
 /// A sink that prints records, of any type that serde can serialise.
 #[derive(Debug)]
@@ -61,22 +61,22 @@ impl Stdout {
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
-        let mut stdout = tokio::io::stdout();
-        let written = async {
-            stdout.write_all(&self.buffer).await?;
-            stdout.flush().await
-        };
-        let result = written.await.map_err(failed);
+        let result = put(tokio::io::stdout(), "standard output", &self.buffer).await;
         self.buffer.clear();
         result
     }
 }
 
-fn failed(error: io::Error) -> Error {
-    match error.kind() {
+/// Writes all of `bytes` to a stream of that name; [`Closed`] where nobody reads it any more.
+pub(crate) async fn put(mut stream: impl AsyncWrite + Unpin, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    let written = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    written.await.map_err(|error: io::Error| match error.kind() {
         ErrorKind::BrokenPipe => Closed.into(),
-        _ => format!("standard output cannot be written: {error}; check where it goes").into(),
-    }
+        _ => format!("{name} cannot be written: {error}; check where it goes").into(),
+    })
 }
 
 impl<T: Record + Serialize> Sink<T> for Stdout {

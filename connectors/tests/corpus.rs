@@ -31,6 +31,8 @@ fn short_inputs_of_all_kinds_pass() {
                 checks::lines(&input);
                 checks::csv(&input);
                 checks::json(&input);
+                checks::table_csv(&input);
+                checks::table_json(&input);
             }
         }
     }

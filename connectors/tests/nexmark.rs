@@ -44,6 +44,14 @@ fn one_kind_is_what_all_kinds_have_of_it() {
 }
 
 #[test]
+fn events_are_always_these() {
+    let events = read(Nexmark::new().count(5_000), 1_000).unwrap().records;
+    let text: String = events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
+    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+    assert_eq!(text.bytes().fold(0xCBF2_9CE4_8422_2325, hash), 10_970_657_543_626_276_930);
+}
+
+#[test]
 fn the_hot_ones_get_their_share() {
     let bids = read(Nexmark::new().count(COUNT).without_text().bids(), 1_000).unwrap().records;
     let auctions = bids.iter().filter(|bid| bid.auction % 100 == 0).count();

@@ -12,6 +12,19 @@ pub enum Framing {
         /// What is between two fields.
         delimiter: u8,
     },
+    /// The same with other marks.
+    Quoted(Marks),
+}
+
+/// The bytes that matter in a record of quoted fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// What is between two fields.
+    pub delimiter: u8,
+    /// What is around a field that holds a delimiter or a newline; doubled within, it is data.
+    pub quote: u8,
+    /// What makes data of the byte after it.
+    pub escape: Option<u8>,
 }
 
 /// A stretch of bytes between two ends of records.
@@ -42,6 +55,10 @@ enum Scan {
     Quoted,
     /// After a quote within quotes: the end of the field, or the first half of an escaped quote.
     QuoteInQuotes,
+    /// After an escape.
+    Escaped {
+        quoted: bool,
+    },
 }
 
 /// Bytes on their way to become records.
@@ -136,7 +153,9 @@ impl Frames {
         }
         match self.find_end() {
             Some(end) => Some(self.cut(end, Verdict::Whole)),
-            None if self.scan == Scan::Quoted => Some(self.first_line(Verdict::OpenQuote)),
+            None if matches!(self.scan, Scan::Quoted | Scan::Escaped { quoted: true }) => {
+                Some(self.first_line(Verdict::OpenQuote))
+            }
             None => Some(self.cut(self.buffer.len(), Verdict::Whole)),
         }
     }
@@ -172,7 +191,8 @@ impl Frames {
         let rest = &self.buffer[self.scanned..];
         let end = match self.framing {
             Framing::Lines => memchr::memchr(b'\n', rest),
-            Framing::Csv { delimiter } => self.scan.find_end(rest, delimiter),
+            Framing::Csv { delimiter } => self.scan.find_end(rest, Marks { delimiter, quote: b'"', escape: None }),
+            Framing::Quoted(marks) => self.scan.find_end(rest, marks),
         };
         let end = end.map(|end| self.scanned + end);
         self.scanned = end.unwrap_or(self.buffer.len());
@@ -184,7 +204,7 @@ impl Frames {
         let (start, line) = (self.start, self.line);
         self.line += 1 + match self.framing {
             Framing::Lines => 0,
-            Framing::Csv { .. } => memchr::memchr_iter(b'\n', &self.buffer[start..end]).count() as u64,
+            _ => memchr::memchr_iter(b'\n', &self.buffer[start..end]).count() as u64,
         };
         self.start = self.buffer.len().min(end + 1);
         self.restart();
@@ -216,13 +236,13 @@ impl Frames {
 
 impl Scan {
     /// Goes on over `bytes`, up to the newline that ends the record, if it is among them.
-    fn find_end(&mut self, bytes: &[u8], delimiter: u8) -> Option<usize> {
+    fn find_end(&mut self, bytes: &[u8], marks: Marks) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
-            let quiet = &bytes[at..at + self.quiet(&bytes[at..])];
-            self.pass(quiet, delimiter);
+            let quiet = &bytes[at..at + self.quiet(&bytes[at..], marks)];
+            self.pass(quiet, marks);
             at += quiet.len();
-            if at < bytes.len() && self.step(bytes[at], delimiter) {
+            if at < bytes.len() && self.step(bytes[at], marks) {
                 return Some(at);
             }
             at += 1;
@@ -231,32 +251,38 @@ impl Scan {
     }
 
     /// How many bytes come before the next that matters: nearly all of them are passed over at memory speed.
-    fn quiet(self, bytes: &[u8]) -> usize {
-        let next = match self {
-            Self::Quoted => memchr::memchr(b'"', bytes),
-            _ => memchr::memchr2(b'"', b'\n', bytes),
+    fn quiet(self, bytes: &[u8], marks: Marks) -> usize {
+        let next = match (self, marks.escape) {
+            (Self::Escaped { .. }, _) => Some(0),
+            (Self::Quoted, None) => memchr::memchr(marks.quote, bytes),
+            (Self::Quoted, Some(escape)) => memchr::memchr2(marks.quote, escape, bytes),
+            (_, None) => memchr::memchr2(marks.quote, b'\n', bytes),
+            (_, Some(escape)) => memchr::memchr3(marks.quote, b'\n', escape, bytes),
         };
         next.unwrap_or(bytes.len())
     }
 
-    /// Goes on over bytes that are neither quote nor newline, or lie in quotes.
-    fn pass(&mut self, quiet: &[u8], delimiter: u8) {
+    /// Goes on over bytes that are neither quote, escape nor newline, or lie in quotes.
+    fn pass(&mut self, quiet: &[u8], marks: Marks) {
         if let (Some(&last), Self::FieldStart | Self::Plain | Self::QuoteInQuotes) = (quiet.last(), *self) {
-            *self = if last == delimiter { Self::FieldStart } else { Self::Plain };
+            *self = if last == marks.delimiter { Self::FieldStart } else { Self::Plain };
         }
     }
 
     /// Goes on by one byte; true if it ends the record. A quote counts only where a field starts.
-    fn step(&mut self, byte: u8, delimiter: u8) -> bool {
-        let quoted = matches!(self, Self::Quoted);
-        *self = match (*self, byte) {
-            (Self::FieldStart | Self::QuoteInQuotes, b'"') => Self::Quoted,
-            (Self::Quoted, b'"') => Self::QuoteInQuotes,
-            (Self::Quoted, _) => Self::Quoted,
-            _ if byte == delimiter => Self::FieldStart,
+    fn step(&mut self, byte: u8, marks: Marks) -> bool {
+        let was = *self;
+        *self = match was {
+            Self::Escaped { quoted: true } => Self::Quoted,
+            Self::Escaped { quoted: false } => Self::Plain,
+            _ if Some(byte) == marks.escape && byte != marks.quote => Self::Escaped { quoted: was == Self::Quoted },
+            Self::FieldStart | Self::QuoteInQuotes if byte == marks.quote => Self::Quoted,
+            Self::Quoted if byte == marks.quote => Self::QuoteInQuotes,
+            Self::Quoted => Self::Quoted,
+            _ if byte == marks.delimiter => Self::FieldStart,
             _ => Self::Plain,
         };
-        byte == b'\n' && !quoted
+        byte == b'\n' && !matches!(was, Self::Quoted | Self::Escaped { .. })
     }
 }
 

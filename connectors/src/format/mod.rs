@@ -16,7 +16,7 @@ pub mod lines;
 
 pub use csv::Csv;
 pub use decode::Decode;
-pub use frames::Framing;
+pub use frames::{Framing, Marks};
 pub use json::Json;
 pub use lines::Lines;
 
@@ -163,7 +163,7 @@ pub fn decode_chunks<'a, F: Format>(
     out.into_batch()
 }
 
-fn dead_letter(origin: &Arc<str>, line: u64, bytes: &[u8], mut reason: String) -> DeadLetter {
+pub(crate) fn dead_letter(origin: &Arc<str>, line: u64, bytes: &[u8], mut reason: String) -> DeadLetter {
     if bytes.len() > KEPT {
         reason.push_str(&format!(" (the first {KEPT} bytes are kept)"));
     }
@@ -180,7 +180,7 @@ pub(crate) struct Output<T> {
     bytes: usize,
 }
 
-impl<T> Output<T> {
+impl<T: 'static> Output<T> {
     pub(crate) fn new(limit: usize) -> Self {
         Self { records: Vec::new(), rejected: Vec::new(), limit: limit.max(1), bytes: 0 }
     }

@@ -1,6 +1,7 @@
 //! The auction of the public Nexmark benchmark: people register, put items up and bid for them.
 //!
-//! [`Nexmark`] is the source, [`event`] has its records.
+//! [`Nexmark`] is the source, [`event`] has its records. As a table of SQL it is [`crate::table::nexmark`], which makes
+//! columns (`columns.rs`) without making records first.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,19 +11,19 @@ use updraft_kernel::clock;
 
 use crate::pace::Pace;
 
+pub(crate) mod columns;
 pub mod event;
-mod random;
-mod world;
+mod order;
+pub(crate) mod random;
+pub(crate) mod world;
 
 pub use event::{Auction, Bid, Event, Person};
 
-use world::{CYCLE, World};
+use order::{Disorder, Order};
+use world::{CYCLE, Sizes, World};
 
 /// Event time starts here unless said otherwise: 2015-07-15T00:00:00Z.
 const START: Time = Time::from_secs(1_436_918_400);
-
-/// Events out of order are shuffled by steps of this many, which is prime.
-const SHUFFLE: u64 = 953;
 
 /// What is accounted for the text of an event, in bytes.
 const TEXT: usize = 160;
@@ -45,8 +46,8 @@ pub struct Nexmark {
     rate: Option<f64>,
     start: Option<Time>,
     interval: Option<Duration>,
-    group: u64,
-    world: World,
+    disorder: Disorder,
+    pub(crate) world: World,
 }
 
 impl Default for Nexmark {
@@ -67,8 +68,18 @@ impl Nexmark {
             auctions_in_flight: 100,
             active_people: 1_000,
             has_text: true,
+            mix: None,
+            sizes: Sizes::default(),
         };
-        Self { count: u64::MAX, partitions: 1, rate: None, start: None, interval: None, group: 1, world }
+        Self {
+            count: u64::MAX,
+            partitions: 1,
+            rate: None,
+            start: None,
+            interval: None,
+            disorder: Disorder::Groups(1),
+            world,
+        }
     }
 
     /// Ends after `events`, of all kinds, those included that are not yielded.
@@ -112,7 +123,15 @@ impl Nexmark {
     /// event is more than `group` intervals late.
     #[must_use]
     pub fn out_of_order(mut self, group: u64) -> Self {
-        self.group = group.clamp(1, u64::from(u32::MAX));
+        self.disorder = Disorder::Groups(group.clamp(1, u64::from(u32::MAX)));
+        self
+    }
+
+    /// Delays a `share` of the events, by `most` of event time at most: that many come after some that they should come
+    /// before, the others are in order. Instead of [`out_of_order`](Self::out_of_order).
+    #[must_use]
+    pub fn disorder(mut self, share: f64, most: Duration) -> Self {
+        self.disorder = Disorder::Share(share, most);
         self
     }
 
@@ -194,11 +213,20 @@ impl Nexmark {
         self.rate.is_some() && self.start.is_none() && self.interval.is_none()
     }
 
-    fn check(&self) -> Result<(), Error> {
-        if self.group.is_multiple_of(SHUFFLE) {
-            return Err(format!("out_of_order({}) is a multiple of {SHUFFLE}: take one more", self.group).into());
-        }
-        Pace::check(self.rate)
+    /// The numbers of the events of each partition.
+    fn numbers(&self, world: &World) -> Result<Vec<Numbers>, Error> {
+        Pace::check(self.rate)?;
+        let order = self.disorder.order(world.interval)?;
+        let share = self.rate.map(|rate| rate / self.partitions as f64);
+        let open = |index| Numbers {
+            is_live: self.is_live(),
+            pace: share.map(Pace::new),
+            next: index * CYCLE,
+            end: self.count,
+            partitions: self.partitions,
+            order: order.clone(),
+        };
+        Ok((0..self.partitions).map(open).collect())
     }
 }
 
@@ -227,20 +255,9 @@ impl<T: Record> Source for NexmarkSource<T> {
 
     fn open(self) -> Result<Vec<Self::Partition>, Error> {
         let Self { nexmark, make } = self;
-        nexmark.check()?;
         let world = nexmark.world();
-        let share = nexmark.rate.map(|rate| rate / nexmark.partitions as f64);
-        let open = |index| NexmarkPartition {
-            world: world.clone(),
-            make,
-            is_live: nexmark.is_live(),
-            pace: share.map(Pace::new),
-            next: index * CYCLE,
-            end: nexmark.count,
-            partitions: nexmark.partitions,
-            group: nexmark.group,
-        };
-        Ok((0..nexmark.partitions).map(open).collect())
+        let open = |numbers| NexmarkPartition { world: world.clone(), make, numbers };
+        Ok(nexmark.numbers(&world)?.into_iter().map(open).collect())
     }
 }
 
@@ -250,48 +267,54 @@ impl<T> fmt::Debug for NexmarkSource<T> {
     }
 }
 
-/// Every so manieth cycle of a [`Nexmark`].
-pub struct NexmarkPartition<T> {
-    world: World,
-    make: Make<T>,
+/// Which events a partition gives, and when: every so manieth cycle.
+#[derive(Debug)]
+pub(crate) struct Numbers {
     is_live: bool,
     pace: Option<Pace>,
     /// The place of the next event in the stream.
     next: u64,
     end: u64,
     partitions: u64,
-    group: u64,
+    order: Order,
 }
 
-impl<T: Record> NexmarkPartition<T> {
-    /// The number of the event at the next place, and goes on to the place after.
-    fn step(&mut self) -> u64 {
+impl Numbers {
+    /// The number of the next event, and goes on to the place after; `None` at the end.
+    fn step(&mut self) -> Option<u64> {
         let place = self.next;
+        if place >= self.end {
+            return None;
+        }
         self.next += 1;
         if self.next.is_multiple_of(CYCLE) {
             self.next = self.next.saturating_add((self.partitions - 1) * CYCLE);
         }
-        self.shuffled(place)
-    }
-
-    /// Which event is at `place`. The last group is in order if it is not whole: part of a shuffle would
-    /// miss some events and make up others.
-    fn shuffled(&self, place: u64) -> u64 {
-        let (start, at) = (place - place % self.group, place % self.group);
-        if self.end - start < self.group { place } else { start + at * (SHUFFLE % self.group) % self.group }
+        Some(self.order.number(place, self.end))
     }
 
     /// How many events to make now, once they are due: at most `limit`.
-    async fn due(&mut self, limit: usize) -> usize {
+    async fn due(&mut self, world: &mut World, limit: usize) -> usize {
         let Some(pace) = &mut self.pace else {
             return limit;
         };
         let due = pace.take(limit).await;
         if self.is_live {
-            self.world.start = self.world.start + pace.take_forgiven();
+            world.start = world.start + pace.take_forgiven();
         }
         due
     }
+
+    fn is_over(&self) -> bool {
+        self.next >= self.end
+    }
+}
+
+/// The events of one partition of a [`Nexmark`].
+pub struct NexmarkPartition<T> {
+    world: World,
+    make: Make<T>,
+    numbers: Numbers,
 }
 
 impl<T: Record> Partition for NexmarkPartition<T> {
@@ -299,12 +322,9 @@ impl<T: Record> Partition for NexmarkPartition<T> {
 
     async fn next(&mut self, limit: usize) -> Result<Option<Batch<T>>, Error> {
         let mut records = Vec::new();
-        while records.is_empty() && self.next < self.end {
-            for _ in 0..self.due(limit.max(1)).await {
-                if self.next >= self.end {
-                    break;
-                }
-                let number = self.step();
+        while records.is_empty() && !self.numbers.is_over() {
+            for _ in 0..self.numbers.due(&mut self.world, limit.max(1)).await {
+                let Some(number) = self.numbers.step() else { break };
                 records.extend((self.make)(&self.world, number));
             }
         }
@@ -314,12 +334,12 @@ impl<T: Record> Partition for NexmarkPartition<T> {
     }
 
     fn position(&self) -> String {
-        format!("nexmark:{}", self.next)
+        format!("nexmark:{}", self.numbers.next)
     }
 }
 
 impl<T> fmt::Debug for NexmarkPartition<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NexmarkPartition(at {} of {})", self.next, self.end)
+        write!(f, "NexmarkPartition(at {} of {})", self.numbers.next, self.numbers.end)
     }
 }

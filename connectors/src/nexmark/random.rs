@@ -4,7 +4,7 @@
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
-const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+pub(crate) const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The shortest random text, in characters.
 const SHORTEST: u64 = 3;
@@ -25,6 +25,11 @@ impl Random {
         ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
     }
 
+    /// Uniform in 0..1.
+    pub(crate) fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// True once in `ratio` times.
     pub(crate) fn once_in(&mut self, ratio: u64) -> bool {
         self.below(ratio) == 0
@@ -37,8 +42,12 @@ impl Random {
 
     /// Cents: uniform in the order of magnitude, from 1 to a million units.
     pub(crate) fn price(&mut self) -> u64 {
-        let magnitude = self.next() as f64 / u64::MAX as f64 * 6.0;
-        (10f64.powf(magnitude) * 100.0).round() as u64
+        self.drawn_price().cents()
+    }
+
+    /// A price that is worked out only if somebody wants to know it.
+    pub(crate) fn drawn_price(&mut self) -> Price {
+        Price(self.next())
     }
 
     /// Letters, less than `max` of them, and now and then a `space` instead of one.
@@ -50,12 +59,23 @@ impl Random {
 
     /// Letters that bring a record of `size` bytes to `average` on the average.
     pub(crate) fn filler(&mut self, size: usize, average: usize) -> String {
+        let mut letters = Vec::new();
+        self.fill(size, average, &mut letters);
+        String::from_utf8(letters).unwrap_or_default()
+    }
+
+    /// The same, instead of what is in `letters`: ASCII.
+    pub(crate) fn fill(&mut self, size: usize, average: usize, letters: &mut Vec<u8>) {
         let missing = average.saturating_sub(size) as u64;
         let spread = missing / 5;
-        let length = missing - spread + self.below(2 * spread);
-        let bytes = (0..length.div_ceil(8)).flat_map(|_| self.next().to_le_bytes());
-        let letters = bytes.take(length as usize).map(|byte| b'a' + (u16::from(byte) * 26 / 256) as u8);
-        String::from_utf8(letters.collect()).unwrap_or_default()
+        let length = (missing - spread + self.below(2 * spread)) as usize;
+        letters.clear();
+        letters.reserve(length + 8);
+        while letters.len() < length {
+            let bytes = self.next().to_le_bytes();
+            letters.extend_from_slice(&bytes.map(|byte| b'a' + (u16::from(byte) * 26 / 256) as u8));
+        }
+        letters.truncate(length);
     }
 
     fn letter(&mut self) -> char {
@@ -63,7 +83,19 @@ impl Random {
     }
 }
 
-fn mix(z: u64) -> u64 {
+/// A price, drawn but not worked out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Price(u64);
+
+impl Price {
+    pub(crate) fn cents(self) -> u64 {
+        let magnitude = self.0 as f64 / u64::MAX as f64 * 6.0;
+        (10f64.powf(magnitude) * 100.0).round() as u64
+    }
+}
+
+/// Spreads what differs in a few bits over all of them.
+pub(crate) fn mix(z: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)

@@ -96,7 +96,7 @@ impl Column {
 }
 
 /// `text` without what would move the cursor, or worse: records may come from strangers.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     if !text.contains(char::is_control) {
         return text.to_owned();
     }

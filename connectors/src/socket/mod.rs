@@ -29,12 +29,13 @@
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! ```
 //!
-//! Next: [`source`](mod@source), [`sink`](mod@sink). What they share: an address that can be called (`address.rs`), one
+//! Next: [`source`](mod@source), [`sink`](mod@sink), and `rows.rs` for tables. What they share: an address that can be called (`address.rs`), one
 //! that is listened at (`listener.rs`), and a connection of either kind (`stream.rs`).
 
 mod address;
 mod clients;
 mod listener;
+pub(crate) mod rows;
 pub mod sink;
 pub mod source;
 mod stream;

@@ -23,7 +23,7 @@ use super::stream::Stream;
 use crate::format::{Csv, Decode, Decoder, Format, Json, Lines, MAX_LINE, Output};
 
 /// How many connections a partition has at a time. Those who call meanwhile wait with the operating system.
-const OPEN: usize = 1 << 10;
+pub(super) const OPEN: usize = 1 << 10;
 
 /// Which socket to read, and how; a format, such as [`lines`](Self::lines), makes it a source.
 ///
@@ -179,28 +179,35 @@ impl<F: Format> Source for SocketSource<F> {
     type Partition = SocketPartition<F>;
 
     fn open(self) -> Result<Vec<Self::Partition>, Error> {
-        let Socket { end, partitions, connections, max_line, retry } = self.socket;
-        let open = |address: &Address, entrance| SocketPartition {
-            address: address.to_string(),
+        let max_line = self.socket.max_line;
+        let open = |(address, entrance)| SocketPartition {
+            address,
             entrance,
             connections: Vec::new(),
             turn: 0,
             format: self.format.clone(),
             max_line,
         };
-        Ok(match end {
-            End::We(address) => vec![open(&address.clone(), Entrance::Call(address, retry))],
+        Ok(self.socket.entrances().into_iter().map(open).collect())
+    }
+}
+
+impl Socket {
+    /// Where the connections of each partition come from, and its address.
+    pub(super) fn entrances(self) -> Vec<(String, Entrance)> {
+        match self.end {
+            End::We(address) => vec![(address.to_string(), Entrance::Call(address, self.retry))],
             End::They(listener) => {
-                let address = listener.address().clone();
-                let door = Arc::new(Mutex::new(Door { listener: Some(listener), left: connections }));
-                (0..partitions).map(|_| open(&address, Entrance::Door(door.clone()))).collect()
+                let address = listener.address().to_string();
+                let door = Arc::new(Mutex::new(Door { listener: Some(listener), left: self.connections }));
+                (0..self.partitions).map(|_| (address.clone(), Entrance::Door(door.clone()))).collect()
             }
-        })
+        }
     }
 }
 
 /// Where connections come from.
-enum Entrance {
+pub(super) enum Entrance {
     /// We call, once.
     Call(Address, Duration),
     /// Others call.
@@ -210,7 +217,7 @@ enum Entrance {
 }
 
 /// Where those who call are let in, to one partition after the other.
-struct Door {
+pub(super) struct Door {
     /// `None` when enough have come.
     listener: Option<Listener>,
     left: Option<u64>,
@@ -219,7 +226,7 @@ struct Door {
 impl Entrance {
     /// Waits for a connection: it, its name, and whether it is ours. `None` when no more will come. Nothing is lost if it is
     /// dropped.
-    async fn enter(&self) -> Result<Option<(Stream, String, bool)>, Error> {
+    pub(super) async fn enter(&self) -> Result<Option<(Stream, String, bool)>, Error> {
         match self {
             Self::Call(address, retry) => Ok(Some((address.connect(*retry).await?, address.to_string(), true))),
             Self::Door(door) => {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::columns::Decode;
 use crate::format::{Decoder, Format};
 
 /// How much is read at a time, in bytes.
@@ -14,6 +15,24 @@ const CHUNK: usize = 64 << 10;
 
 /// How much of what a peer has sent unasked is read away before its connection is closed, in bytes.
 const DISCARDED: usize = 1 << 20;
+
+/// Where bytes go that are read.
+pub(super) trait Room {
+    /// Room for `bytes` more, to be extended.
+    fn room(&mut self, bytes: usize) -> &mut Vec<u8>;
+}
+
+impl<F: Format> Room for Decoder<F> {
+    fn room(&mut self, bytes: usize) -> &mut Vec<u8> {
+        self.spare(bytes)
+    }
+}
+
+impl Room for Box<dyn Decode> {
+    fn room(&mut self, bytes: usize) -> &mut Vec<u8> {
+        self.buffer(bytes)
+    }
+}
 
 /// One connection.
 #[derive(Debug)]
@@ -30,18 +49,14 @@ impl Stream {
     }
 
     /// Reads what has come, about 64 KiB at most; 0 at the end.
-    pub(super) fn poll_read<F: Format>(
-        &self,
-        cx: &mut Context<'_>,
-        decoder: &mut Decoder<F>,
-    ) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read(&self, cx: &mut Context<'_>, decoder: &mut impl Room) -> Poll<io::Result<usize>> {
         loop {
             ready!(match self {
                 Self::Tcp(stream) => stream.poll_read_ready(cx),
                 Self::Unix(stream) => stream.poll_read_ready(cx),
             })?;
             // Room is made only now: many connections wait, few have something.
-            let buffer = decoder.spare(CHUNK);
+            let buffer = decoder.room(CHUNK);
             let read = match self {
                 Self::Tcp(stream) => stream.try_read_buf(buffer),
                 Self::Unix(stream) => stream.try_read_buf(buffer),

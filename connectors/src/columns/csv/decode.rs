@@ -1,0 +1,239 @@
+//! One record of CSV: split into fields, each read as its column's type.
+
+use std::ops::Range;
+
+use arrow_schema::SchemaRef;
+
+use super::{Csv, Header};
+use crate::columns::cells::{Cells, Columns, Shape};
+use crate::columns::records::{Record, Text, quoted, utf8};
+use crate::columns::types::sql_name;
+use crate::format::Framing;
+
+/// Decodes the records of one stream.
+pub(crate) struct Decoder {
+    csv: Csv,
+    names: Vec<String>,
+    /// The field of each column, in the order of the table.
+    wanted: Vec<usize>,
+    /// How many fields a record has.
+    width: usize,
+    fields: Fields,
+    /// Whether no record has come.
+    fresh: bool,
+}
+
+impl Decoder {
+    pub(crate) fn new(csv: Csv, schema: &SchemaRef, wanted: &[usize]) -> Self {
+        let names: Vec<_> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let width = names.len();
+        Self { csv, names, wanted: wanted.to_vec(), width, fields: Fields::default(), fresh: true }
+    }
+
+    /// Whether the first record is a header. One that names all columns says where they are.
+    fn header(&mut self, record: &str) -> bool {
+        let fields: Vec<&str> = (0..self.fields.len()).map(|field| self.fields.get(record, field).trim()).collect();
+        let place = |name: &String| {
+            let exact = fields.iter().position(|field| field == name);
+            exact.or_else(|| fields.iter().position(|field| field.eq_ignore_ascii_case(name)))
+        };
+        let places: Option<Vec<usize>> = self.names.iter().map(place).collect();
+        match (self.csv.header, places) {
+            (Header::No, _) | (Header::Auto, None) => return false,
+            (_, Some(places)) => {
+                self.wanted.iter_mut().for_each(|wanted| *wanted = places[*wanted]);
+                self.width = fields.len();
+            }
+            (Header::Yes, None) => {}
+        }
+        true
+    }
+
+    fn row(&self, record: &str, columns: &mut Columns) -> Result<(), String> {
+        let mut fault = None;
+        for (cells, field) in columns.cells.iter_mut().zip(&self.wanted) {
+            let text = self.fields.get(record, *field);
+            if !self.value(text, cells) && fault.is_none() && !self.lenient(cells) {
+                fault = Some(wrong(cells, text));
+            }
+        }
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Whether a value that cannot be read is NULL.
+    fn lenient(&self, cells: &Cells) -> bool {
+        self.csv.ignore_errors && cells.field().is_nullable()
+    }
+
+    fn value(&self, text: &str, cells: &mut Cells) -> bool {
+        if self.is_null(text, cells) {
+            return cells.push_null();
+        }
+        match &mut cells.shape {
+            Shape::Leaf(_) => cells.push(text),
+            Shape::List(list) => {
+                let valid = text.is_empty() || self.elements(text).all(|text| self.value(text, &mut list.item));
+                list.end(true);
+                valid
+            }
+            Shape::Row(row) => {
+                let mut elements = self.elements(text);
+                let valid =
+                    row.cells.iter_mut().all(|cells| elements.next().is_some_and(|text| self.value(text, cells)));
+                row.end(true);
+                valid && elements.next().is_none()
+            }
+            Shape::Map(_) => cells.push(text),
+        }
+    }
+
+    fn is_null(&self, text: &str, cells: &Cells) -> bool {
+        match &self.csv.null {
+            Some(null) if null == text => true,
+            Some(_) => text.is_empty() && matches!(&cells.shape, Shape::Leaf(_)) && !cells.takes_empty(),
+            None => text.is_empty() && !cells.takes_empty(),
+        }
+    }
+
+    fn elements<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        text.split(self.csv.element_delimiter.as_str())
+    }
+}
+
+/// What is wrong with the value of a field.
+fn wrong(cells: &Cells, text: &str) -> String {
+    let (name, kind) = (cells.field().name(), sql_name(cells.field().data_type()));
+    match text {
+        "" if !cells.field().is_nullable() => format!("field `{name}` is empty, and the column is NOT NULL"),
+        _ => format!("field `{name}`: {} is not a {kind}", quoted(text)),
+    }
+}
+
+impl Text for Decoder {
+    fn framing(&self) -> Framing {
+        self.csv.framing()
+    }
+
+    fn decode(&mut self, record: &[u8], columns: &mut Columns) -> Result<Record, String> {
+        // A line with nothing but blanks is none, unless it is a value.
+        if record.is_empty() || self.width > 1 && record.trim_ascii().is_empty() {
+            return Ok(Record::Nothing);
+        }
+        if self.csv.comments && record.starts_with(b"#") {
+            return Ok(Record::Nothing);
+        }
+        let decoded = self.record(record, columns);
+        if decoded.is_err() && self.csv.ignore_errors { Ok(Record::Ignored) } else { decoded }
+    }
+
+    fn ignores(&self) -> bool {
+        self.csv.ignore_errors
+    }
+}
+
+impl Decoder {
+    fn record(&mut self, record: &[u8], columns: &mut Columns) -> Result<Record, String> {
+        let record = utf8(record)?;
+        self.fields.split(record, &self.csv);
+        if std::mem::take(&mut self.fresh) && self.header(record) {
+            return Ok(Record::Nothing);
+        }
+        if self.fields.len() != self.width {
+            let (found, names) = (self.fields.len(), self.names.join(", "));
+            return Err(format!("{found} fields, where there should be {}: {names}", self.width));
+        }
+        self.row(record, columns).map(|()| Record::Row)
+    }
+}
+
+/// The fields of a record.
+#[derive(Default)]
+pub(crate) struct Fields {
+    /// The record without the marks that are not data, if it has any.
+    text: String,
+    ranges: Vec<Range<usize>>,
+    /// Whether the fields are in `text`.
+    is_marked: bool,
+}
+
+impl Fields {
+    pub(crate) fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// A field of the `record` that was split.
+    #[inline]
+    pub(crate) fn get<'a>(&'a self, record: &'a str, field: usize) -> &'a str {
+        let text = if self.is_marked { &self.text } else { record };
+        &text[self.ranges[field].clone()]
+    }
+
+    pub(crate) fn split(&mut self, record: &str, csv: &Csv) {
+        self.ranges.clear();
+        let marked = |mark: Option<u8>| mark.is_some_and(|mark| memchr::memchr(mark, record.as_bytes()).is_some());
+        self.is_marked = marked(csv.quote) || marked(csv.escape);
+        if self.is_marked {
+            self.text.clear();
+            self.unquote(record, csv);
+        } else {
+            self.plain(record, csv.delimiter);
+        }
+    }
+
+    /// There are neither quotes nor escapes.
+    fn plain(&mut self, record: &str, delimiter: u8) {
+        let mut start = 0;
+        for end in memchr::memchr_iter(delimiter, record.as_bytes()) {
+            self.ranges.push(start..end);
+            start = end + 1;
+        }
+        self.ranges.push(start..record.len());
+    }
+
+    fn unquote(&mut self, record: &str, csv: &Csv) {
+        let mut rest = record;
+        loop {
+            let start = self.text.len();
+            let after = self.field(rest, csv);
+            self.ranges.push(start..self.text.len());
+            match after {
+                Some(after) => rest = after,
+                None => return,
+            }
+        }
+    }
+
+    /// Takes one field; what is after the delimiter that ends it. Marks are ASCII, so all cuts are between characters.
+    fn field<'a>(&mut self, text: &'a str, csv: &Csv) -> Option<&'a str> {
+        let (mut at, mut copied) = (0, 0);
+        let bytes = text.as_bytes();
+        let mut quoted = csv.quote.is_some() && bytes.first().copied() == csv.quote;
+        if quoted {
+            (at, copied) = (1, 1);
+        }
+        while at < bytes.len() {
+            let byte = bytes[at];
+            if Some(byte) == csv.escape && Some(byte) != csv.quote && at + 1 < bytes.len() {
+                self.text.push_str(&text[copied..at]);
+                // What follows is data, whatever it is: it is copied with what comes after it.
+                (copied, at) = (at + 1, at + 2);
+                continue;
+            }
+            if quoted && Some(byte) == csv.quote {
+                self.text.push_str(&text[copied..at]);
+                quoted = bytes.get(at + 1).copied() == csv.quote;
+                // Of two quotes the second is data; one alone ends what is quoted.
+                copied = at + 1;
+                at += 1 + usize::from(quoted);
+                continue;
+            }
+            if !quoted && byte == csv.delimiter {
+                self.text.push_str(&text[copied..at]);
+                return Some(&text[at + 1..]);
+            }
+            at += 1;
+        }
+        self.text.push_str(&text[copied..]);
+        None
+    }
+}

@@ -1,0 +1,300 @@
+//! Writes the files of a table.
+//!
+//! A file is written as `.NAME.part`, which no reader of tables takes for one, and takes its name when it is whole and on the
+//! disk. Where the job has an end, all files take their names at that end: who sees one sees a job that has ended well. Where it
+//! has none, a file that is large or old enough takes its name with the next epoch that is complete. A job that fails or is
+//! cancelled removes what has no name yet; only a process that is killed leaves it behind.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow_array::{RecordBatch, UInt32Array};
+use arrow_schema::SchemaRef;
+use arrow_select::take::take_record_batch;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+use updraft_dataflow::connector::Table;
+use updraft_dataflow::{Bundle, Error, Punctuation, Rows, Sink};
+use updraft_kernel::clock::{self, Nanos};
+
+use super::hive;
+use super::settings::Settings;
+use super::stored;
+use crate::columns::Encode;
+use crate::compression::{Compression, Target};
+
+/// How much is gathered before it is written, in bytes.
+const BUFFER: usize = 1 << 20;
+
+/// A sink that writes rows to a file, or to files in a folder.
+///
+/// A folder's files are those of `part-RUN-NUMBER.FORMAT`, so that what another run has written stays. Where the table is
+/// partitioned, each row goes to the folder that its columns name.
+pub struct FolderSink {
+    settings: Settings,
+    stored: SchemaRef,
+    /// Which of the table's columns are in the files, and which in the names of folders.
+    columns: Vec<usize>,
+    keys: Vec<usize>,
+    layout: Layout,
+    open: BTreeMap<String, Open>,
+    /// Files that are whole, and have no name yet.
+    whole: Vec<Named>,
+    bounded: bool,
+}
+
+/// What files are called.
+enum Layout {
+    /// The path is the file.
+    File,
+    /// There is one after the other in it.
+    Folder { run: String, next: u64 },
+}
+
+/// A file's names: before and after it is whole.
+struct Named {
+    part: PathBuf,
+    path: PathBuf,
+}
+
+/// A file that is being written.
+struct Open {
+    named: Named,
+    encoder: Box<dyn Encode>,
+    buffer: Vec<u8>,
+    target: Target,
+    /// A second handle: the bytes go through `target`, which cannot be asked to sync.
+    file: File,
+    written: u64,
+    begun: Nanos,
+    /// When the last row came.
+    active: Nanos,
+}
+
+/// Sinks that this process has made.
+static SINKS: AtomicU64 = AtomicU64::new(0);
+
+/// A name that no other run, and no other sink of this one, has.
+fn run() -> String {
+    let sink = SINKS.fetch_add(1, Ordering::Relaxed);
+    format!("{:x}-{:x}-{sink}", clock::wall().as_micros(), std::process::id())
+}
+
+impl FolderSink {
+    /// Into a table's files.
+    ///
+    /// # Errors
+    /// When an option's value is wrong, or the format cannot hold the table's columns.
+    pub fn new(table: &Table) -> Result<Self, Error> {
+        let settings = Settings::of(table)?;
+        let (stored, columns) = stored(table);
+        if columns.is_empty() {
+            return Err(format!(
+                "table `{}` is partitioned by all of its columns: nothing is left to write",
+                table.name
+            )
+            .into());
+        }
+        settings.format.file_encoder(&stored)?;
+        let path = settings.path();
+        let is_file = table.partition_keys.is_empty()
+            && path.extension().is_some()
+            && !path.is_dir()
+            && !settings.path.ends_with('/');
+        if settings.path.contains('*') {
+            return Err(
+                format!("'path' = '{}': a glob can be read only; name a folder or a file", settings.path).into()
+            );
+        }
+        let layout = if is_file { Layout::File } else { Layout::Folder { run: run(), next: 0 } };
+        let (open, whole) = (BTreeMap::new(), Vec::new());
+        let keys = table.partition_keys.clone();
+        Ok(Self { settings, stored, columns, keys, layout, open, whole, bounded: table.bounded })
+    }
+
+    /// The rows of each folder.
+    fn split(&self, rows: &RecordBatch) -> Result<Vec<(String, RecordBatch)>, Error> {
+        let columns = rows.project(&self.columns)?;
+        if self.keys.is_empty() {
+            return Ok(vec![(String::new(), columns)]);
+        }
+        let folders = hive::folders(&rows.project(&self.keys)?, &self.settings.default_name)?;
+        let mut of_folder = BTreeMap::<String, Vec<u32>>::new();
+        for (row, folder) in folders.into_iter().enumerate() {
+            of_folder.entry(folder).or_default().push(row as u32);
+        }
+        let take = |(folder, rows)| Ok((folder, take_record_batch(&columns, &UInt32Array::from(rows))?));
+        of_folder.into_iter().map(take).collect()
+    }
+
+    /// The file of a folder that is being written, and a new one if there is none.
+    fn file(&mut self, folder: &str) -> Result<&mut Open, Error> {
+        if !self.open.contains_key(folder) {
+            let named = self.name(folder);
+            let open = self.begin(named).map_err(|error| self.failed(&error))?;
+            self.open.insert(folder.to_owned(), open?);
+        }
+        self.open.get_mut(folder).ok_or_else(|| "a file that was opened is gone".into())
+    }
+
+    fn name(&mut self, folder: &str) -> Named {
+        let path = match &mut self.layout {
+            Layout::File => self.settings.path(),
+            Layout::Folder { run, next } => {
+                let packed = match self.settings.compression {
+                    Some(Compression::Gzip) => ".gz",
+                    Some(Compression::Zstd) => ".zst",
+                    _ => "",
+                };
+                *next += 1;
+                let name = format!("part-{run}-{}.{}{packed}", *next - 1, self.settings.format);
+                self.settings.path().join(folder).join(name)
+            }
+        };
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Named { part: path.with_file_name(format!(".{name}.part")), path }
+    }
+
+    /// At once, not on another thread, where it could come after the sink was told to give up.
+    fn begin(&self, named: Named) -> io::Result<Result<Open, Error>> {
+        if let Some(folder) = named.part.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let encoder = match self.settings.format.file_encoder(&self.stored) {
+            Ok(encoder) => encoder,
+            Err(error) => return Ok(Err(error)),
+        };
+        let file = fs::File::create(&named.part)?;
+        let compression = match self.settings.format.is_block() {
+            true => Compression::Plain,
+            false => self.settings.compression_of(&named.path),
+        };
+        let target = compression.writer(File::from_std(file.try_clone()?));
+        let (file, now) = (File::from_std(file), clock::now());
+        let (buffer, written) = (Vec::new(), 0);
+        Ok(Ok(Open { named, encoder, buffer, target, file, written, begun: now, active: now }))
+    }
+
+    /// Ends the file of a folder.
+    async fn end(&mut self, folder: &str) -> Result<(), Error> {
+        let Some(open) = self.open.get_mut(folder) else { return Ok(()) };
+        open.encoder.finish(&mut open.buffer)?;
+        let ended = async {
+            open.flush().await?;
+            open.target.shutdown().await?;
+            open.file.sync_all().await
+        };
+        if let Err(error) = ended.await {
+            return Err(self.failed(&error));
+        }
+        self.whole.extend(self.open.remove(folder).map(|open| open.named));
+        Ok(())
+    }
+
+    /// Gives whole files their names. No wait from here to the end: the job either fails before a file has its name,
+    /// or it does not.
+    fn publish(&mut self) -> Result<(), Error> {
+        while let Some(Named { part, path }) = self.whole.last() {
+            fs::rename(part, path).map_err(|error| self.failed(&error))?;
+            self.whole.pop();
+        }
+        Ok(())
+    }
+
+    async fn end_all(&mut self, which: impl Fn(&Open) -> bool) -> Result<(), Error> {
+        let folders: Vec<_> =
+            self.open.iter().filter(|(_, open)| which(open)).map(|(folder, _)| folder.clone()).collect();
+        for folder in folders {
+            self.end(&folder).await?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: &io::Error) -> Error {
+        let remedy = "check that the folder may be written to and is not full";
+        format!("{}: cannot be written: {error}; {remedy}", self.settings.path).into()
+    }
+
+    async fn rows(&mut self, rows: &Rows) -> Result<(), Error> {
+        if rows.kinds().is_some() {
+            return Err("files take insertions only, and a row was changed or deleted".into());
+        }
+        let size = self.settings.roll.size;
+        let rolls = matches!(self.layout, Layout::Folder { .. });
+        for (folder, rows) in self.split(rows.batch())? {
+            let open = self.file(&folder)?;
+            open.encoder.encode(&rows, &mut open.buffer)?;
+            open.active = clock::now();
+            if open.buffer.len() >= BUFFER
+                && let Err(error) = open.flush().await
+            {
+                return Err(self.failed(&error));
+            }
+            if rolls && open.bytes() >= size {
+                self.end(&folder).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    async fn flush(&mut self) -> io::Result<()> {
+        let buffer = std::mem::take(&mut self.buffer);
+        self.target.write_all(&buffer).await?;
+        self.written += buffer.len() as u64;
+        self.buffer = buffer;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// How large it is, with what has not been written yet.
+    fn bytes(&self) -> u64 {
+        self.written + (self.buffer.len() + self.encoder.kept()) as u64
+    }
+}
+
+impl Sink<Rows> for FolderSink {
+    async fn write(&mut self, bundle: Bundle<Rows>) -> Result<(), Error> {
+        for rows in bundle.as_slice() {
+            self.rows(rows).await?;
+        }
+        Ok(())
+    }
+
+    async fn complete(&mut self, _: Punctuation) -> Result<(), Error> {
+        if self.bounded || matches!(self.layout, Layout::File) {
+            return Ok(());
+        }
+        let (now, roll) = (clock::now(), self.settings.roll);
+        self.end_all(|open| now.since(open.begun) >= roll.age || now.since(open.active) >= roll.silence).await?;
+        self.publish()
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        if matches!(self.layout, Layout::File) && self.open.is_empty() {
+            // A table without rows is a file without rows.
+            self.file("")?;
+        }
+        self.end_all(|_| true).await?;
+        self.publish()
+    }
+
+    fn abort(&mut self) {
+        let open = std::mem::take(&mut self.open).into_values().map(|open| open.named);
+        for Named { part, .. } in open.chain(self.whole.drain(..)) {
+            // Where it cannot be removed, it is still not taken for a file of the table.
+            let _ = fs::remove_file(part);
+        }
+    }
+}
+
+impl fmt::Debug for FolderSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FolderSink").field("path", &Path::new(&self.settings.path)).finish_non_exhaustive()
+    }
+}
