@@ -1,0 +1,126 @@
+//! The hash join: one input is read to its end and kept, the other flows by. For inputs that end, and for streams that are
+//! enriched from an input that does.
+//!
+//! Nothing is taken back: rows that come too early are held until the input that is kept has ended. That it has is told by
+//! [`Hashed::end`], or by the end of both.
+
+use updraft_dataflow::join::Side;
+use updraft_dataflow::operator::{Operator, Outbox};
+use updraft_dataflow::{Bundle, Error, Hashed, Punctuation, Rows, Time};
+
+use super::plan::{Plan, or_end};
+use super::probe::{probe, rest};
+use super::regular::remember;
+use super::store::Store;
+use super::{Input, Joined};
+
+/// See the module's page.
+///
+/// Rows of the input that flows by may update and delete: what comes out is of their kind. Rows of the input that is kept come
+/// out by themselves (as those of an outer join do) when both have ended.
+#[derive(Clone, Debug)]
+pub struct HashJoin {
+    plan: Plan,
+    build: Input,
+    loading: Held,
+    /// Rows that have come too early.
+    early: Held,
+    /// Once it is complete.
+    store: Option<Store<u32>>,
+}
+
+impl HashJoin {
+    /// Joins both, of which `build` is kept: the smaller one.
+    ///
+    /// # Errors
+    /// When what was asked for does not fit the inputs.
+    pub fn new(joined: Joined, build: Input) -> Result<Self, Error> {
+        let plan = Plan::new(joined)?;
+        Ok(Self { plan, build, loading: Held::default(), early: Held::default(), store: None })
+    }
+
+    /// The input that is kept has ended.
+    fn complete(&mut self, out: &mut Outbox<'_, Rows>) {
+        if self.store.is_none() {
+            let mut store = build(&self.plan, self.build, &self.loading.take());
+            for rows in self.early.take() {
+                probe(&self.plan, self.build.other(), &rows, &mut store, &mut |rows| out.emit(vec![rows]));
+            }
+            self.store = Some(store);
+        }
+    }
+}
+
+/// A store of all rows of an input; those without partners at its end, where they matter.
+pub(super) fn build(plan: &Plan, input: Input, rows: &[Hashed]) -> Store<u32> {
+    let schema = plan.input(input).clone();
+    if rows.iter().all(|rows| rows.rows.kinds().is_none()) {
+        return or_end(Store::load(schema, rows, plan.number(input), 0));
+    }
+    let mut store = Store::new(schema);
+    for rows in rows {
+        // One that can have no partner is kept, too: it may have to come out by itself.
+        remember(&mut store, rows, None, &vec![0; rows.rows.len()]);
+    }
+    store
+}
+
+/// Rows that wait.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held {
+    rows: Vec<Hashed>,
+    bytes: usize,
+}
+
+impl Held {
+    pub(super) fn push(&mut self, rows: Hashed) {
+        self.bytes += rows.rows.bytes() + size_of_val(&*rows.hashes);
+        self.rows.push(rows);
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Hashed> {
+        self.bytes = 0;
+        std::mem::take(&mut self.rows)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many rows wait.
+    pub(super) fn len(&self) -> usize {
+        self.rows.iter().map(|rows| rows.rows.len()).sum()
+    }
+}
+
+impl Operator<Side<Hashed, Hashed>> for HashJoin {
+    type Out = Rows;
+
+    fn bundle(&mut self, bundle: Bundle<Side<Hashed, Hashed>>, out: &mut Outbox<'_, Rows>) {
+        for rows in bundle.into_vec() {
+            let (input, rows) = Input::of(rows);
+            match &mut self.store {
+                _ if rows.is_end() && input == self.build => self.complete(out),
+                _ if rows.is_end() => {}
+                None if input == self.build => self.loading.push(rows),
+                None => self.early.push(rows),
+                Some(store) => probe(&self.plan, input, &rows, store, &mut |rows| out.emit(vec![rows])),
+            }
+        }
+    }
+
+    fn punctuation(&mut self, punctuation: Punctuation, out: &mut Outbox<'_, Rows>) {
+        if punctuation.watermark == Time::MAX {
+            self.complete(out);
+            if let Some(store) = self.store.take() {
+                rest(&self.plan, self.build, &store, &mut |rows| out.emit(vec![rows]));
+            }
+            // Epochs that still follow have no rows.
+            self.store = Some(Store::new(self.plan.input(self.build).clone()));
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.loading.bytes() + self.early.bytes() + self.store.as_ref().map_or(0, Store::bytes)
+    }
+}

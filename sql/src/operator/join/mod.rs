@@ -1,0 +1,93 @@
+//! The joins of SQL, over columns: each an [`Operator`](updraft_dataflow::operator::Operator) that takes the rows of two inputs,
+//! dealt out by the hash of the columns that must be equal, and gives [`Rows`](updraft_dataflow::Rows).
+//!
+//! * [`regular`]: of all rows that there ever were; both inputs may insert, update and delete.
+//! * [`hash`]: one input is read to its end and kept, the other flows by: for inputs that end. With [`lookup`] it flows by
+//!   a table as it is at the time.
+//! * [`interval`]: of rows whose times are not too far apart.
+//! * [`temporal`]: of each row with the version of a table that was valid at its time.
+//! * [`window`]: of rows of the same window.
+//!
+//! All are told [what belongs together](Joined) in the same words, and share how rows are kept by key ([`store`]), found
+//! ([`search`]), compared ([`condition`]) and put together ([`shape`]): for whole batches at a time.
+
+mod chains;
+mod condition;
+mod due;
+pub mod hash;
+pub mod interval;
+mod log;
+pub mod lookup;
+mod plan;
+mod probe;
+pub mod regular;
+mod search;
+mod shape;
+mod store;
+pub mod temporal;
+mod times;
+pub mod window;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion_common::{JoinType, NullEquality};
+use datafusion_physical_expr::PhysicalExpr;
+use updraft_dataflow::Hashed;
+use updraft_dataflow::join::Side;
+
+/// One of the two inputs of a join.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// The first.
+    Left,
+    /// The second.
+    Right,
+}
+
+impl Input {
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Left => Self::Right,
+            Self::Right => Self::Left,
+        }
+    }
+
+    /// What is of this input and what is of the other: the left one's first.
+    pub(crate) fn order<T>(self, own: T, other: T) -> (T, T) {
+        match self {
+            Self::Left => (own, other),
+            Self::Right => (other, own),
+        }
+    }
+
+    /// Which input rows are of.
+    pub(crate) fn of(rows: Side<Hashed, Hashed>) -> (Self, Hashed) {
+        match rows {
+            Side::Left(rows) => (Self::Left, rows),
+            Side::Right(rows) => (Self::Right, rows),
+        }
+    }
+}
+
+/// What is joined, and which rows belong together.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// The columns of the left input.
+    pub left: SchemaRef,
+    /// The columns of the right input.
+    pub right: SchemaRef,
+    /// The columns that must be equal: of the left input, and of the right one. The rows' hashes must be of these, so that
+    /// equal ones have equal hashes. None at all: each row belongs to each, if the filter says so; then all hashes must be equal.
+    pub keys: Vec<(usize, usize)>,
+    /// What comes out.
+    pub kind: JoinType,
+    /// Whether nulls in keys are equal to each other.
+    pub nulls: NullEquality,
+    /// What pairs have to fulfil besides: over the columns of the left input, then those of the right one.
+    pub filter: Option<Arc<dyn PhysicalExpr>>,
+    /// The columns that come out: those of the left input, then those of the right one; of a semi or anti join, those of one.
+    pub schema: SchemaRef,
+}

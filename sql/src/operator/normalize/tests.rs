@@ -1,0 +1,68 @@
+//! Upserts against a map.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use updraft_dataflow::Time;
+
+use super::super::testing::{Change, Drive, Row, Table, hashed, rows, schema, scripts, simulate, texts};
+use super::*;
+
+fn expected<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Table {
+    let mut kept = BTreeMap::<Option<i64>, Row>::new();
+    for (kind, row) in changes {
+        match kind {
+            RowKind::UpdateBefore => {}
+            RowKind::Delete => drop(kept.remove(&row.0)),
+            RowKind::Insert | RowKind::UpdateAfter => drop(kept.insert(row.0, row.clone())),
+        }
+    }
+    Table::of(texts(&kept.into_values().collect::<Vec<_>>()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_table_is_what_the_upserts_make_of_it(script in scripts(true), kernels in 1usize..4) {
+        let mut drive = Drive::new(Normalize::new(schema(), [0]), kernels);
+        let (mut table, mut before) = (Table::default(), Vec::new());
+        for bundle in script.iter().flatten() {
+            table.apply(&drive.bundle(hashed(rows(bundle), &[0])));
+            before.extend(bundle);
+            prop_assert_eq!(&table, &expected(before.iter().copied()));
+        }
+    }
+
+    #[test]
+    fn whole_jobs_give_the_same(script in scripts(true), kernels in 1usize..4, seed: u64) {
+        let out = simulate(Normalize::new(schema(), [0]), &script, &[0], (kernels, seed));
+        let mut table = Table::default();
+        table.apply(&out);
+        prop_assert_eq!(table, expected(script.iter().flatten().flatten()));
+    }
+}
+
+#[test]
+fn a_row_that_stays_as_it_is_is_not_told_again() {
+    let row = |kind, v| (kind, (Some(1), Some(v), None, 0));
+    let mut drive = Drive::new(Normalize::new(schema(), [0]), 1);
+    let mut give = |change: Change| drive.bundle(hashed(rows(&[change]), &[0]));
+    use RowKind::{Delete, Insert, UpdateAfter, UpdateBefore};
+    assert_eq!(give(row(UpdateAfter, 1)), [rows(&[row(Insert, 1)])]);
+    assert_eq!(give(row(Insert, 1)), []);
+    assert_eq!(give(row(Insert, 2)), [rows(&[row(UpdateBefore, 1), row(UpdateAfter, 2)])]);
+    assert_eq!(give(row(Delete, 7)), [rows(&[row(Delete, 2)])], "of a deletion only the key matters");
+    assert_eq!(give(row(Delete, 2)), []);
+    drive.end(Time::MAX);
+}
+
+#[test]
+fn who_overwrites_needs_no_rows_before() {
+    let row = |kind, v| (kind, (Some(1), Some(v), None, 0));
+    let all = rows(&[row(RowKind::UpdateBefore, 1), row(RowKind::UpdateAfter, 2), row(RowKind::Delete, 2)]);
+    let left = rows(&[row(RowKind::UpdateAfter, 2), row(RowKind::Delete, 2)]);
+    assert_eq!(without_before(all).unwrap(), left);
+    assert_eq!(without_before(left.clone()).unwrap(), left);
+}

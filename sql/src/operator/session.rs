@@ -1,0 +1,313 @@
+//! [`Sessions`]: windows of rows of a key that follow each other without a gap; each with its aggregates, or with its rows.
+//!
+//! As in Flink a session is from its first row to `gap` after its last, and sessions that overlap or touch are one: two rows
+//! exactly `gap` apart are of one session. It is over when no row can come any more that would touch it.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use datafusion_common::{Result, internal_err};
+use updraft_dataflow::operator::{Operator, Outbox};
+use updraft_dataflow::{Bundle, Hashed, Punctuation, Rows, Time};
+
+use super::aggregate::{Aggregate, Groups};
+use super::codec::{Codec, columns_of};
+use super::group_by::merged::{Input, Merged, Part};
+use super::keys::{Id, Keys};
+use super::own::{Own, settled};
+use super::times::{micros, timestamps};
+
+/// What comes out of a session.
+#[derive(Clone, Debug)]
+pub enum Gives {
+    /// A row: the keys, `window_start`, `window_end`, `window_time`, and these.
+    Aggregates(Vec<Aggregate>),
+    /// All its rows, each with `window_start`, `window_end` and `window_time` behind its own columns.
+    Rows,
+}
+
+/// What [`Sessions`] are made of.
+#[derive(Clone, Debug)]
+pub struct SessionPlan {
+    /// What comes in: rows that are only inserted.
+    pub input: SchemaRef,
+    /// The columns of the key. Where there are none, the rows' hashes must be 0.
+    pub keys: Vec<usize>,
+    /// The column of event time.
+    pub time: usize,
+    /// How long nothing comes when a session ends.
+    pub gap: Duration,
+    /// What comes out of each.
+    pub gives: Gives,
+    /// Its columns.
+    pub output: SchemaRef,
+}
+
+/// Session windows.
+#[derive(Clone)]
+pub struct Sessions {
+    plan: Arc<SessionPlan>,
+    state: Own<State>,
+}
+
+struct State {
+    gap: i64,
+    keys: Keys,
+    /// Those of each key, in order; most often one.
+    open: Vec<Vec<Session>>,
+    /// Keys with a session whose last row may have been at this time.
+    lasts: BTreeMap<i64, BTreeSet<Id>>,
+    contents: Contents,
+    /// Numbers of sessions that are free.
+    free: Vec<Id>,
+    sessions: Id,
+}
+
+#[derive(Clone, Copy)]
+struct Session {
+    first: i64,
+    last: i64,
+    id: Id,
+}
+
+/// What sessions are made of.
+enum Contents {
+    States(Merged),
+    Rows { whole: Codec, rows: Vec<Vec<Box<[u8]>>>, bytes: usize },
+}
+
+impl Sessions {
+    /// An operator that gathers these.
+    pub fn new(plan: SessionPlan) -> Self {
+        Self { plan: Arc::new(plan), state: Own::default() }
+    }
+
+    fn take(&mut self, hashed: &Hashed) -> Result<()> {
+        let plan = &self.plan;
+        if hashed.rows.kinds().is_some() {
+            return internal_err!("sessions are of rows that are only inserted");
+        }
+        let state = self.state.get(|| State::new(plan))?;
+        state.absorb(plan, hashed)
+    }
+
+    fn close(&mut self, watermark: Time, out: &mut Outbox<'_, Rows>) -> Result<()> {
+        let plan = &self.plan;
+        let state = self.state.get(|| State::new(plan))?;
+        let over = state.over(watermark);
+        if !over.is_empty() {
+            out.emit(vec![state.rows(plan, &over)?.into()]);
+            state.forget(&over)?;
+        }
+        Ok(())
+    }
+}
+
+impl Operator<Hashed> for Sessions {
+    type Out = Rows;
+
+    fn bundle(&mut self, bundle: Bundle<Hashed>, _: &mut Outbox<'_, Rows>) {
+        bundle.as_slice().iter().for_each(|hashed| settled(self.take(hashed)));
+    }
+
+    fn punctuation(&mut self, punctuation: Punctuation, out: &mut Outbox<'_, Rows>) {
+        settled(self.close(punctuation.watermark, out));
+    }
+
+    fn bytes(&self) -> usize {
+        self.state.peek().map_or(0, State::bytes)
+    }
+}
+
+impl State {
+    fn new(plan: &SessionPlan) -> Result<Self> {
+        let contents = match &plan.gives {
+            Gives::Aggregates(aggregates) => {
+                Contents::States(Merged::new(aggregates.iter().cloned().map(Part::plain).collect())?)
+            }
+            Gives::Rows => Contents::Rows { whole: Codec::whole(&plan.input)?, rows: Vec::new(), bytes: 0 },
+        };
+        Ok(Self {
+            gap: i64::try_from(plan.gap.as_micros()).unwrap_or(i64::MAX),
+            keys: Keys::of(&plan.input, &plan.keys)?,
+            open: Vec::new(),
+            lasts: BTreeMap::new(),
+            contents,
+            free: Vec::new(),
+            sessions: 0,
+        })
+    }
+
+    fn absorb(&mut self, plan: &SessionPlan, hashed: &Hashed) -> Result<()> {
+        let batch = hashed.rows.batch();
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let times = micros(batch.column(plan.time))?;
+        let keys = self.keys.intern(&columns_of(batch, &plan.keys), &hashed.hashes)?;
+        self.open.resize_with(self.keys.bound(), Vec::new);
+        let mut order: Vec<_> = (0..batch.num_rows()).collect();
+        order.sort_unstable_by_key(|row| (keys[*row], times[*row], *row));
+        let (mut sessions, mut folds) = (vec![0; order.len()], Vec::new());
+        let gap = self.gap;
+        for run in order.chunk_by(|a, b| keys[*a] == keys[*b] && times[*b] <= times[*a].saturating_add(gap)) {
+            let (key, first, last) = (keys[run[0]], times[run[0]], times[run[run.len() - 1]]);
+            let id = self.fit_in(key, first, last, &mut folds);
+            run.iter().for_each(|row| sessions[*row] = id);
+        }
+        // Runs come in order, so what is folded was open before, and is folded into what stays.
+        self.contents.fold(&folds)?;
+        self.contents.add(batch, &sessions, self.sessions)?;
+        self.free.extend(folds.iter().map(|(from, _)| *from));
+        Ok(())
+    }
+
+    /// The session that a run of rows is of; those that it joins are to be folded.
+    fn fit_in(&mut self, key: Id, first: i64, last: i64, folds: &mut Vec<(Id, Id)>) -> Id {
+        let gap = self.gap;
+        let open = &mut self.open[key as usize];
+        let touches =
+            |other: &Session| first <= other.last.saturating_add(gap) && other.first <= last.saturating_add(gap);
+        let from = open.partition_point(|other| other.last.saturating_add(gap) < first);
+        let to = from + open[from..].iter().take_while(|other| touches(other)).count();
+        let joined: Vec<_> = open.drain(from..to).collect();
+        let id = match joined.first() {
+            Some(session) => session.id,
+            None => self.free.pop().unwrap_or_else(|| {
+                self.sessions += 1;
+                self.sessions - 1
+            }),
+        };
+        folds.extend(joined.iter().skip(1).map(|other| (other.id, id)));
+        let first = joined.first().map_or(first, |other| other.first.min(first));
+        let last = joined.last().map_or(last, |other| other.last.max(last));
+        open.insert(from, Session { first, last, id });
+        self.lasts.entry(last).or_default().insert(key);
+        id
+    }
+
+    /// Sessions that no row can touch any more, with their keys; they are open no more.
+    fn over(&mut self, watermark: Time) -> Vec<(Id, Session)> {
+        let (gap, mut over) = (self.gap, Vec::new());
+        let is_over = |last: i64| watermark == Time::MAX || last.saturating_add(gap) < watermark.0;
+        while let Some(entry) = self.lasts.first_entry().filter(|entry| is_over(*entry.key())) {
+            for key in entry.remove() {
+                let open = &mut self.open[key as usize];
+                let ended = open.iter().take_while(|session| is_over(session.last)).count();
+                over.extend(open.drain(..ended).map(|session| (key, session)));
+            }
+        }
+        over.sort_by_key(|(key, session)| (session.last, *key));
+        over
+    }
+
+    fn rows(&self, plan: &SessionPlan, over: &[(Id, Session)]) -> Result<RecordBatch> {
+        let keys: Vec<_> = over.iter().map(|(key, _)| *key).collect();
+        let sessions: Vec<_> = over.iter().map(|(_, session)| *session).collect();
+        let columns = match &self.contents {
+            Contents::States(states) => {
+                let ids: Vec<_> = sessions.iter().map(|session| session.id).collect();
+                let mut columns = self.keys.columns(&keys)?;
+                columns.extend(self.window(plan, &sessions, columns.len())?);
+                columns.extend(states.results(&ids)?);
+                columns
+            }
+            Contents::Rows { whole, rows, .. } => {
+                let of = |session: &Session| &rows[session.id as usize];
+                let each: Vec<_> = sessions.iter().flat_map(|s| std::iter::repeat_n(*s, of(s).len())).collect();
+                let mut columns = whole.decode(sessions.iter().flat_map(of).map(|row| &**row))?;
+                columns.extend(self.window(plan, &each, columns.len())?);
+                columns
+            }
+        };
+        Ok(RecordBatch::try_new(plan.output.clone(), columns)?)
+    }
+
+    /// `window_start`, `window_end` and `window_time` (a millisecond before the end) of each session.
+    fn window(&self, plan: &SessionPlan, sessions: &[Session], at: usize) -> Result<Vec<ArrayRef>> {
+        let end = |session: &Session| session.last.saturating_add(self.gap);
+        let of = |at: usize, micros: &dyn Fn(&Session) -> i64| {
+            timestamps(sessions.iter().map(micros), plan.output.field(at).data_type())
+        };
+        Ok(vec![of(at, &|session| session.first)?, of(at + 1, &end)?, of(at + 2, &|session| end(session) - 1_000)?])
+    }
+
+    fn forget(&mut self, over: &[(Id, Session)]) -> Result<()> {
+        let ids: Vec<_> = over.iter().map(|(_, session)| session.id).collect();
+        self.contents.forget(&ids)?;
+        self.free.extend(ids);
+        for (key, _) in over {
+            if self.open[*key as usize].is_empty() {
+                self.keys.remove(*key);
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        let contents = match &self.contents {
+            Contents::States(states) => states.bytes(),
+            Contents::Rows { bytes, .. } => *bytes,
+        };
+        let by_session = size_of::<Session>() + size_of::<(i64, Id)>();
+        self.keys.bytes() + contents + self.sessions as usize * by_session + self.open.len() * size_of::<Vec<Session>>()
+    }
+}
+
+impl Contents {
+    fn add(&mut self, batch: &RecordBatch, sessions: &[Id], bound: Id) -> Result<()> {
+        match self {
+            Self::States(states) => {
+                let groups = Groups::new(sessions, &mut Vec::new(), bound as usize);
+                states.absorb(&Input { rows: batch, ids: sessions, groups: &groups, weights: None })
+            }
+            Self::Rows { whole, rows, bytes } => {
+                rows.resize_with(bound as usize, Vec::new);
+                let encoded = whole.encode(batch.columns())?;
+                for (row, id) in sessions.iter().enumerate() {
+                    *bytes += bytes_of(encoded.row(row));
+                    rows[*id as usize].push(encoded.row(row).into());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn fold(&mut self, folds: &[(Id, Id)]) -> Result<()> {
+        match self {
+            Self::States(states) => {
+                let (from, into): (Vec<_>, Vec<_>) = folds.iter().copied().unzip();
+                states.fold(&from, &into)
+            }
+            Self::Rows { rows, .. } => {
+                for (from, into) in folds {
+                    let moved = rows.get_mut(*from as usize).map(std::mem::take).unwrap_or_default();
+                    rows[*into as usize].extend(moved);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn forget(&mut self, ids: &[Id]) -> Result<()> {
+        match self {
+            Self::States(states) => states.forget(ids),
+            Self::Rows { rows, bytes, .. } => {
+                for id in ids {
+                    *bytes -= std::mem::take(&mut rows[*id as usize]).iter().map(|row| bytes_of(row)).sum::<usize>();
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn bytes_of(row: &[u8]) -> usize {
+    row.len() + size_of::<Box<[u8]>>()
+}

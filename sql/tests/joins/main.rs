@@ -1,0 +1,13 @@
+//! Joins against their definition, nested loops over all rows, and against DataFusion's own. Driven by hand, bundle by bundle, and in whole jobs on one to three
+//! kernels, real and simulated.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../../../dataflow/tests/support/mod.rs"]
+mod support;
+
+mod by_hand;
+mod datafusion;
+mod flowing;
+mod model;
+mod regular;
+mod timed;
