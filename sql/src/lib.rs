@@ -1,1 +1,18 @@
-//! SQL.
+//! SQL for Updraft: Flink's dialect over streams and files.
+//!
+//! [`parse`] reads statements, [`session`] does or plans them, `plan` makes logical plans with DataFusion and `build` makes
+//! jobs of these. What flows are Arrow's columns ([`updraft_dataflow::Rows`]).
+
+mod build;
+mod catalog;
+mod embed;
+pub mod function;
+pub mod native;
+pub mod operator;
+pub mod parse;
+mod plan;
+pub mod session;
+
+pub use arrow;
+pub use embed::Embedded;
+pub use session::{Inserts, Outcome, Query, Session, Settings, Shown};

@@ -1,0 +1,344 @@
+//! `JOIN`: which of the joins it is.
+//!
+//! * With `FOR SYSTEM_TIME AS OF`: a temporal join by event time, or a lookup join by processing time.
+//! * Of rows of the same window: a window join.
+//! * Of rows whose event times are not too far apart, as the condition says: an interval join.
+//! * In batch mode: a hash join, of which one side is read first.
+//! * Else a regular join, which remembers all rows of both.
+
+use std::sync::Arc;
+
+use datafusion_common::{DFSchema, JoinType, Result, ScalarValue, not_impl_err, plan_err};
+use datafusion_expr::logical_plan::Join;
+use datafusion_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion_expr::{BinaryExpr, Expr, Operator as Op};
+use updraft_dataflow::Hashed;
+use updraft_dataflow::Rows;
+use updraft_dataflow::join::Side;
+use updraft_dataflow::operator::Operator;
+
+use super::expr::{batch_schema, physical};
+use super::key::{hashed, with_columns, without_columns};
+use super::project::{column_of, is_proctime};
+use super::{Builder, Clock, Flow, Node, Operation, Traits, Translator, WindowColumns, window};
+use crate::operator::join::hash::HashJoin;
+use crate::operator::join::interval::{Bounds, Clock as Times, IntervalJoin};
+use crate::operator::join::lookup::LookupJoin;
+use crate::operator::join::regular::RegularJoin;
+use crate::operator::join::temporal::TemporalJoin;
+use crate::operator::join::window::{WindowColumns as Edges, WindowJoin};
+use crate::operator::join::{Input, Joined};
+use crate::plan::versioned::AS_OF;
+
+/// A join of two inputs, dealt by key.
+struct JoinOperation<O> {
+    operator: O,
+    name: &'static str,
+    keys: [Vec<usize>; 2],
+    shown: String,
+    clock: Option<Clock>,
+}
+
+impl<O: Operator<Side<Hashed, Hashed>, Out = Rows>> Operation for JoinOperation<O> {
+    fn describe(&self) -> String {
+        self.shown.clone()
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        self.clock
+    }
+
+    fn build(self: Box<Self>, inputs: Vec<Flow>, _: &mut Builder) -> Result<Flow> {
+        let Self { operator, name, keys: [left_keys, right_keys], .. } = *self;
+        let mut inputs = inputs.into_iter();
+        let (Some(left), Some(right)) = (inputs.next(), inputs.next()) else {
+            return plan_err!("a join of fewer than two inputs");
+        };
+        let right = right.map(hashed(right_keys));
+        Ok(left.map(hashed(left_keys)).deal_with(right).operator(name, operator).into())
+    }
+}
+
+/// Two inputs that are to be joined.
+struct Sides {
+    left: Node,
+    right: Node,
+    /// As many columns of each as the plan knows of: others were added for keys.
+    known: [usize; 2],
+    keys: [Vec<usize>; 2],
+    kind: JoinType,
+    filter: Vec<Expr>,
+    join: Join,
+}
+
+/// How far apart an interval join has to have the watermark stand, in parts of its span.
+const PARTS: i64 = 8;
+
+/// `JOIN`.
+pub(crate) fn translate(translator: &Translator, join: &Join) -> Result<Node> {
+    if join.null_aware {
+        return not_impl_err!("NOT IN over columns that may be NULL; say NOT EXISTS, or IS NOT NULL in both");
+    }
+    let right = translator.node(&join.right)?;
+    let (left, right) = (window::assigned(translator.node(&join.left)?)?, window::assigned(right)?);
+    let known = [left.schema.fields().len(), right.schema.fields().len()];
+    let (on_left, on_right): (Vec<_>, Vec<_>) = join.on.iter().cloned().unzip();
+    let (left, left_keys) = with_columns(left, &on_left)?;
+    let (right, right_keys) = with_columns(right, &on_right)?;
+    let mut filter = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
+    let as_of = filter.iter().position(|part| time_of(part).is_some()).map(|at| filter.swap_remove(at));
+    let sides =
+        Sides { left, right, known, keys: [left_keys, right_keys], kind: join.join_type, filter, join: join.clone() };
+    if let Some(time) = as_of.as_ref().and_then(time_of) {
+        return sides.temporal(time);
+    }
+    if translator.batch {
+        return sides.hash();
+    }
+    if let Some(edges) = sides.windows() {
+        return sides.window(edges);
+    }
+    match sides.interval()? {
+        Some((times, bounds, rest)) => sides.within(times, bounds, rest),
+        None => sides.regular(),
+    }
+}
+
+/// The `x` of `AS_OF(x, …)`.
+fn time_of(part: &Expr) -> Option<&Expr> {
+    match part {
+        Expr::ScalarFunction(function) if function.func.name() == AS_OF => function.args.first(),
+        _ => None,
+    }
+}
+
+impl Sides {
+    fn joined(&self, filter: &[Expr]) -> Result<Joined> {
+        let both = self.left.schema.join(&self.right.schema)?;
+        let filter = conjunction(filter.iter().cloned()).map(|filter| physical(&filter, &both)).transpose()?;
+        let [left, right] = &self.keys;
+        Ok(Joined {
+            left: batch_schema(&self.left.schema),
+            right: batch_schema(&self.right.schema),
+            keys: left.iter().copied().zip(right.iter().copied()).collect(),
+            kind: self.kind,
+            nulls: self.join.null_equality,
+            filter,
+            schema: batch_schema(&self.schema()?),
+        })
+    }
+
+    /// The columns of both, or of one.
+    fn schema(&self) -> Result<DFSchema> {
+        Ok(match self.kind {
+            JoinType::LeftSemi | JoinType::LeftAnti => self.left.schema.as_ref().clone(),
+            JoinType::RightSemi | JoinType::RightAnti => self.right.schema.as_ref().clone(),
+            _ => self.left.schema.join(&self.right.schema)?,
+        })
+    }
+
+    /// Which columns come out of those of the left input and then of the right one.
+    fn kept(&self) -> Vec<usize> {
+        let left = self.left.schema.fields().len();
+        match self.kind {
+            JoinType::LeftSemi | JoinType::LeftAnti => (0..self.known[0]).collect(),
+            JoinType::RightSemi | JoinType::RightAnti => (0..self.known[1]).collect(),
+            _ => (0..self.known[0]).chain(left..left + self.known[1]).collect(),
+        }
+    }
+
+    /// Traits of the left input and of the right one, where their columns have come to.
+    fn moved(&self) -> [Traits; 2] {
+        let shift = self.left.schema.fields().len();
+        let (left, right) = (self.left.traits.clone(), &self.right.traits);
+        match self.kind {
+            JoinType::LeftSemi | JoinType::LeftAnti => [left, Traits::default()],
+            JoinType::RightSemi | JoinType::RightAnti => [Traits::default(), right.clone()],
+            _ => [left, right.moved(|column| Some(column + shift))],
+        }
+    }
+
+    fn done<O: Operator<Side<Hashed, Hashed>, Out = Rows>>(
+        self,
+        name: &'static str,
+        operator: O,
+        clock: Option<Clock>,
+        traits: Traits,
+    ) -> Result<Node> {
+        let on = self.join.on.iter().map(|(left, right)| format!("{left} = {right}"));
+        let filter = self.filter.iter().map(ToString::to_string);
+        let condition: Vec<_> = on.chain(filter).collect();
+        let shown = format!("{name}(joinType=[{}], where=[{}])", self.kind, condition.join(" AND "));
+        let (schema, kept) = (Arc::new(self.schema()?), self.kept());
+        let operation = JoinOperation { operator, name, keys: self.keys, shown, clock };
+        let node = Node::new(operation, vec![self.left, self.right], schema, traits);
+        without_columns(node, &kept, self.join.schema.clone())
+    }
+
+    /// Pads with NULL what finds no partner.
+    fn is_outer(&self) -> bool {
+        matches!(self.kind, JoinType::Left | JoinType::Right | JoinType::Full)
+    }
+
+    fn must_insert_only(&self, what: &str) -> Result<()> {
+        let changes = self.left.traits.changes || self.right.traits.changes;
+        if changes { not_impl_err!("{what} of rows that may be updated or deleted") } else { Ok(()) }
+    }
+
+    fn regular(self) -> Result<Node> {
+        let operator = RegularJoin::new(self.joined(&self.filter)?).map_err(external)?;
+        let inserts = matches!(self.kind, JoinType::Inner | JoinType::LeftSemi | JoinType::RightSemi);
+        let changes = self.left.traits.changes || self.right.traits.changes || !inserts;
+        self.done("Join", operator, None, Traits { changes, ..Traits::default() })
+    }
+
+    /// All that is read has an end: one side is kept, and the other flows by.
+    fn hash(self) -> Result<Node> {
+        self.must_insert_only("a join")?;
+        // What flows by need not be kept. Of a join that gives all rows of one side, this is that side.
+        let build = match self.kind {
+            JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => Input::Right,
+            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti => Input::Left,
+            _ => Input::Right,
+        };
+        let operator = HashJoin::new(self.joined(&self.filter)?, build).map_err(external)?;
+        self.done("HashJoin", operator, None, Traits::default())
+    }
+
+    /// The windows of both, if the join asks for rows of the same.
+    fn windows(&self) -> Option<[Edges; 2]> {
+        let edges = |node: &Node| {
+            let window = node.traits.window.as_ref()?;
+            Some(Edges { start: window.start?, end: window.end? })
+        };
+        let (left, right) = (edges(&self.left)?, edges(&self.right)?);
+        let [left_keys, right_keys] = &self.keys;
+        let equal = |l, r| left_keys.iter().zip(right_keys).any(|(left, right)| (*left, *right) == (l, r));
+        (equal(left.start, right.start) && equal(left.end, right.end)).then_some([left, right])
+    }
+
+    fn window(self, [left, right]: [Edges; 2]) -> Result<Node> {
+        self.must_insert_only("a window join")?;
+        let operator = WindowJoin::new(self.joined(&self.filter)?, left, right).map_err(external)?;
+        let clock = self.left.traits.window.as_ref().map(WindowColumns::clock);
+        let [left, right] = self.moved();
+        let padded = self.is_outer();
+        let rowtimes = left.rowtimes.into_iter().chain(right.rowtimes).filter(|_| !padded).collect();
+        let window = left.window.or(right.window).filter(|_| !padded || self.kind == JoinType::Left);
+        self.done("WindowJoin", operator, clock, Traits { rowtimes, window, ..Traits::default() })
+    }
+
+    /// How far apart event times may be, and the rest of the condition.
+    fn interval(&self) -> Result<Option<(Times, Bounds, Vec<Expr>)>> {
+        let mut found: Option<(usize, usize, i64, i64)> = None;
+        let mut rest = Vec::new();
+        for part in &self.filter {
+            match self.bound(part) {
+                Some((left, right, lower, upper)) if found.is_none_or(|found| (found.0, found.1) == (left, right)) => {
+                    let (_, _, low, high) = found.unwrap_or((left, right, i64::MIN, i64::MAX));
+                    found = Some((left, right, low.max(lower), high.min(upper)));
+                }
+                _ => rest.push(part.clone()),
+            }
+        }
+        let same = self.keys[0].iter().zip(&self.keys[1]).find(|(left, right)| {
+            self.left.traits.rowtimes.contains(left) && self.right.traits.rowtimes.contains(right)
+        });
+        if let Some((left, right)) = same {
+            return Ok(Some((Times::Event(*left, *right), Bounds { lower: 0, upper: 0 }, self.filter.clone())));
+        }
+        Ok(match found {
+            Some((left, right, lower, upper)) if lower > i64::MIN && upper < i64::MAX => {
+                Some((Times::Event(left, right), Bounds { lower, upper }, rest))
+            }
+            _ => None,
+        })
+    }
+
+    /// What a part of the condition says of `left - right` of two times: the columns, the least and the greatest.
+    fn bound(&self, part: &Expr) -> Option<(usize, usize, i64, i64)> {
+        let Expr::BinaryExpr(BinaryExpr { left, op, right }) = part else { return None };
+        let ((one, plus_one), (other, plus_other)) = (shifted(left)?, shifted(right)?);
+        let of = |expr: &Expr, node: &Node| column_of(expr, &node.schema).filter(|c| node.traits.rowtimes.contains(c));
+        // `one + plus_one op other + plus_other`, in terms of `left - right`.
+        let (left, right, bound, op) = match (of(one, &self.left), of(other, &self.right)) {
+            (Some(left), Some(right)) => (left, right, plus_other - plus_one, *op),
+            _ => (of(other, &self.left)?, of(one, &self.right)?, plus_one - plus_other, op.swap()?),
+        };
+        match op {
+            Op::GtEq => Some((left, right, bound, i64::MAX)),
+            Op::Gt => Some((left, right, bound + 1, i64::MAX)),
+            Op::LtEq => Some((left, right, i64::MIN, bound)),
+            Op::Lt => Some((left, right, i64::MIN, bound - 1)),
+            _ => None,
+        }
+    }
+
+    fn within(self, times: Times, bounds: Bounds, rest: Vec<Expr>) -> Result<Node> {
+        self.must_insert_only("an interval join")?;
+        let operator = IntervalJoin::new(self.joined(&rest)?, times, bounds).map_err(external)?;
+        let span = bounds.upper.saturating_sub(bounds.lower) / PARTS;
+        // Whole milliseconds, that the steps of other operators have much in common with.
+        let step = (span / 1_000).max(100) * 1_000;
+        let [left, right] = self.moved();
+        let padded = self.is_outer();
+        let rowtimes = left.rowtimes.into_iter().chain(right.rowtimes).filter(|_| !padded).collect();
+        self.done("IntervalJoin", operator, Some(Clock::Event(step)), Traits { rowtimes, ..Traits::default() })
+    }
+
+    fn temporal(self, as_of: &Expr) -> Result<Node> {
+        let column = column_of(as_of, &self.left.schema);
+        let proctime = is_proctime(as_of) || column.is_some_and(|column| self.left.traits.proctimes.contains(&column));
+        if proctime {
+            let operator = LookupJoin::new(self.joined(&self.filter)?, true).map_err(external)?;
+            let [left, _] = self.moved();
+            return self.done("LookupJoin", operator, None, Traits { key: None, ..left });
+        }
+        let Some(column) = column.filter(|column| self.left.traits.rowtimes.contains(column)) else {
+            return plan_err!("FOR SYSTEM_TIME AS OF {}: that is no time attribute of the left table", as_of);
+        };
+        let [right] = self.right.traits.rowtimes[..] else {
+            return plan_err!(
+                "FOR SYSTEM_TIME AS OF needs a versioned table on the right: one with a WATERMARK and a PRIMARY KEY"
+            );
+        };
+        let operator = TemporalJoin::new(self.joined(&self.filter)?, column, right).map_err(external)?;
+        let [left, _] = self.moved();
+        self.done("TemporalJoin", operator, Some(Clock::Event(100_000)), Traits { key: None, window: None, ..left })
+    }
+}
+
+fn external(error: updraft_dataflow::Error) -> datafusion_common::DataFusionError {
+    datafusion_common::DataFusionError::External(error)
+}
+
+/// A column and what is added to it, in microseconds.
+fn shifted(expr: &Expr) -> Option<(&Expr, i64)> {
+    match expr {
+        Expr::Column(_) => Some((expr, 0)),
+        Expr::Cast(cast) => shifted(&cast.expr),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (column, by) = shifted(left)?;
+            let span = span(right)?;
+            match op {
+                Op::Plus => Some((column, by + span)),
+                Op::Minus => Some((column, by - span)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// A constant interval, in microseconds.
+fn span(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(span)), _) if span.months == 0 => {
+            Some(i64::from(span.days) * 86_400_000_000 + span.nanoseconds / 1_000)
+        }
+        Expr::Literal(ScalarValue::IntervalDayTime(Some(span)), _) => {
+            Some(i64::from(span.days) * 86_400_000_000 + i64::from(span.milliseconds) * 1_000)
+        }
+        _ => None,
+    }
+}

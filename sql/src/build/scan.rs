@@ -1,0 +1,300 @@
+//! A table as a source of the job: one for each table, however often queries read it.
+//!
+//! [`Scanned`] is what all queries of a job want of a table. [`TableReader`] reads the connector's columns and computes the
+//! others. Event time is declared here, and only if somebody goes by it: then late rows are set aside, and are given to
+//! those who don't.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use datafusion_common::{DFSchema, Result, ScalarValue, plan_datafusion_err, plan_err};
+use datafusion_expr::logical_plan::TableScan;
+use datafusion_expr::{Expr, Operator};
+use datafusion_physical_expr::PhysicalExpr;
+use updraft_dataflow::connector::{AnyPartition, AnySource, Column as Wanted, Scan};
+use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Partition, Rows, Source};
+use updraft_kernel::give_up;
+
+use super::expr::{Projection, evaluate, nullable, physical};
+use super::{Builder, Flow, Node, Operation, Traits, project};
+use crate::catalog::{ConnectorTable, Origin, Side, SideTable};
+
+/// Rows of a batch, about.
+pub(crate) const BATCH: usize = 8192;
+
+/// What is read of a table: some of its columns, in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Scanned {
+    pub(crate) table: Arc<ConnectorTable>,
+    pub(crate) columns: Vec<usize>,
+}
+
+impl Scanned {
+    /// The columns that come out.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        nullable(self.columns.iter().map(|column| self.table.schema.field(*column)))
+    }
+
+    /// Where a column of the table is among those that come out.
+    pub(crate) fn position(&self, column: usize) -> Option<usize> {
+        self.columns.iter().position(|other| *other == column)
+    }
+
+    /// The column of event time among those that come out.
+    pub(crate) fn rowtime(&self) -> Result<usize> {
+        let rowtime = self.table.rowtime.as_ref().and_then(|rowtime| self.position(rowtime.column));
+        rowtime.ok_or_else(|| plan_datafusion_err!("table '{}' has no WATERMARK", self.table.table.name))
+    }
+
+    /// The source.
+    pub(crate) fn open(&self) -> Result<TableReader, Error> {
+        let base = self.base()?;
+        let scan = Scan { schema: base.schema.clone(), columns: base.wanted.clone(), batch: BATCH };
+        let source = self.table.connector.source(&self.table.table, &scan)?;
+        let rowtime = self.table.rowtime.as_ref().and_then(|rowtime| self.position(rowtime.column));
+        Ok(TableReader { source, name: self.table.table.name.clone(), prepare: Prepare { base, rowtime } })
+    }
+
+    /// What the connector has to give, and what becomes of it.
+    fn base(&self) -> Result<Base> {
+        let columns = &self.table.columns;
+        let exprs: Vec<Expr> = self.columns.iter().map(|column| expr_of(columns, *column)).collect();
+        let mut names: Vec<String> = Vec::new();
+        for column in exprs.iter().flat_map(Expr::column_refs) {
+            if !names.contains(&column.name) {
+                names.push(column.name.clone());
+            }
+        }
+        let read: Vec<_> = columns.iter().filter(|column| names.contains(column.field.name())).collect();
+        let wanted = read.iter().map(|column| match &column.origin {
+            Origin::Physical(index) => Wanted::Physical(*index),
+            Origin::Metadata { key, .. } => Wanted::Metadata(key.clone()),
+            Origin::Computed(_) => unreachable!("what is computed is not read"),
+        });
+        let fields = read.iter().map(|column| base_field(column));
+        let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let from = DFSchema::try_from(schema.clone())?;
+        let project = Projection::new(&exprs, &from, self.schema())?;
+        Ok(Base { schema, wanted: wanted.collect(), project })
+    }
+}
+
+/// A column as the connector gives it: metadata in the connector's own type.
+fn base_field(column: &crate::catalog::Column) -> Field {
+    let kind = match &column.origin {
+        Origin::Metadata { kind, .. } => kind,
+        _ => column.field.data_type(),
+    };
+    Field::new(column.field.name(), kind.clone(), true)
+}
+
+/// The columns that are not computed: what computed ones may refer to.
+pub(crate) fn base_schema(columns: &[crate::catalog::Column]) -> Schema {
+    let stored = columns.iter().filter(|column| !matches!(column.origin, Origin::Computed(_)));
+    Schema::new(stored.map(base_field).collect::<Vec<_>>())
+}
+
+/// A column of the table in terms of those that the connector gives.
+fn expr_of(columns: &[crate::catalog::Column], index: usize) -> Expr {
+    let column = &columns[index];
+    let stored = Expr::Column(datafusion_common::Column::new_unqualified(column.field.name()));
+    match &column.origin {
+        Origin::Computed(expr) => expr.clone(),
+        Origin::Metadata { kind, .. } if kind != column.field.data_type() => {
+            Expr::Cast(datafusion_expr::Cast::new(Box::new(stored), column.field.data_type().clone()))
+        }
+        _ => stored,
+    }
+}
+
+#[derive(Clone)]
+struct Base {
+    schema: SchemaRef,
+    wanted: Vec<Wanted>,
+    project: Projection,
+}
+
+/// What is done to rows as they are read.
+#[derive(Clone)]
+struct Prepare {
+    base: Base,
+    /// The column of event time: rows in which it is null are rejected.
+    rowtime: Option<usize>,
+}
+
+/// A table that is read.
+pub(crate) struct TableReader {
+    source: AnySource,
+    name: Arc<str>,
+    prepare: Prepare,
+}
+
+impl Source for TableReader {
+    type Item = Rows;
+    type Partition = TablePartition;
+
+    fn open(self) -> Result<Vec<TablePartition>, Error> {
+        let partitions = self.source.open()?;
+        let partition = |partition| TablePartition {
+            partition,
+            origin: self.name.clone(),
+            prepare: self.prepare.clone(),
+            taken: 0,
+        };
+        Ok(partitions.into_iter().map(partition).collect())
+    }
+}
+
+/// A part of a table that is read.
+pub(crate) struct TablePartition {
+    partition: AnyPartition,
+    origin: Arc<str>,
+    prepare: Prepare,
+    /// Rows read so far.
+    taken: u64,
+}
+
+impl Partition for TablePartition {
+    type Item = Rows;
+
+    async fn next(&mut self, limit: usize) -> Result<Option<Batch<Rows>>, Error> {
+        let Some(Batch { records, mut rejected }) = self.partition.next(limit).await? else { return Ok(None) };
+        let mut ready = Vec::with_capacity(records.len());
+        for rows in records.into_vec() {
+            let before = self.taken;
+            self.taken += rows.len() as u64;
+            let rows = self.prepare.base.project.apply(rows);
+            ready.extend(self.timed(rows, before, &mut rejected)?);
+        }
+        Ok(Some(Batch { records: Bundle::from(ready), rejected }))
+    }
+
+    fn position(&self) -> String {
+        self.partition.position()
+    }
+}
+
+impl TablePartition {
+    /// Rejects rows without event time.
+    fn timed(&self, rows: Rows, before: u64, rejected: &mut Vec<DeadLetter>) -> Result<Option<Rows>, Error> {
+        let Some(rowtime) = self.prepare.rowtime else { return Ok(Some(rows)) };
+        let column = rows.batch().column(rowtime).clone();
+        if column.null_count() == 0 {
+            return Ok(Some(rows));
+        }
+        let name = self.prepare.base.project.schema().field(rowtime).name().clone();
+        for row in (0..rows.len()).filter(|row| column.is_null(*row)) {
+            let bytes = format!("{:?}", rows.slice(row..row + 1).batch().columns()).into_bytes();
+            let reason = format!("`{name}` is the event time and must not be NULL");
+            rejected.push(DeadLetter { origin: self.origin.clone(), line: before + row as u64 + 1, bytes, reason });
+        }
+        let rows = rows.filter(&arrow::compute::is_not_null(&column)?)?;
+        Ok((!rows.is_empty()).then_some(rows))
+    }
+}
+
+/// How far rows of a table are out of order: the same for each row, or told by each.
+#[derive(Clone)]
+pub(crate) enum Disorder {
+    Bounded(Duration),
+    Each(Arc<dyn PhysicalExpr>),
+}
+
+/// Reads the `WATERMARK` of a table over the columns that are read.
+pub(crate) fn disorder(scanned: &Scanned) -> Result<Disorder> {
+    let Some(rowtime) = &scanned.table.rowtime else {
+        return plan_err!("table '{}' has no WATERMARK", scanned.table.table.name);
+    };
+    let time = scanned.table.schema.field(rowtime.column).name();
+    if let Some(bound) = bound(&rowtime.watermark, time) {
+        return Ok(Disorder::Bounded(bound));
+    }
+    let schema = DFSchema::try_from(scanned.schema())?;
+    Ok(Disorder::Each(physical(&rowtime.watermark, &schema)?))
+}
+
+/// The `d` of `time - d`, in the only forms that matter: a constant, or nothing.
+fn bound(watermark: &Expr, time: &str) -> Option<Duration> {
+    match watermark {
+        Expr::Column(column) if column.name == time => Some(Duration::ZERO),
+        Expr::BinaryExpr(minus) if minus.op == Operator::Minus => {
+            let Expr::Column(column) = &*minus.left else { return None };
+            let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(span)), _) = &*minus.right else { return None };
+            let nanos = i64::from(span.days).checked_mul(86_400_000_000_000)?.checked_add(span.nanoseconds)?;
+            (column.name == time && span.months == 0).then_some(Duration::from_nanos(nanos.try_into().ok()?))
+        }
+        _ => None,
+    }
+}
+
+/// A column of times in microseconds.
+pub(crate) fn micros(column: &dyn Array) -> Vec<i64> {
+    let target = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let cast = cast(column, &target).unwrap_or_else(|error| give_up(error));
+    cast.as_primitive::<TimestampMicrosecondType>().values().to_vec()
+}
+
+/// The watermarks that rows declare, in microseconds.
+pub(crate) fn watermarks(expr: &Arc<dyn PhysicalExpr>, rows: &Rows) -> Vec<i64> {
+    micros(&evaluate(expr, rows.batch()))
+}
+
+/// Rows that were rejected, as rows of `t$dead_letters`.
+pub(crate) fn dead_letters(letters: &[DeadLetter]) -> Rows {
+    use arrow::array::{ArrayRef, BinaryViewArray, Int64Array, RecordBatch, StringViewArray};
+    let origins: ArrayRef = Arc::new(StringViewArray::from_iter_values(letters.iter().map(|letter| &*letter.origin)));
+    let lines: ArrayRef = Arc::new(Int64Array::from_iter_values(letters.iter().map(|letter| letter.line as i64)));
+    let records: ArrayRef = Arc::new(BinaryViewArray::from_iter_values(letters.iter().map(|letter| &letter.bytes)));
+    let reasons: ArrayRef = Arc::new(StringViewArray::from_iter_values(letters.iter().map(|letter| &letter.reason)));
+    let schema = nullable(crate::catalog::dead_letter_schema().fields().iter().map(|field| field.as_ref()));
+    let batch = RecordBatch::try_new(schema, vec![origins, lines, records, reasons]);
+    batch.unwrap_or_else(|error| give_up(error)).into()
+}
+
+/// Reads a table, or what was set aside of it.
+pub(crate) struct ScanOperation {
+    pub(crate) scanned: Scanned,
+    pub(crate) side: Option<Side>,
+}
+
+impl Operation for ScanOperation {
+    fn describe(&self) -> String {
+        let schema = self.scanned.schema();
+        let columns: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let side = self.side.map(|side| format!(" {side:?}")).unwrap_or_default();
+        format!("Scan(table={}{side}, columns=[{}])", self.scanned.table.table.name, columns.join(", "))
+    }
+
+    fn scans(&self) -> Option<(&Scanned, Option<Side>)> {
+        Some((&self.scanned, self.side))
+    }
+
+    fn build(self: Box<Self>, _: Vec<Flow>, _: &mut Builder) -> Result<Flow> {
+        unreachable!("the builder reads tables itself")
+    }
+}
+
+/// The scan of a table of the plan.
+pub(crate) fn translate(scan: &TableScan) -> Result<Node> {
+    let source: Arc<dyn Any + Send + Sync> = scan.source.clone();
+    let (table, side) = match (source.clone().downcast::<ConnectorTable>(), source.downcast::<SideTable>()) {
+        (Ok(table), _) => (table, None),
+        (_, Ok(side)) => (side.of.clone(), Some(side.side)),
+        _ => return plan_err!("'{}' cannot be read", scan.table_name),
+    };
+    let all = || (0..scan.source.schema().fields().len()).collect();
+    let columns = scan.projection.clone().unwrap_or_else(all);
+    let mut traits = Traits::default();
+    if side.is_none() {
+        let rowtime = table.rowtime.as_ref().map(|rowtime| rowtime.column);
+        let is_proctime = |column: usize| matches!(&table.columns[column].origin, Origin::Computed(expr) if project::is_proctime(expr));
+        traits.proctimes = (0..columns.len()).filter(|at| is_proctime(columns[*at])).collect();
+        traits.rowtimes = (0..columns.len()).filter(|at| Some(columns[*at]) == rowtime).collect();
+    }
+    let operation = ScanOperation { scanned: Scanned { table, columns }, side };
+    Ok(Node::new(operation, Vec::new(), scan.projected_schema.clone(), traits))
+}
