@@ -31,12 +31,27 @@
 pub use updraft_connectors as connectors;
 pub use updraft_dataflow as dataflow;
 pub use updraft_kernel as kernel;
+pub use updraft_sql as sql;
 
 pub use updraft_dataflow::{Job, JobError, Running, sim};
 pub use updraft_kernel::{Class, Runtime};
 
+/// SQL within a job: `job.sql()`.
+pub trait JobSql {
+    /// A session whose queries are streams of this job, with all connectors that there are. See
+    /// [`Embedded`](updraft_sql::Embedded).
+    fn sql(&self) -> updraft_sql::Embedded;
+}
+
+impl JobSql for Job {
+    fn sql(&self) -> updraft_sql::Embedded {
+        updraft_sql::Session::new(updraft_connectors::table::registry()).embed(self)
+    }
+}
+
 /// What a job is usually written with.
 pub mod prelude {
+    pub use crate::JobSql;
     pub use updraft_connectors::*;
     pub use updraft_dataflow::aggregate::{
         avg, count, distinct, distinct_about, max, min, project, quantiles, reduce, sum, top_k, variance,
@@ -56,6 +71,8 @@ pub mod prelude {
 mod chapters {
     #[doc = include_str!("../../docs/streams.md")]
     mod streams {}
+    #[doc = include_str!("../../docs/sql.md")]
+    mod sql {}
     #[doc = include_str!("../../docs/operators.md")]
     mod operators {}
     #[doc = include_str!("../../docs/tasks.md")]

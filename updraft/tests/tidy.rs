@@ -37,8 +37,12 @@ fn every_source_file_says_what_it_is_for() {
 
 #[test]
 fn crates_import_only_what_lies_below() {
-    let below: [(&str, &[&str]); 3] =
-        [("kernel", &[]), ("dataflow", &["updraft-kernel"]), ("connectors", &["updraft-kernel", "updraft-dataflow"])];
+    let below: [(&str, &[&str]); 4] = [
+        ("kernel", &[]),
+        ("dataflow", &["updraft-kernel"]),
+        ("connectors", &["updraft-kernel", "updraft-dataflow"]),
+        ("sql", &["updraft-kernel", "updraft-dataflow"]),
+    ];
     for (name, allowed) in below {
         let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
         let own = format!("updraft-{name}");

@@ -4,6 +4,7 @@ mod bench;
 mod completions;
 mod demo;
 mod explain;
+mod sql;
 
 use clap::{Parser, Subcommand};
 
@@ -20,6 +21,9 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Sql(sql::Sql),
+    Run(sql::Run),
+    Check(sql::Check),
     Demo(demo::Demo),
     Bench(bench::Bench),
     Explain(explain::Explain),
@@ -29,6 +33,9 @@ enum Command {
 impl Cli {
     pub(crate) fn run(self) -> Outcome {
         match self.command {
+            Command::Sql(sql) => sql.run(),
+            Command::Run(run) => run.run(),
+            Command::Check(check) => check.run(),
             Command::Demo(demo) => demo.run(),
             Command::Bench(bench) => bench.run(),
             Command::Explain(explain) => explain.run(),

@@ -1,0 +1,131 @@
+//! `updraft explain --why-no-output`: what a query waits for.
+//!
+//! The query runs for a while with its rows counted and thrown away; then its metrics tell which source gives nothing, which
+//! holds the watermark back, or which stage lets nothing through.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use updraft::dataflow::Time;
+use updraft::dataflow::metrics::{JobMetrics, SourceMetrics, StageMetrics};
+
+/// What of a job's metrics explains that it has given nothing; one finding a line, the gravest first.
+pub(super) fn why(metrics: &JobMetrics, ran: Duration) -> String {
+    let results = metrics.results();
+    let seconds = ran.as_secs_f64();
+    if results > 0 {
+        return format!("it does give output: {results} rows in {seconds:.1} s\n");
+    }
+    let mut told = format!("no output in {seconds:.1} s:\n");
+    let silent: Vec<_> = metrics.sources.iter().filter(|source| source.records() == 0).collect();
+    for source in &silent {
+        let _ = writeln!(told, "- `{}` has given no row: is there something to read?{}", source.name, rejected(source));
+    }
+    metrics.sources.iter().filter(|source| all_late(source)).for_each(|source| {
+        let _ = writeln!(
+            told,
+            "- all {} rows of `{}` were late: allow for more disorder in its WATERMARK",
+            source.late(),
+            source.name
+        );
+    });
+    if let Some(holder) = holder(metrics) {
+        told += &holder;
+    }
+    if silent.is_empty() {
+        metrics.stages.iter().filter(|stage| swallows(stage)).take(1).for_each(|stage| {
+            let _ = writeln!(told, "- the stage `{}` has taken {} rows and given none", stage.name, stage.records_in());
+        });
+    }
+    told
+}
+
+fn rejected(source: &SourceMetrics) -> String {
+    match source.rejected() {
+        0 => String::new(),
+        rejected => format!(" ({rejected} could not be decoded)"),
+    }
+}
+
+fn all_late(source: &SourceMetrics) -> bool {
+    source.records() > 0 && source.late() == source.records()
+}
+
+fn swallows(stage: &StageMetrics) -> bool {
+    stage.records_in() > 0 && stage.records_out() == 0
+}
+
+/// The input whose watermark is behind all others'.
+fn holder(metrics: &JobMetrics) -> Option<String> {
+    let timed: Vec<_> =
+        metrics.sources.iter().filter(|source| source.newest() > Time::MIN || metrics.sources.len() > 1).collect();
+    let least = |source: &SourceMetrics| {
+        source.partitions().into_iter().enumerate().min_by_key(|(_, partition)| partition.watermark)
+    };
+    let (source, (partition, last)) =
+        timed.iter().filter_map(|source| Some((source, least(source)?))).min_by_key(|(_, (_, last))| last.watermark)?;
+    if last.watermark == Time::MAX {
+        return None;
+    }
+    let whose = match source.partitions().len() {
+        1 => format!("`{}`", source.name),
+        n => format!("partition {} of {n} of `{}`", partition + 1, source.name),
+    };
+    let newest = metrics.sources.iter().map(|source| source.newest()).max()?;
+    let mut told = format!(
+        "- {whose} holds the watermark at {}; its newest row is of {}",
+        at(last.watermark),
+        at(source.newest())
+    );
+    if newest > source.newest() {
+        let _ = write!(told, ", while others have come to {}", at(newest));
+    }
+    if last.is_idle {
+        told += " (it is idle)";
+    } else if source.records() == 0 {
+        told += ": 'scan.watermark.idle-timeout' lets the others go on without it";
+    } else {
+        told += ": windows that end later wait for rows beyond that";
+    }
+    told.push('\n');
+    Some(told)
+}
+
+/// A time as people read it.
+fn at(time: Time) -> String {
+    match time {
+        Time::MIN => "the beginning".into(),
+        Time::MAX => "the end".into(),
+        time => {
+            let (days, micros) = (time.0.div_euclid(86_400_000_000), time.0.rem_euclid(86_400_000_000));
+            let (year, month, day) = civil(days);
+            let (seconds, millis) = (micros / 1_000_000, micros % 1_000_000 / 1_000);
+            let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+            format!("{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02}:{:02}.{millis:03}", seconds % 60)
+        }
+    }
+}
+
+/// The date of a day after 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_dates() {
+        assert_eq!(at(Time::from_millis(1_436_918_400_250)), "2015-07-15 00:00:00.250");
+        assert_eq!(at(Time::from_millis(-1)), "1969-12-31 23:59:59.999");
+        assert_eq!(at(Time::from_secs(951_782_400)), "2000-02-29 00:00:00.000");
+    }
+}
