@@ -168,55 +168,44 @@ impl Decode for Decoder {
     }
 }
 
-/// Encodes rows as one file.
-pub(crate) struct FileEncoder {
-    writer: FileWriter<Spill>,
+/// Encodes rows as one file, or as one stream.
+pub(crate) struct Encoder {
+    writer: Writer,
     spill: Spill,
 }
 
-impl FileEncoder {
-    pub(crate) fn new(schema: &SchemaRef) -> Result<Self, Error> {
+enum Writer {
+    File(FileWriter<Spill>),
+    Stream(StreamWriter<Spill>),
+}
+
+impl Encoder {
+    pub(crate) fn file(schema: &SchemaRef) -> Result<Self, Error> {
         let spill = Spill::default();
-        Ok(Self { writer: FileWriter::try_new(spill.clone(), schema)?, spill })
+        Ok(Self { writer: Writer::File(FileWriter::try_new(spill.clone(), schema)?), spill })
+    }
+
+    pub(crate) fn stream(schema: &SchemaRef) -> Result<Self, Error> {
+        let spill = Spill::default();
+        Ok(Self { writer: Writer::Stream(StreamWriter::try_new(spill.clone(), schema)?), spill })
     }
 }
 
-impl Encode for FileEncoder {
+impl Encode for Encoder {
     fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.writer.write(rows)?;
+        match &mut self.writer {
+            Writer::File(writer) => writer.write(rows)?,
+            Writer::Stream(writer) => writer.write(rows)?,
+        }
         self.spill.empty(out);
         Ok(())
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.writer.finish()?;
-        self.spill.empty(out);
-        Ok(())
-    }
-}
-
-/// Encodes rows as one stream.
-pub(crate) struct StreamEncoder {
-    writer: StreamWriter<Spill>,
-    spill: Spill,
-}
-
-impl StreamEncoder {
-    pub(crate) fn new(schema: &SchemaRef) -> Result<Self, Error> {
-        let spill = Spill::default();
-        Ok(Self { writer: StreamWriter::try_new(spill.clone(), schema)?, spill })
-    }
-}
-
-impl Encode for StreamEncoder {
-    fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.writer.write(rows)?;
-        self.spill.empty(out);
-        Ok(())
-    }
-
-    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.writer.finish()?;
+        match &mut self.writer {
+            Writer::File(writer) => writer.finish()?,
+            Writer::Stream(writer) => writer.finish()?,
+        }
         self.spill.empty(out);
         Ok(())
     }

@@ -210,7 +210,7 @@ impl Format {
     /// When the format cannot hold such columns, or is one of whole files.
     pub fn encoder(&self, schema: &SchemaRef) -> Result<Box<dyn Encode>, Error> {
         match &self.kind {
-            Kind::Arrow => Ok(Box::new(arrow::StreamEncoder::new(schema)?)),
+            Kind::Arrow => Ok(Box::new(arrow::Encoder::stream(schema)?)),
             Kind::Parquet(_) | Kind::Avro(_) => Err(self.only_files()),
             _ => self.file_encoder(schema),
         }
@@ -225,7 +225,7 @@ impl Format {
             Kind::Csv(csv) => Box::new(csv.encoder(schema)?),
             Kind::Json(json) => Box::new(json.encoder()),
             Kind::Raw(raw) => Box::new(raw.encoder(schema)?),
-            Kind::Arrow => Box::new(arrow::FileEncoder::new(schema)?),
+            Kind::Arrow => Box::new(arrow::Encoder::file(schema)?),
             Kind::Parquet(parquet) => Box::new(parquet.encoder(schema)?),
             Kind::Avro(avro) => Box::new(avro.encoder(schema)?),
         })

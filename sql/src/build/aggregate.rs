@@ -245,7 +245,7 @@ fn changing(
     let list = |exprs: &[Expr]| exprs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let names: Vec<_> = keys.iter().map(|key| plan.input.field(*key).name().as_str()).collect();
     let shown = format!("GroupAggregate(groupBy=[{}], select=[{}])", names.join(", "), list(aggregates));
-    let traits = Traits { changes: true, key: Some((0..keys.len()).collect()), ..Traits::default() };
+    let traits = Traits { changes: true, ..Traits::default() };
     let operation = Keyed { operator: GroupBy::new(plan), name: "group", keys, shown, clock: None };
     Ok(Node::new(operation, vec![input], schema, traits))
 }
@@ -274,7 +274,7 @@ fn traits(by_window: Option<&ByWindow>, columns: &[Option<usize>]) -> Traits {
     let time = window.as_ref().and_then(|window| window.time).into_iter().collect();
     let is_processing = window.as_ref().is_some_and(|window| window.is_processing);
     let (rowtimes, proctimes) = if is_processing { (Vec::new(), time) } else { (time, Vec::new()) };
-    Traits { rowtimes, proctimes, window, key: Some((0..columns.len()).collect()), ..Traits::default() }
+    Traits { rowtimes, proctimes, window, changes: false }
 }
 
 /// The physical form of an aggregate.

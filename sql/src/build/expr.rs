@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::{concat_batches, prep_null_mask_filter};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion_common::cast::as_boolean_array;
 use datafusion_common::{DFSchema, Result};
@@ -91,16 +91,11 @@ impl Projection {
 pub(crate) fn filter(expr: &Arc<dyn PhysicalExpr>, rows: Rows) -> Option<Rows> {
     let value = evaluate(expr, rows.batch());
     let keep = as_boolean_array(&value).unwrap_or_else(|error| give_up(error));
-    match keep_of(keep).true_count() {
+    match keep.true_count() {
         0 => None,
         n if n == rows.len() => Some(rows),
         _ => Some(rows.filter(keep).unwrap_or_else(|error| give_up(error))),
     }
-}
-
-/// What is not known is not true.
-fn keep_of(keep: &BooleanArray) -> BooleanArray {
-    if keep.nulls().is_some() { prep_null_mask_filter(keep) } else { keep.clone() }
 }
 
 /// Several batches as one.

@@ -28,8 +28,6 @@ pub(crate) struct Traits {
     pub(crate) window: Option<WindowColumns>,
     /// Whether rows may be other than insertions.
     pub(crate) changes: bool,
-    /// Columns that tell any two rows of the table apart, if such are known.
-    pub(crate) key: Option<Vec<usize>>,
 }
 
 /// The window that each row belongs to: rows of a window come before the watermark has passed its end.
@@ -84,7 +82,6 @@ impl Traits {
             proctimes: self.proctimes.iter().filter_map(|column| at(*column)).collect(),
             window: window.filter(|window| window.any().is_some()),
             changes: self.changes,
-            key: self.key.as_ref().and_then(|key| key.iter().map(|column| at(*column)).collect()),
         }
     }
 }

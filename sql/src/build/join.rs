@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use datafusion_common::{DFSchema, JoinType, Result, ScalarValue, not_impl_err, plan_err};
+use datafusion_common::{DFSchema, JoinType, Result, not_impl_err, plan_err};
 use datafusion_expr::logical_plan::Join;
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{BinaryExpr, Expr, Operator as Op};
@@ -28,6 +28,7 @@ use crate::operator::join::regular::RegularJoin;
 use crate::operator::join::temporal::TemporalJoin;
 use crate::operator::join::window::{WindowColumns as Edges, WindowJoin};
 use crate::operator::join::{Input, Joined};
+use crate::plan::interval;
 use crate::plan::versioned::AS_OF;
 
 /// A join of two inputs, dealt by key.
@@ -292,7 +293,7 @@ impl Sides {
         if proctime {
             let operator = LookupJoin::new(self.joined(&self.filter)?, true).map_err(external)?;
             let [left, _] = self.moved();
-            return self.done("LookupJoin", operator, None, Traits { key: None, ..left });
+            return self.done("LookupJoin", operator, None, left);
         }
         let Some(column) = column.filter(|column| self.left.traits.rowtimes.contains(column)) else {
             return plan_err!("FOR SYSTEM_TIME AS OF {}: that is no time attribute of the left table", as_of);
@@ -304,7 +305,7 @@ impl Sides {
         };
         let operator = TemporalJoin::new(self.joined(&self.filter)?, column, right).map_err(external)?;
         let [left, _] = self.moved();
-        self.done("TemporalJoin", operator, Some(Clock::Event(100_000)), Traits { key: None, window: None, ..left })
+        self.done("TemporalJoin", operator, Some(Clock::Event(100_000)), Traits { window: None, ..left })
     }
 }
 
@@ -319,25 +320,13 @@ fn shifted(expr: &Expr) -> Option<(&Expr, i64)> {
         Expr::Cast(cast) => shifted(&cast.expr),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let (column, by) = shifted(left)?;
-            let span = span(right)?;
+            let Expr::Literal(span, _) = &**right else { return None };
+            let span = interval::micros(span)?;
             match op {
                 Op::Plus => Some((column, by + span)),
                 Op::Minus => Some((column, by - span)),
                 _ => None,
             }
-        }
-        _ => None,
-    }
-}
-
-/// A constant interval, in microseconds.
-fn span(expr: &Expr) -> Option<i64> {
-    match expr {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(span)), _) if span.months == 0 => {
-            Some(i64::from(span.days) * 86_400_000_000 + span.nanoseconds / 1_000)
-        }
-        Expr::Literal(ScalarValue::IntervalDayTime(Some(span)), _) => {
-            Some(i64::from(span.days) * 86_400_000_000 + i64::from(span.milliseconds) * 1_000)
         }
         _ => None,
     }

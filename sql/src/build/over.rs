@@ -20,6 +20,7 @@ use super::order::sort_columns;
 use super::{Clock, Node, Traits, Translator, window};
 use crate::operator::order::SortColumn;
 use crate::operator::over::{Call, Frame, Over, OverAll, OverPlan};
+use crate::plan::interval;
 
 /// How exactly rows are put in order of their event time, in microseconds.
 const STEP: i64 = 100_000;
@@ -107,7 +108,7 @@ fn in_time(input: Node, partition: Vec<usize>, order: &[SortColumn], functions: 
     let plan =
         OverPlan { input: from, partition: partition.clone(), time, frame, calls, output: batch_schema(&schema) };
     let clock = time.map(|_| Clock::Event(STEP));
-    let traits = Traits { key: None, ..input.traits.clone() };
+    let traits = input.traits.clone();
     let operation = Keyed { operator: Over::new(plan), name: "over", keys: partition, shown: shown(functions), clock };
     Ok(Node::new(operation, vec![input], schema, traits))
 }
@@ -128,14 +129,10 @@ fn frame(frame: &WindowFrame) -> Result<Frame> {
         (WindowFrameUnits::Rows, start) if start.is_null() => Ok(Frame::Rows(None)),
         (WindowFrameUnits::Rows, ScalarValue::UInt64(Some(rows))) => Ok(Frame::Rows(Some(*rows))),
         (WindowFrameUnits::Range, start) if start.is_null() => Ok(Frame::Range(None)),
-        (WindowFrameUnits::Range, ScalarValue::IntervalMonthDayNano(Some(span))) if span.months == 0 => {
-            let nanos = i64::from(span.days) * 86_400_000_000_000 + span.nanoseconds;
-            nanos.try_into().map_or_else(|_| wrong(), |nanos| Ok(Frame::Range(Some(Duration::from_nanos(nanos)))))
-        }
-        (WindowFrameUnits::Range, ScalarValue::IntervalDayTime(Some(span))) => {
-            let millis = i64::from(span.days) * 86_400_000 + i64::from(span.milliseconds);
-            millis.try_into().map_or_else(|_| wrong(), |millis| Ok(Frame::Range(Some(Duration::from_millis(millis)))))
-        }
+        (WindowFrameUnits::Range, span) => match interval::nanos(span).and_then(|nanos| nanos.try_into().ok()) {
+            Some(nanos) => Ok(Frame::Range(Some(Duration::from_nanos(nanos)))),
+            None => wrong(),
+        },
         _ => wrong(),
     }
 }
@@ -185,7 +182,7 @@ fn at_end(input: Node, partition: Vec<usize>, order: &[SortColumn], functions: &
     let schema = schema(&input, functions, &results(&input, functions)?)?;
     let operator = OverAll::new(from, &partition, order, exprs, batch_schema(&schema));
     let operation = Keyed { operator, name: "over", keys: partition, shown: shown(functions), clock: None };
-    let traits = Traits { key: None, changes: false, ..input.traits.clone() };
+    let traits = Traits { changes: false, ..input.traits.clone() };
     Ok(Node::new(operation, vec![input], schema, traits))
 }
 

@@ -177,7 +177,7 @@ fn deduplicate(
         remember: translator.time_to_live,
     };
     let schema = input.schema.clone();
-    let traits = Traits { changes, key: Some(keys.clone()), ..windowed(&input, window_end) };
+    let traits = Traits { changes, ..windowed(&input, window_end) };
     let operation = Keyed { operator: Deduplicate::new(plan), name: "deduplicate", keys, shown, clock };
     Ok(Node::new(operation, vec![input], schema, traits))
 }
@@ -189,7 +189,7 @@ fn names(input: &Node, columns: &[usize]) -> String {
 /// What is known of rows of a window that have come out.
 fn windowed(input: &Node, window_end: Option<usize>) -> Traits {
     match window_end {
-        Some(_) => Traits { changes: false, key: None, ..input.traits.clone() },
+        Some(_) => Traits { changes: false, ..input.traits.clone() },
         None => Traits::default(),
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
-use datafusion_common::{DFSchema, Result, ScalarValue, plan_datafusion_err, plan_err};
+use datafusion_common::{DFSchema, Result, plan_datafusion_err, plan_err};
 use datafusion_expr::logical_plan::TableScan;
 use datafusion_expr::{Expr, Operator};
 use datafusion_physical_expr::PhysicalExpr;
@@ -22,6 +22,7 @@ use updraft_kernel::give_up;
 use super::expr::{Projection, evaluate, nullable, physical};
 use super::{Builder, Flow, Node, Operation, Traits, project};
 use crate::catalog::{ConnectorTable, Origin, Side, SideTable};
+use crate::plan::interval;
 
 /// Rows of a batch, about.
 pub(crate) const BATCH: usize = 8192;
@@ -223,9 +224,9 @@ fn bound(watermark: &Expr, time: &str) -> Option<Duration> {
         Expr::Column(column) if column.name == time => Some(Duration::ZERO),
         Expr::BinaryExpr(minus) if minus.op == Operator::Minus => {
             let Expr::Column(column) = &*minus.left else { return None };
-            let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(span)), _) = &*minus.right else { return None };
-            let nanos = i64::from(span.days).checked_mul(86_400_000_000_000)?.checked_add(span.nanoseconds)?;
-            (column.name == time && span.months == 0).then_some(Duration::from_nanos(nanos.try_into().ok()?))
+            let Expr::Literal(span, _) = &*minus.right else { return None };
+            let span = Duration::from_nanos(interval::nanos(span)?.try_into().ok()?);
+            (column.name == time).then_some(span)
         }
         _ => None,
     }

@@ -33,7 +33,6 @@ pub(crate) fn translate(translator: &Translator, union: &Union) -> Result<Node> 
         proctimes: common(&|traits, column| traits.proctimes.contains(&column)),
         window: first.filter(|window| renamed.iter().all(|input| input.traits.window.as_ref() == Some(window))),
         changes: renamed.iter().any(|input| input.traits.changes),
-        key: None,
     };
     Ok(Node::new(All, renamed, union.schema.clone(), traits))
 }

@@ -11,7 +11,7 @@ use updraft_dataflow::Rows;
 use updraft_kernel::give_up;
 
 use super::expr::{batch, batch_schema, evaluate, physical};
-use super::{Builder, Flow, Node, Operation, Traits, Translator, window};
+use super::{Builder, Flow, Node, Operation, Translator, window};
 use crate::plan::unnest::Unnested;
 
 struct Unnest {
@@ -45,7 +45,7 @@ pub(crate) fn translate(translator: &Translator, unnested: &Unnested) -> Result<
         shown: unnested.expr.to_string(),
         schema: batch_schema(&unnested.schema),
     };
-    let traits = Traits { key: None, ..input.traits.clone() };
+    let traits = input.traits.clone();
     Ok(Node::new(operation, vec![input], unnested.schema.clone(), traits))
 }
 

@@ -4,6 +4,7 @@
 //! `FROM`. Next: [`crate::build`], which makes a job of the plan.
 
 mod group_windows;
+pub(crate) mod interval;
 mod names;
 pub(crate) mod proctime;
 mod refused;

@@ -1,6 +1,6 @@
 //! What may stand after `FROM` beside tables: window table functions, and tables as of a time.
 
-use datafusion_common::{Column, Result, ScalarValue, TableReference, plan_datafusion_err, plan_err};
+use datafusion_common::{Column, Result, TableReference, plan_datafusion_err, plan_err};
 use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder};
 use datafusion_sql::sqlparser::ast::{
@@ -13,6 +13,7 @@ use crate::catalog::ConnectorTable;
 
 use crate::parse::{PARTITIONED_TABLE, table_options};
 
+use super::interval;
 use super::unnest::{UNNEST_OF, Unnested};
 use super::versioned::Versioned;
 use super::window::{WindowKind, WindowTvf};
@@ -151,16 +152,13 @@ fn micros(expr: &Ast, context: &mut dyn RelationPlannerContext) -> Result<i64> {
         Expr::Negative(inner) => (*inner, -1),
         value => (value, 1),
     };
-    let span = match value {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(span)), _) if span.months == 0 => {
-            i64::from(span.days) * 86_400_000_000 + span.nanoseconds / 1_000
-        }
-        Expr::Literal(ScalarValue::IntervalDayTime(Some(span)), _) => {
-            i64::from(span.days) * 86_400_000_000 + i64::from(span.milliseconds) * 1_000
-        }
-        _ => return plan_err!("{expr} is not a constant interval of days or less, as in INTERVAL '10' SECOND"),
-    };
+    let Expr::Literal(value, _) = value else { return wrong(expr) };
+    let Some(span) = interval::micros(&value) else { return wrong(expr) };
     Ok(sign * span)
+}
+
+fn wrong(expr: &Ast) -> Result<i64> {
+    plan_err!("{expr} is not a constant interval of days or less, as in INTERVAL '10' SECOND")
 }
 
 /// What `CROSS JOIN UNNEST(…)` was rewritten to.

@@ -8,7 +8,7 @@ use datafusion_expr::{Expr, cast, lit};
 use updraft_dataflow::connector::Accepts;
 
 use super::{Session, reference};
-use crate::build::{Node, Translator, project, window};
+use crate::build::{Node, project};
 use crate::catalog::{ConnectorTable, Entry};
 use crate::parse::statement::Insert;
 
@@ -24,16 +24,14 @@ impl Session {
         if insert.overwrite {
             return not_impl_err!("INSERT OVERWRITE");
         }
-        let plan = self.context().query((*insert.query).clone())?;
-        let batch = self.settings.is_batch(&plan);
-        let node = window::assigned(Translator { batch, ..self.translator() }.node(&plan)?)?;
+        let (node, mode) = self.plan(&insert.query)?;
         let fixed = insert.partition.iter().map(|(column, value)| {
             let value = self.context().expression(value.clone(), &DFSchema::empty())?;
             Ok((column.value.clone(), value))
         });
         let node = fit(node, insert, &fixed.collect::<Result<Vec<_>>>()?, &table)?;
         check_changes(&node, &table)?;
-        Ok((table, node, batch))
+        Ok((table, node, mode.batch))
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{DataFusionError, TableReference};
-use datafusion_expr::ScalarUDF;
+use datafusion_expr::{LogicalPlan, ScalarUDF};
 use datafusion_sql::sqlparser::ast::{self, ObjectName};
 use updraft_dataflow::Job;
 use updraft_dataflow::connector::{AnySink, Registry};
@@ -233,10 +233,14 @@ impl Session {
 
     /// Plans a query.
     pub(crate) fn plan(&self, query: &ast::Query) -> Result<(Node, Mode)> {
-        let plan = self.context().query(query.clone())?;
-        let batch = self.settings.is_batch(&plan);
-        let node = window::assigned(Translator { batch, ..self.translator() }.node(&plan)?)?;
-        Ok((node, self.mode(batch)))
+        self.translate(&self.context().query(query.clone())?)
+    }
+
+    /// The streaming plan of a logical one.
+    fn translate(&self, plan: &LogicalPlan) -> Result<(Node, Mode)> {
+        let batch = self.settings.is_batch(plan);
+        let translator = Translator { batch, time_to_live: self.settings.time_to_live() };
+        Ok((window::assigned(translator.node(plan)?)?, self.mode(batch)))
     }
 
     pub(crate) fn add_table(&mut self, name: &TableReference, entry: Entry) -> Result<()> {
@@ -245,10 +249,6 @@ impl Session {
 
     fn mode(&self, batch: bool) -> Mode {
         Mode { batch, idle: self.settings.idle() }
-    }
-
-    fn translator(&self) -> Translator {
-        Translator { batch: false, time_to_live: self.settings.time_to_live() }
     }
 
     fn inserts<'a>(&self, inserts: impl IntoIterator<Item = &'a Insert>) -> Result<Inserts> {
@@ -264,11 +264,8 @@ impl Session {
         let text = match &explain.statement.value {
             Statement::Query(query) => {
                 let plan = self.context().query((**query).clone())?;
-                format!(
-                    "== Optimized Logical Plan ==\n{}\n\n== Streaming Plan ==\n{:?}",
-                    plan.display_indent(),
-                    self.query(query)?
-                )
+                let (node, _) = self.translate(&plan)?;
+                format!("== Optimized Logical Plan ==\n{}\n\n== Streaming Plan ==\n{node}", plan.display_indent())
             }
             Statement::Insert(insert) => format!("== Streaming Plan ==\n{:?}", self.inserts([&**insert])?),
             Statement::StatementSet(set) => {

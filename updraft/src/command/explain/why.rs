@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use updraft::dataflow::Time;
 use updraft::dataflow::metrics::{JobMetrics, SourceMetrics, StageMetrics};
+use updraft::sql::arrow::temporal_conversions::timestamp_us_to_datetime;
 
 /// What of a job's metrics explains that it has given nothing; one finding a line, the gravest first.
 pub(super) fn why(metrics: &JobMetrics, ran: Duration) -> String {
@@ -96,26 +97,11 @@ fn at(time: Time) -> String {
     match time {
         Time::MIN => "the beginning".into(),
         Time::MAX => "the end".into(),
-        time => {
-            let (days, micros) = (time.0.div_euclid(86_400_000_000), time.0.rem_euclid(86_400_000_000));
-            let (year, month, day) = civil(days);
-            let (seconds, millis) = (micros / 1_000_000, micros % 1_000_000 / 1_000);
-            let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
-            format!("{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02}:{:02}.{millis:03}", seconds % 60)
-        }
+        time => match timestamp_us_to_datetime(time.as_micros()) {
+            Some(date) => date.format("%Y-%m-%d %H:%M:%S%.3f").to_string(),
+            None => time.to_string(),
+        },
     }
-}
-
-/// The date of a day after 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
