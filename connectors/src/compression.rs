@@ -4,8 +4,8 @@
 use std::io;
 use std::path::Path;
 
-use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
-use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
+use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
+use async_compression::tokio::write::{BzEncoder, GzipEncoder, XzEncoder, ZstdEncoder};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 
 /// How bytes are compressed.
@@ -14,6 +14,8 @@ pub(crate) enum Compression {
     Plain,
     Gzip,
     Zstd,
+    Bzip2,
+    Xz,
 }
 
 /// Bytes to read, whatever they come from.
@@ -25,25 +27,52 @@ pub(crate) type Target = Box<dyn AsyncWrite + Send + Unpin>;
 const CHUNK: usize = 256 << 10;
 
 impl Compression {
-    /// By the extension of `path`: `.gz`, `.zst`.
+    /// By what options call it.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "none" => Self::Plain,
+            "gzip" | "gz" => Self::Gzip,
+            "zstd" | "zst" => Self::Zstd,
+            "bzip2" | "bz2" => Self::Bzip2,
+            "xz" => Self::Xz,
+            _ => return None,
+        })
+    }
+
+    /// What names of such files end in.
+    pub(crate) fn extension(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+            Self::Bzip2 => ".bz2",
+            Self::Xz => ".xz",
+        }
+    }
+
+    /// By the extension of `path`: `.gz`, `.zst`, `.bz2`, `.xz`.
     pub(crate) fn of_path(path: &Path) -> Self {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("gz" | "gzip") => Self::Gzip,
             Some("zst" | "zstd") => Self::Zstd,
+            Some("bz2" | "bzip2") => Self::Bzip2,
+            Some("xz") => Self::Xz,
             _ => Self::Plain,
         }
     }
 
     /// By the first bytes of a file.
-    fn of_magic(head: &[u8]) -> Self {
+    pub(crate) fn of_magic(head: &[u8]) -> Self {
         match head {
             [0x1F, 0x8B, ..] => Self::Gzip,
             [0x28, 0xB5, 0x2F, 0xFD, ..] => Self::Zstd,
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, ..] => Self::Bzip2,
+            [0xFD, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
             _ => Self::Plain,
         }
     }
 
-    /// `input` decompressed, all its members (gzip) or frames (zstd). Where this is plain, the first bytes
+    /// `input` decompressed, all its members (gzip, bzip2, xz) or frames (zstd). Where this is plain, the first bytes
     /// of the input decide.
     pub(crate) async fn reader(self, input: impl AsyncRead + Send + Unpin + 'static) -> io::Result<Input> {
         let mut input = BufReader::with_capacity(CHUNK, input);
@@ -63,6 +92,16 @@ impl Compression {
                 decoder.multiple_members(true);
                 Box::new(decoder)
             }
+            Self::Bzip2 => {
+                let mut decoder = BzDecoder::new(input);
+                decoder.multiple_members(true);
+                Box::new(decoder)
+            }
+            Self::Xz => {
+                let mut decoder = XzDecoder::new(input);
+                decoder.multiple_members(true);
+                Box::new(decoder)
+            }
         })
     }
 
@@ -72,6 +111,8 @@ impl Compression {
             Self::Plain => Box::new(output),
             Self::Gzip => Box::new(GzipEncoder::new(output)),
             Self::Zstd => Box::new(ZstdEncoder::new(output)),
+            Self::Bzip2 => Box::new(BzEncoder::new(output)),
+            Self::Xz => Box::new(XzEncoder::new(output)),
         }
     }
 }

@@ -20,7 +20,7 @@ const BUFFER: usize = 256 << 10;
 ///
 /// `out.csv.gz` is written as `out.csv.gz.part`, and takes its name (and the place of a file that had it) when the job has
 /// ended well and the bytes are on the disk: who sees it sees all of it. A job that fails or is cancelled removes the `.part`;
-/// only a process that is killed leaves it behind, and the next run writes it anew. `.gz` and `.zst` are compressed.
+/// only a process that is killed leaves it behind, and the next run writes it anew. `.gz`, `.zst`, `.bz2` and `.xz` are compressed.
 pub struct FileSink {
     path: PathBuf,
     rows: Rows,

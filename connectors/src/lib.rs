@@ -22,7 +22,7 @@
 //!
 //! As tables, by name, with columns ([`updraft_dataflow::connector::Connector`]):
 //!
-//! * [`filesystem`]: CSV, JSON, raw lines, Parquet, Arrow and Avro, in files and folders.
+//! * [`filesystem`]: CSV, JSON, raw lines, Parquet, Arrow and Avro, in files and folders, on disk and in stores of objects.
 //! * [`table`]: what is made up (`datagen`, `nexmark`), what prints or forgets (`print`, `blackhole`); and the list of all.
 //!
 //! What they share: [`format`](mod@format) turns bytes into records, [`rows`] turns records into bytes; for tables
@@ -47,6 +47,7 @@ pub mod rows;
 pub mod socket;
 pub mod stdin;
 pub mod stdout;
+mod store;
 pub mod table;
 mod text;
 
@@ -64,3 +65,4 @@ pub use nexmark::Nexmark;
 pub use socket::{Socket, SocketSink};
 pub use stdin::Stdin;
 pub use stdout::Stdout;
+pub use store::memory_store;

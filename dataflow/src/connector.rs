@@ -15,7 +15,7 @@ use arrow_schema::{DataType, SchemaRef};
 use crate::bundle::Bundle;
 use crate::rows::Rows;
 use crate::sink::Sink;
-use crate::source::{Batch, Error, Partition, Source};
+use crate::source::{Batch, Error, Partition, Progress, Source};
 use crate::time::Punctuation;
 
 /// An option that a connector knows.
@@ -186,6 +186,13 @@ pub trait Connector: fmt::Debug + Send + Sync {
         table.bounded
     }
 
+    /// How many bytes its source reads, about, where that is known beforehand: for a planner that asks which of two tables is
+    /// the smaller one.
+    fn size(&self, table: &Table) -> Option<u64> {
+        let _ = table;
+        None
+    }
+
     /// A source of what the table holds. Options have been [checked](Options::check).
     ///
     /// # Errors
@@ -274,6 +281,7 @@ impl AnyPartition {
 trait DynPartition: Send {
     fn next(&mut self, limit: usize) -> Local<'_, Option<Batch<Rows>>>;
     fn position(&self) -> String;
+    fn progress(&self) -> Option<Progress>;
 }
 
 impl<P: Partition<Item = Rows>> DynPartition for P {
@@ -283,6 +291,10 @@ impl<P: Partition<Item = Rows>> DynPartition for P {
 
     fn position(&self) -> String {
         Partition::position(self)
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        Partition::progress(self)
     }
 }
 
@@ -295,6 +307,10 @@ impl Partition for AnyPartition {
 
     fn position(&self) -> String {
         self.0.position()
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        self.0.progress()
     }
 }
 

@@ -47,7 +47,7 @@ pub use lateness::{RowWatermarks, Watermarks};
 pub use pipe::Pipe;
 pub use rows::{Hashed, RowKind, Rows};
 pub use sink::Sink;
-pub use source::{BadRecords, Batch, DeadLetter, Error, Idle, Partition, Source};
+pub use source::{BadRecords, Batch, DeadLetter, Error, Idle, Partition, Progress, Source};
 pub use stage::{KeyGroup, Stage};
 pub use stream::Stream;
 pub use time::{Epoch, Generation, Punctuation, Time};

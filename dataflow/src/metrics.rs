@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use updraft_kernel::metrics::Histogram;
 
+use crate::source::Progress;
 use crate::sync::{Mutex, lock};
 use crate::time::{Punctuation, Time};
 
@@ -30,6 +31,8 @@ pub struct PartitionMetrics {
     pub watermark: Time,
     /// Whether it has given nothing for so long that it holds nobody back.
     pub is_idle: bool,
+    /// How much of it has been read, where that is known.
+    pub progress: Option<Progress>,
 }
 
 impl SourceMetrics {
@@ -48,13 +51,28 @@ impl SourceMetrics {
     /// One more partition: its number.
     pub(crate) fn add_partition(&self) -> usize {
         let partitions = &mut *lock(&self.partitions);
-        partitions.push(PartitionMetrics { watermark: Time::MIN, is_idle: false });
+        partitions.push(PartitionMetrics { watermark: Time::MIN, is_idle: false, progress: None });
         partitions.len() - 1
     }
 
     /// A partition has closed an epoch.
     pub(crate) fn close(&self, partition: usize, watermark: Time, is_idle: bool) {
-        lock(&self.partitions)[partition] = PartitionMetrics { watermark, is_idle };
+        let metrics = &mut lock(&self.partitions)[partition];
+        (metrics.watermark, metrics.is_idle) = (watermark, is_idle);
+    }
+
+    /// A partition has been read so far.
+    pub(crate) fn progress(&self, partition: usize, progress: Option<Progress>) {
+        if progress.is_some() {
+            lock(&self.partitions)[partition].progress = progress;
+        }
+    }
+
+    /// Which part of it has been read, from 0 to 1, where all partitions tell.
+    pub fn share(&self) -> Option<f64> {
+        let told: Option<Vec<_>> = self.partitions().iter().map(|partition| partition.progress).collect();
+        let (read, whole) = told?.iter().fold((0, 0), |(read, whole), one| (read + one.read, whole + one.whole));
+        (whole > 0).then(|| (read as f64 / whole as f64).min(1.0))
     }
 
     /// How far its partitions have come.
@@ -197,6 +215,12 @@ impl JobMetrics {
     /// Records read by all sources.
     pub fn records(&self) -> u64 {
         self.sources.iter().map(|source| source.records()).sum()
+    }
+
+    /// Which part of what is to be read has been, from 0 to 1: that of the sources on the average, where all of them tell.
+    pub fn share(&self) -> Option<f64> {
+        let shares: Option<Vec<_>> = self.sources.iter().map(|source| source.share()).collect();
+        shares.filter(|shares| !shares.is_empty()).map(|shares| shares.iter().sum::<f64>() / shares.len() as f64)
     }
 
     /// Late records of all sources.

@@ -7,7 +7,7 @@ use std::any::{Any, TypeId};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow_array::{Array, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use arrow_select::filter::FilterBuilder;
 use arrow_select::take::take_record_batch;
@@ -137,7 +137,14 @@ impl Rows {
     /// # Errors
     /// When a column cannot be copied.
     pub fn take(&self, rows: &UInt32Array) -> Result<Self, ArrowError> {
-        let batch = take_record_batch(&self.batch, rows)?;
+        let batch = match self.batch.num_columns() {
+            // What has no columns still has rows.
+            0 => {
+                let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+                RecordBatch::try_new_with_options(self.batch.schema(), Vec::new(), &options)?
+            }
+            _ => take_record_batch(&self.batch, rows)?,
+        };
         Ok(match &self.kinds {
             Some(kinds) => {
                 let taken: Arc<[_]> = rows.values().iter().map(|row| kinds[*row as usize]).collect();
@@ -167,13 +174,18 @@ impl Rows {
     /// Bytes of memory, for the account: of what these rows use of their buffers.
     pub fn bytes(&self) -> usize {
         let kinds = self.kinds.as_ref().map_or(0, |kinds| kinds.len());
-        let columns = self.batch.columns().iter();
-        kinds
-            + columns
-                .map(|column| {
-                    column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
-                })
-                .sum::<usize>()
+        kinds + self.batch.columns().iter().map(|column| bytes_of_column(column)).sum::<usize>()
+    }
+}
+
+/// Bytes that a column's values use of its buffers: of numbers, without a look at these.
+fn bytes_of_column(column: &dyn Array) -> usize {
+    match column.data_type().primitive_width() {
+        Some(width) => {
+            let nulls = column.nulls().map_or(0, |_| column.len().div_ceil(8));
+            column.len() * width + nulls
+        }
+        None => column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size()),
     }
 }
 

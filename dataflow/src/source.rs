@@ -55,6 +55,20 @@ pub trait Partition: Send + 'static {
 
     /// Where the next record stands, in the partition's own words (`access.log:1042`): for error messages.
     fn position(&self) -> String;
+
+    /// How much of it has been read, about, where it is known how much there is.
+    fn progress(&self) -> Option<Progress> {
+        None
+    }
+}
+
+/// How far something with an end has come: in bytes or records, as who tells it counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// What has been read.
+    pub read: u64,
+    /// What there is.
+    pub whole: u64,
 }
 
 /// What a partition yields at a time.
@@ -158,6 +172,7 @@ where
             Some(batch) => feed.take(batch)?,
             None => break,
         }
+        feed.metrics.progress(feed.partition, partition.progress());
     }
     feed.end().await;
     Ok(())

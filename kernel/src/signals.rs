@@ -31,6 +31,12 @@ impl Shutdown {
         }
     }
 
+    /// Forgets that it was asked: for a shell whose query has ended, and which goes on. The next signal asks anew.
+    /// Whether it had been asked.
+    pub fn take(&self) -> bool {
+        self.0.0.swap(false, Ordering::AcqRel)
+    }
+
     fn request(&self) {
         self.0.0.store(true, Ordering::Release);
         self.0.1.notify_waiters();
@@ -54,12 +60,12 @@ pub fn install(handle: &Handle) -> Shutdown {
             Err(error) => return tracing::error!(%error, "signals cannot be listened for"),
         };
         let _ = listening.send(());
-        for asked in 0.. {
+        loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            if asked > 0 {
+            if request.is_requested() {
                 std::process::exit(INTERRUPTED);
             }
             request.request();

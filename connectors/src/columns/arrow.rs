@@ -1,7 +1,6 @@
 //! Arrow's own format: the file, and the stream for pipes and connections. Files of either kind are read.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use updraft_dataflow::{Batch, Error, Rows};
 use super::blocks::{Blocks, Match, Part, Whole};
 use super::spill::Spill;
 use super::{Decode, Encode};
+use crate::store::object::Handle;
 
 /// What a file begins with.
 const MAGIC: &[u8] = b"ARROW1";
@@ -40,8 +40,8 @@ pub(crate) fn schema(whole: &Whole) -> Result<Schema, Error> {
     schema.map(|schema| schema.as_ref().clone()).map_err(|error| Whole::damaged(&whole.name, "Arrow", error))
 }
 
-fn buffered(whole: &Whole) -> std::io::Result<BufReader<File>> {
-    Ok(BufReader::with_capacity(1 << 20, whole.file.try_clone()?))
+fn buffered(whole: &Whole) -> std::io::Result<BufReader<Handle>> {
+    Ok(whole.file.try_clone()?.buffered())
 }
 
 /// Reads a file.

@@ -1,6 +1,5 @@
 //! Avro object container files.
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use arrow_array::RecordBatch;
@@ -18,6 +17,7 @@ use super::cells::batch_of;
 use super::spill::Spill;
 use super::text::strict;
 use super::types::retype;
+use crate::store::object::Handle;
 
 pub(crate) const OPTIONS: [OptionSpec; 1] = [OptionSpec {
     name: "avro.codec",
@@ -68,7 +68,7 @@ fn reader(
     whole: &Whole,
     part: Option<&Part>,
     projection: Option<Vec<usize>>,
-) -> Result<Reader<BufReader<File>>, Error> {
+) -> Result<Reader<BufReader<Handle>>, Error> {
     let damaged = |error| Whole::damaged(&whole.name, "Avro", error);
     let mut file = whole.file.try_clone()?;
     file.seek(SeekFrom::Start(0))?;
@@ -80,7 +80,7 @@ fn reader(
     if let Some(projection) = projection {
         builder = builder.with_projection(projection);
     }
-    builder.build(BufReader::with_capacity(1 << 20, file)).map_err(damaged)
+    builder.build(file.buffered()).map_err(damaged)
 }
 
 /// The columns of a file.
@@ -110,7 +110,7 @@ fn check_end(whole: &Whole, sync: &[u8; 16]) -> Result<(), Error> {
 }
 
 struct Batches {
-    reader: Reader<BufReader<File>>,
+    reader: Reader<BufReader<Handle>>,
     matched: Match,
     name: String,
 }

@@ -1,7 +1,5 @@
 //! Whole files of rows in blocks: Parquet, Arrow's file, Avro. What is in a file is brought into the table's columns.
 
-use std::fs::File;
-
 use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{Schema, SchemaRef};
 use updraft_dataflow::Error;
@@ -9,11 +7,17 @@ use updraft_dataflow::Error;
 use super::cells::batch_of;
 use super::text::strict;
 use super::types::sql_name;
+use crate::store::object::Handle;
 
 /// Reads a file, batch by batch. It waits for the disk: to be called where that is allowed.
 pub(crate) trait Blocks: Send {
     /// The next rows: the file's columns that were asked for, in the file's types.
     fn next(&mut self) -> Result<Option<RecordBatch>, Error>;
+
+    /// How many rows there are in whole, where the file says so at its beginning or end.
+    fn rows(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// What of a file is to be read.
@@ -28,7 +32,7 @@ pub(crate) struct Part {
 /// A file that is open.
 #[derive(Debug)]
 pub(crate) struct Whole {
-    pub(crate) file: File,
+    pub(crate) file: Handle,
     pub(crate) name: String,
 }
 

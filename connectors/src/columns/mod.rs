@@ -52,6 +52,8 @@ pub(crate) mod types;
 
 use blocks::{Blocks, Part, Whole};
 
+use crate::format::Framing;
+
 /// The longest record that is taken unless told otherwise, in bytes: 16 MiB.
 pub const MAX_RECORD: usize = 16 << 20;
 
@@ -86,6 +88,18 @@ pub trait Decode: Send {
         self.take()
     }
 
+    /// Whether what follows can be decoded elsewhere: see [`detach`](Self::detach).
+    fn can_detach(&self) -> bool {
+        false
+    }
+
+    /// Sets the next records of the buffer aside, `rows` of them, to be decoded on any thread; fewer at the end, or where they are
+    /// long. `None` where as many have not come, and where none are left.
+    fn detach(&mut self, rows: usize) -> Option<Detached> {
+        let _ = rows;
+        None
+    }
+
     /// The lines that the rows taken last begin in; none where there are no lines.
     fn lines(&self) -> Vec<u64> {
         Vec::new()
@@ -94,6 +108,9 @@ pub trait Decode: Send {
     /// `origin:line` of the next record.
     fn position(&self) -> String;
 }
+
+/// Records that were set aside: decodes them.
+pub type Detached = Box<dyn FnOnce() -> Result<Option<Batch<Rows>>, Error> + Send>;
 
 /// Encodes rows as one stream of bytes.
 pub trait Encode: Send {
@@ -202,6 +219,30 @@ impl Format {
             Kind::Arrow => Box::new(arrow::Decoder::new(projected, origin)),
             Kind::Parquet(_) | Kind::Avro(_) => return Err(self.only_files()),
         })
+    }
+
+    /// The same for the middle of a stream, which begins with `head`: a header there says where the columns are.
+    pub(crate) fn decoder_within(
+        &self,
+        schema: &SchemaRef,
+        wanted: &[usize],
+        origin: &str,
+        head: &[u8],
+    ) -> Result<Box<dyn Decode>, Error> {
+        let Kind::Csv(csv) = &self.kind else { return self.decoder(schema, wanted, origin) };
+        let columns = || cells::Columns::new(project(schema, wanted));
+        let mut decoder = csv.decoder(schema, wanted)?;
+        decoder.pass_header(head, columns()?);
+        Ok(records::boxed(decoder, columns()?, origin, self.max_record))
+    }
+
+    /// Whether each line is a record: then streams can be cut after any of them.
+    pub(crate) fn is_of_lines(&self) -> bool {
+        match &self.kind {
+            Kind::Csv(csv) => csv.framing() == Framing::Lines,
+            Kind::Json(_) | Kind::Raw(_) => true,
+            Kind::Arrow | Kind::Parquet(_) | Kind::Avro(_) => false,
+        }
     }
 
     /// Encodes streams of rows of the columns `schema`.

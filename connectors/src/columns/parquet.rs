@@ -1,6 +1,7 @@
 //! Parquet files: read by row groups, only the columns that are wanted.
 
-use std::fs::File;
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -19,6 +20,7 @@ use super::Encode;
 use super::blocks::{Blocks, Match, Part, Whole};
 use super::spill::Spill;
 use super::types::retype;
+use crate::store::object::Handle;
 
 pub(crate) const OPTIONS: [OptionSpec; 2] = [
     OptionSpec {
@@ -60,7 +62,7 @@ impl Parquet {
 }
 
 /// Text and bytes are read as views, which is quickest.
-fn load(file: &File) -> Result<ArrowReaderMetadata, parquet::errors::ParquetError> {
+fn load(file: &Handle) -> Result<ArrowReaderMetadata, parquet::errors::ParquetError> {
     let plain = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
     let viewed = |data_type: &DataType| match data_type {
         DataType::Utf8 | DataType::LargeUtf8 => Some(DataType::Utf8View),
@@ -86,32 +88,62 @@ pub(crate) fn groups(whole: &Whole) -> Result<usize, Error> {
 
 /// Reads `part` of a file.
 pub(crate) fn open(whole: Whole, wanted: SchemaRef, part: &Part) -> Result<Box<dyn Blocks>, Error> {
-    let damaged = |error| Whole::damaged(&whole.name, "Parquet", error);
-    let metadata = load(&whole.file).map_err(damaged)?;
+    let metadata = load(&whole.file).map_err(|error| Whole::damaged(&whole.name, "Parquet", error))?;
     let matched = Match::new(wanted, metadata.schema(), &whole.name)?;
     let mask = ProjectionMask::roots(metadata.parquet_schema(), matched.read.iter().copied());
-    let file = whole.file.try_clone()?;
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
-    let builder = builder.with_projection(mask).with_batch_size(part.rows);
-    let builder = match &part.groups {
-        Some(groups) => builder.with_row_groups(groups.clone()),
-        None => builder,
-    };
-    let reader = builder.build().map_err(damaged)?;
-    Ok(Box::new(Reader { reader, matched, name: whole.name }))
+    let groups = part.groups.clone().unwrap_or_else(|| (0..metadata.metadata().num_row_groups()).collect());
+    // What is not on disk is fetched by whole row groups.
+    let at_once = if let Handle::Disk(_) = whole.file { groups.len() } else { 1 };
+    let turns = groups.chunks(at_once.max(1)).map(<[usize]>::to_vec).collect();
+    let all = groups.iter().map(|group| metadata.metadata().row_group(*group).num_rows().max(0) as u64).sum();
+    Ok(Box::new(Reader { whole, metadata, mask, matched, turns, rows: part.rows, all, reader: None }))
 }
 
 struct Reader {
-    reader: ParquetRecordBatchReader,
+    whole: Whole,
+    metadata: ArrowReaderMetadata,
+    mask: ProjectionMask,
     matched: Match,
-    name: String,
+    /// The row groups that are read next, together.
+    turns: VecDeque<Vec<usize>>,
+    /// Rows of a batch.
+    rows: usize,
+    /// Rows in whole.
+    all: u64,
+    reader: Option<ParquetRecordBatchReader>,
+}
+
+impl Reader {
+    fn turn(&mut self, groups: Vec<usize>) -> Result<ParquetRecordBatchReader, Error> {
+        let file = self.whole.file.fetched(self.ranges(&groups))?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
+        let builder = builder.with_projection(self.mask.clone()).with_batch_size(self.rows).with_row_groups(groups);
+        builder.build().map_err(|error| Whole::damaged(&self.whole.name, "Parquet", error))
+    }
+
+    /// Where the columns that are wanted are.
+    fn ranges(&self, groups: &[usize]) -> Vec<Range<u64>> {
+        let columns =
+            groups.iter().flat_map(|group| self.metadata.metadata().row_group(*group).columns().iter().enumerate());
+        let wanted = columns.filter(|(leaf, _)| self.mask.leaf_included(*leaf));
+        wanted.map(|(_, column)| column.byte_range()).map(|(start, length)| start..start + length).collect()
+    }
 }
 
 impl Blocks for Reader {
     fn next(&mut self) -> Result<Option<RecordBatch>, Error> {
-        let Some(batch) = self.reader.next() else { return Ok(None) };
-        let batch = batch.map_err(|error| Whole::damaged(&self.name, "Parquet", error))?;
-        self.matched.bring(&batch, &self.name).map(Some)
+        loop {
+            if let Some(batch) = self.reader.as_mut().and_then(Iterator::next) {
+                let batch = batch.map_err(|error| Whole::damaged(&self.whole.name, "Parquet", error))?;
+                return self.matched.bring(&batch, &self.whole.name).map(Some);
+            }
+            let Some(groups) = self.turns.pop_front() else { return Ok(None) };
+            self.reader = Some(self.turn(groups)?);
+        }
+    }
+
+    fn rows(&self) -> Option<u64> {
+        Some(self.all)
     }
 }
 

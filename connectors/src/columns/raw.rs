@@ -104,6 +104,7 @@ pub(crate) fn check(schema: &SchemaRef) -> Result<(), Error> {
 }
 
 /// Decodes lines.
+#[derive(Clone)]
 pub(crate) struct Lines {
     latin: bool,
     bytes: bool,

@@ -1,13 +1,14 @@
 //! Text formats: bytes are cut into records, and each record becomes a row. [`crate::format::frames`] cuts,
-//! [`Columns`] hold the rows.
+//! [`Columns`] hold the rows. Where cutting alone is done, records are decoded by whoever has time.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Rows};
 
-use super::Decode;
 use super::cells::Columns;
+use super::{Decode, Detached};
 use crate::format::frames::{Frame, Frames, Verdict};
 use crate::format::{Framing, dead_letter};
 
@@ -23,7 +24,7 @@ pub(crate) enum Record {
 }
 
 /// A text format on its way through a stream.
-pub(crate) trait Text: Send + 'static {
+pub(crate) trait Text: Clone + Send + 'static {
     /// What ends a record.
     fn framing(&self) -> Framing;
 
@@ -32,6 +33,11 @@ pub(crate) trait Text: Send + 'static {
 
     /// Whether bad records are to be left out without a word.
     fn ignores(&self) -> bool;
+
+    /// Whether what records mean no longer depends on those before them: then clones may decode some each.
+    fn is_settled(&self) -> bool {
+        true
+    }
 }
 
 /// Bytes of records after which a batch is full, however few they are.
@@ -39,44 +45,45 @@ const FULL: usize = 8 << 20;
 
 /// Decodes a stream of text.
 struct Records<T> {
-    origin: Arc<str>,
     frames: Frames,
-    text: T,
-    columns: Columns,
-    rejected: Vec<DeadLetter>,
-    /// Of the rows of this batch, and of the one before.
-    lines: Vec<u64>,
+    worker: Worker<T>,
+    /// Records that are to be decoded elsewhere.
+    cut: Cut,
+    /// The lines of the rows that were taken last.
     taken: Vec<u64>,
-    /// Bytes of the records of this batch.
-    bytes: usize,
     ended: bool,
-    ignored: u64,
 }
 
 /// A decoder of records of `max` bytes at most.
 pub(crate) fn boxed(text: impl Text, columns: Columns, origin: &str, max: usize) -> Box<dyn Decode> {
-    Box::new(Records {
-        origin: origin.into(),
-        frames: Frames::new(text.framing(), max),
-        text,
-        columns,
-        rejected: Vec::new(),
-        lines: Vec::new(),
-        taken: Vec::new(),
-        bytes: 0,
-        ended: false,
-        ignored: 0,
-    })
+    let frames = Frames::new(text.framing(), max);
+    let origin: Arc<str> = origin.into();
+    let ignored = Arc::new(Ignored { origin: origin.clone(), records: AtomicU64::new(0) });
+    let worker = Worker::new(text, columns, origin, max, ignored);
+    Box::new(Records { frames, worker, cut: Cut::default(), taken: Vec::new(), ended: false })
 }
 
-impl<T: Text> Records<T> {
-    fn cut(&mut self) -> Option<Frame> {
-        self.frames.next().or_else(|| if self.ended { self.frames.last() } else { None })
+/// Makes rows of records.
+struct Worker<T> {
+    origin: Arc<str>,
+    text: T,
+    columns: Columns,
+    rejected: Vec<DeadLetter>,
+    lines: Vec<u64>,
+    /// Bytes of the records of this batch.
+    bytes: usize,
+    /// Of the longest record.
+    max: usize,
+    ignored: Arc<Ignored>,
+}
+
+impl<T: Text> Worker<T> {
+    fn new(text: T, columns: Columns, origin: Arc<str>, max: usize, ignored: Arc<Ignored>) -> Self {
+        Self { origin, text, columns, rejected: Vec::new(), lines: Vec::new(), bytes: 0, max, ignored }
     }
 
-    fn frame(&mut self, frame: &Frame) {
-        let bytes = self.frames.bytes(frame);
-        let decoded = match frame.verdict {
+    fn record(&mut self, bytes: &[u8], line: u64, verdict: Verdict) {
+        let decoded = match verdict {
             Verdict::Whole => self.text.decode(bytes, &mut self.columns),
             broken if self.text.ignores() => {
                 debug_assert_ne!(broken, Verdict::Whole);
@@ -84,7 +91,7 @@ impl<T: Text> Records<T> {
             }
             Verdict::TooLong => Err(format!(
                 "record longer than {} bytes: raise 'max-record', or look for a missing newline or quote",
-                self.frames.max()
+                self.max
             )),
             Verdict::OpenQuote => Err("quote never closed: close it, or double a quote that is data".into()),
         };
@@ -92,18 +99,59 @@ impl<T: Text> Records<T> {
         match decoded {
             Ok(Record::Row) => {
                 self.columns.accept();
-                self.lines.push(frame.line);
+                self.lines.push(line);
             }
             Ok(Record::Nothing) => {}
             Ok(Record::Ignored) => {
                 self.columns.reject();
-                self.ignored += 1;
+                self.ignored.records.fetch_add(1, Ordering::Relaxed);
             }
             Err(reason) => {
-                self.rejected.push(dead_letter(&self.origin, frame.line, bytes, reason));
+                self.rejected.push(dead_letter(&self.origin, line, bytes, reason));
                 self.columns.reject();
             }
         }
+    }
+
+    fn take(&mut self) -> Result<Option<Batch<Rows>>, Error> {
+        self.bytes = 0;
+        let any = self.columns.good() > 0;
+        let rows = self.columns.take()?;
+        let rejected = std::mem::take(&mut self.rejected);
+        let records = if any { vec![Rows::from(rows)] } else { Vec::new() };
+        Ok((any || !rejected.is_empty()).then(|| Batch { records: Bundle::from(records), rejected }))
+    }
+}
+
+/// Records one after the other, that are decoded elsewhere.
+#[derive(Default)]
+struct Cut {
+    bytes: Vec<u8>,
+    frames: Vec<Frame>,
+}
+
+impl Cut {
+    fn push(&mut self, frame: Frame, bytes: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.frames.push(Frame { range: start..self.bytes.len(), ..frame });
+    }
+
+    fn is_full(&self, rows: usize) -> bool {
+        self.frames.len() >= rows.max(1) || self.bytes.len() >= FULL
+    }
+
+    fn decode<T: Text>(self, mut worker: Worker<T>) -> Result<Option<Batch<Rows>>, Error> {
+        for Frame { range, line, verdict } in self.frames {
+            worker.record(&self.bytes[range], line, verdict);
+        }
+        worker.take()
+    }
+}
+
+impl<T: Text> Records<T> {
+    fn next_frame(&mut self) -> Option<Frame> {
+        self.frames.next().or_else(|| if self.ended { self.frames.last() } else { None })
     }
 }
 
@@ -117,9 +165,9 @@ impl<T: Text> Decode for Records<T> {
     }
 
     fn decode(&mut self, rows: usize) -> Result<bool, Error> {
-        while self.columns.row() < rows.max(1) && self.bytes < FULL {
-            match self.cut() {
-                Some(frame) => self.frame(&frame),
+        while self.worker.columns.row() < rows.max(1) && self.worker.bytes < FULL {
+            match self.next_frame() {
+                Some(frame) => self.worker.record(self.frames.bytes(&frame), frame.line, frame.verdict),
                 None => return Ok(false),
             }
         }
@@ -127,14 +175,28 @@ impl<T: Text> Decode for Records<T> {
     }
 
     fn take(&mut self) -> Result<Option<Batch<Rows>>, Error> {
-        self.bytes = 0;
-        std::mem::swap(&mut self.lines, &mut self.taken);
-        self.lines.clear();
-        let any = self.columns.good() > 0;
-        let rows = self.columns.take()?;
-        let rejected = std::mem::take(&mut self.rejected);
-        let records = if any { vec![Rows::from(rows)] } else { Vec::new() };
-        Ok((any || !rejected.is_empty()).then(|| Batch { records: Bundle::from(records), rejected }))
+        std::mem::swap(&mut self.worker.lines, &mut self.taken);
+        self.worker.lines.clear();
+        self.worker.take()
+    }
+
+    fn can_detach(&self) -> bool {
+        self.worker.text.is_settled() && self.worker.columns.row() == 0
+    }
+
+    fn detach(&mut self, rows: usize) -> Option<Detached> {
+        while !self.cut.is_full(rows) {
+            match self.next_frame() {
+                Some(frame) => self.cut.push(frame.clone(), self.frames.bytes(&frame)),
+                None if self.ended && !self.cut.frames.is_empty() => break,
+                None => return None,
+            }
+        }
+        let cut = std::mem::take(&mut self.cut);
+        let Worker { text, columns, origin, max, ignored, .. } = &self.worker;
+        let (text, schema, origin) = (text.clone(), columns.schema().clone(), origin.clone());
+        let (max, ignored) = (*max, ignored.clone());
+        Some(Box::new(move || cut.decode(Worker::new(text, Columns::new(schema)?, origin, max, ignored))))
     }
 
     fn lines(&self) -> Vec<u64> {
@@ -142,21 +204,28 @@ impl<T: Text> Decode for Records<T> {
     }
 
     fn position(&self) -> String {
-        format!("{}:{}", self.origin, self.frames.line())
+        format!("{}:{}", self.worker.origin, self.frames.line())
     }
 }
 
-impl<T> Drop for Records<T> {
+/// How many bad records were left out: told when all is done.
+struct Ignored {
+    origin: Arc<str>,
+    records: AtomicU64,
+}
+
+impl Drop for Ignored {
     fn drop(&mut self) {
-        if self.ignored > 0 {
-            tracing::warn!(origin = %self.origin, records = self.ignored, "bad records were left out");
+        let records = *self.records.get_mut();
+        if records > 0 {
+            tracing::warn!(origin = %self.origin, records, "bad records were left out");
         }
     }
 }
 
 impl<T> fmt::Debug for Records<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Records").field("origin", &self.origin).finish_non_exhaustive()
+        f.debug_struct("Records").field("origin", &self.worker.origin).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Files of text, CSV or JSON lines: plain, gzip or zstd, read once or followed as they grow.
+//! Files of text, CSV or JSON lines: plain or compressed, read once or followed as they grow.
 //!
 //! [`Files`] names them and says how to read, a format makes it a source. [`read`] reads files from first to last
 //! byte, [`follow`] waits for more. The formats are in [`crate::format`].
@@ -21,7 +21,7 @@ pub use read::Read;
 /// Which files to read, and how; a format, such as [`lines`](Self::lines), makes it a source.
 ///
 /// * Files are read in the order of their names.
-/// * `.gz` and `.zst` are decompressed, and so is what starts like them under another name. Damaged or truncated
+/// * `.gz`, `.zst`, `.bz2` and `.xz` are decompressed, and so is what starts like them under another name. Damaged or truncated
 ///   compressed data ends the job with an error that names the file and the line: what follows the damage
 ///   is unknown, so it must not pass for the end of the file. The records before it have been given by then.
 /// * A record that cannot be decoded, or is longer than [`max_line`](Self::max_line), becomes a dead letter.

@@ -39,6 +39,13 @@ pub(super) fn value(path: &Path, field: &Arc<Field>, default_name: &str) -> Resu
     Err(format!("{at}: the folder `{name}={value}` names no {}", sql_name(field.data_type())).into())
 }
 
+/// The columns that a folder names, and their values; `None` for NULL.
+pub(super) fn columns(folder: &str, default_name: &str) -> Vec<(String, Option<String>)> {
+    let parts = folder.split('/').filter_map(|part| part.split_once('='));
+    let value = |value: &str| if value == default_name { None } else { unescape(value) };
+    parts.filter_map(|(name, text)| Some((unescape(name)?, value(text)))).collect()
+}
+
 /// The folder of each row of `keys`.
 pub(super) fn folders(keys: &RecordBatch, default_name: &str) -> Result<Vec<String>, Error> {
     let mut folders = vec![String::new(); keys.num_rows()];

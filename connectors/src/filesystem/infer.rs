@@ -1,9 +1,6 @@
 //! The columns of a table that was declared without any: those of its first file.
 
-use std::fs::File;
 use std::future::Future;
-use std::io::Read;
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -12,11 +9,9 @@ use arrow_schema::SchemaRef;
 use tokio::io::AsyncReadExt;
 use updraft_dataflow::Error;
 
-use super::find::required;
+use super::find::{Found, required};
 use super::settings::Settings;
-use crate::columns::blocks::Whole;
 use crate::compression::Compression;
-use crate::files::cannot_read;
 
 /// How much of a file is looked at, in bytes.
 const SAMPLE: usize = 1 << 20;
@@ -24,13 +19,10 @@ const SAMPLE: usize = 1 << 20;
 pub(super) fn infer(settings: &Settings, table: &str) -> Result<SchemaRef, Error> {
     let files = required(settings)?;
     let first = files.iter().find(|file| file.size > 0).unwrap_or(&files[0]);
-    let open = || File::open(&first.path).map_err(|error| cannot_read(&first.path, &error));
     let schema = if settings.format.is_block() {
-        settings.format.block_schema(&Whole { file: open()?, name: first.name() })?
+        settings.format.block_schema(&first.whole()?)?
     } else {
-        let failed = |error| cannot_read(&first.path, &error);
-        let sample = sample(open()?, settings, &first.path).map_err(failed)?;
-        let name = first.name();
+        let (sample, name) = (sample(first, settings)?, first.name());
         settings.format.text_schema(&sample).map_err(|error| -> Error {
             format!("table `{table}`: its columns cannot be told from {name}: {error}").into()
         })?
@@ -39,11 +31,11 @@ pub(super) fn infer(settings: &Settings, table: &str) -> Result<SchemaRef, Error
 }
 
 /// The beginning of a file, up to the end of a line.
-fn sample(file: File, settings: &Settings, path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut packed = Vec::new();
-    file.take(SAMPLE as u64).read_to_end(&mut packed)?;
+fn sample(file: &Found, settings: &Settings) -> Result<Vec<u8>, Error> {
+    let packed = file.head(SAMPLE)?;
     let cut = packed.len() == SAMPLE;
-    let mut sample = unpacked(packed, settings.compression_of(path))?;
+    let unpacked = unpacked(packed, settings.compression_of(&file.path));
+    let mut sample = unpacked.map_err(|error| file.cannot_read(&error))?;
     if cut {
         let end = memchr::memrchr(b'\n', &sample).map_or(sample.len(), |end| end + 1);
         sample.truncate(end);

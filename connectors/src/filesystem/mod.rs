@@ -1,10 +1,13 @@
 //! Tables that are files: `'connector' = 'filesystem'`.
 //!
 //! `settings.rs` reads the options, `find.rs` finds the files, `hive.rs` reads columns from the names of folders. `source.rs`
-//! deals files out to partitions and `open.rs` reads one; `sink.rs` writes. What is in the files is told by
-//! [`crate::columns`].
+//! deals files out to partitions, cut up by `share.rs` and `section.rs`, and `open.rs` reads one. `sink.rs` writes each as a
+//! draft (`draft.rs`), and tells when partitions are complete (`commit.rs`, `moment.rs`). What is in the files is told by
+//! [`crate::columns`]; where they are if not on disk, by `crate::store`.
 //!
-//! * `'path'` is a file, a folder (all files below it, but for those whose names, or whose folders' names, begin with `.` or `_`) or a glob.
+//! * `'path'` is a file, a folder (all files below it, but for those whose names, or whose folders' names, begin with `.` or `_`) or a glob;
+//!   or the same in a store of objects: `s3://bucket/folder/*.parquet`, `gs://`, `az://`, `abfs://`, `http(s)://`, each if the
+//!   build has the cargo feature (`aws`, `gcp`, `azure`, `http`).
 //! * Columns of `PARTITIONED BY` are in no file, but in the names of folders: `dt=2026-01-01/hour=3/`.
 //! * A table of columns that are not declared has those of its first file.
 //! * With `'source.monitor-interval'` new files are read as they appear, each once, and the source never ends.
@@ -19,14 +22,21 @@ use updraft_dataflow::connector::{AnySink, AnySource, Connector, OptionSpec, Sca
 
 use crate::columns::Format;
 
+mod commit;
+mod counted;
+mod draft;
 mod find;
 mod hive;
 pub(crate) mod infer;
+mod moment;
 pub(crate) mod open;
 mod plan;
+mod section;
 mod settings;
+mod share;
 pub mod sink;
 pub mod source;
+mod text;
 
 pub use sink::FolderSink;
 pub use source::FilesSource;
@@ -62,6 +72,11 @@ impl Connector for Filesystem {
     fn is_bounded(&self, table: &Table) -> bool {
         // A value that is none is told where the source is made.
         table.bounded || table.options.get("source.monitor-interval").is_none()
+    }
+
+    fn size(&self, table: &Table) -> Option<u64> {
+        let files = find::find(&Settings::of(table).ok()?).ok()?;
+        Some(files.iter().map(|file| file.size).sum())
     }
 
     fn source(&self, table: &Table, scan: &Scan) -> Result<AnySource, Error> {

@@ -1,31 +1,29 @@
 //! Writes the files of a table.
 //!
 //! A file is written as `.NAME.part`, which no reader of tables takes for one, and takes its name when it is whole and on the
-//! disk. Where the job has an end, all files take their names at that end: who sees one sees a job that has ended well. Where it
+//! disk; in a store of objects it is nowhere until then. Where the job has an end, all files take their names at that end: who sees one sees a job that has ended well. Where it
 //! has none, a file that is large or old enough takes its name with the next epoch that is complete. A job that fails or is
 //! cancelled removes what has no name yet; only a process that is killed leaves it behind.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_schema::SchemaRef;
 use arrow_select::take::take_record_batch;
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
 use updraft_dataflow::connector::Table;
 use updraft_dataflow::{Bundle, Error, Punctuation, Rows, Sink};
 use updraft_kernel::clock::{self, Nanos};
 
+use super::commit::Commits;
+use super::draft::{Draft, mark};
 use super::hive;
 use super::settings::Settings;
 use super::stored;
 use crate::columns::Encode;
-use crate::compression::{Compression, Target};
+use crate::compression::Compression;
 
 /// How much is gathered before it is written, in bytes.
 const BUFFER: usize = 1 << 20;
@@ -43,7 +41,10 @@ pub struct FolderSink {
     layout: Layout,
     open: BTreeMap<String, Open>,
     /// Files that are whole, and have no name yet.
-    whole: Vec<Named>,
+    whole: Vec<Draft>,
+    /// Those that have one, and may still be taken back.
+    published: Vec<Draft>,
+    commits: Option<Commits>,
     bounded: bool,
 }
 
@@ -55,20 +56,11 @@ enum Layout {
     Folder { run: String, next: u64 },
 }
 
-/// A file's names: before and after it is whole.
-struct Named {
-    part: PathBuf,
-    path: PathBuf,
-}
-
 /// A file that is being written.
 struct Open {
-    named: Named,
+    draft: Draft,
     encoder: Box<dyn Encode>,
     buffer: Vec<u8>,
-    target: Target,
-    /// A second handle: the bytes go through `target`, which cannot be asked to sync.
-    file: File,
     written: u64,
     begun: Nanos,
     /// When the last row came.
@@ -103,17 +95,25 @@ impl FolderSink {
         let path = settings.path();
         let is_file = table.partition_keys.is_empty()
             && path.extension().is_some()
-            && !path.is_dir()
+            && (settings.store.is_some() || !path.is_dir())
             && !settings.path.ends_with('/');
         if settings.path.contains('*') {
             return Err(
-                format!("'path' = '{}': a glob can be read only; name a folder or a file", settings.path).into()
+                format!("'path' = '{}': a glob can be read only; name a folder or a file", settings.name()).into()
             );
         }
         let layout = if is_file { Layout::File } else { Layout::Folder { run: run(), next: 0 } };
-        let (open, whole) = (BTreeMap::new(), Vec::new());
-        let keys = table.partition_keys.clone();
-        Ok(Self { settings, stored, columns, keys, layout, open, whole, bounded: table.bounded })
+        let commits = Commits::of(table, &settings.default_name)?;
+        if is_file && commits.is_some() {
+            return Err(format!(
+                "'sink.partition-commit.policy.kind': '{}' is one file; name a folder",
+                settings.name()
+            )
+            .into());
+        }
+        let (open, whole, published) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let (keys, bounded) = (table.partition_keys.clone(), table.bounded);
+        Ok(Self { settings, stored, columns, keys, layout, open, whole, published, commits, bounded })
     }
 
     /// The rows of each folder.
@@ -134,73 +134,63 @@ impl FolderSink {
     /// The file of a folder that is being written, and a new one if there is none.
     fn file(&mut self, folder: &str) -> Result<&mut Open, Error> {
         if !self.open.contains_key(folder) {
-            let named = self.name(folder);
-            let open = self.begin(named).map_err(|error| self.failed(&error))?;
-            self.open.insert(folder.to_owned(), open?);
+            let path = self.file_path(folder);
+            self.open.insert(folder.to_owned(), self.begin(path)?);
         }
         self.open.get_mut(folder).ok_or_else(|| "a file that was opened is gone".into())
     }
 
-    fn name(&mut self, folder: &str) -> Named {
-        let path = match &mut self.layout {
+    fn file_path(&mut self, folder: &str) -> PathBuf {
+        match &mut self.layout {
             Layout::File => self.settings.path(),
             Layout::Folder { run, next } => {
-                let packed = match self.settings.compression {
-                    Some(Compression::Gzip) => ".gz",
-                    Some(Compression::Zstd) => ".zst",
-                    _ => "",
-                };
+                let packed = self.settings.compression.map_or("", Compression::extension);
                 *next += 1;
                 let name = format!("part-{run}-{}.{}{packed}", *next - 1, self.settings.format);
                 self.settings.path().join(folder).join(name)
             }
-        };
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Named { part: path.with_file_name(format!(".{name}.part")), path }
+        }
     }
 
-    /// At once, not on another thread, where it could come after the sink was told to give up.
-    fn begin(&self, named: Named) -> io::Result<Result<Open, Error>> {
-        if let Some(folder) = named.part.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let encoder = match self.settings.format.file_encoder(&self.stored) {
-            Ok(encoder) => encoder,
-            Err(error) => return Ok(Err(error)),
-        };
-        let file = fs::File::create(&named.part)?;
+    fn begin(&self, path: PathBuf) -> Result<Open, Error> {
+        let encoder = self.settings.format.file_encoder(&self.stored)?;
         let compression = match self.settings.format.is_block() {
             true => Compression::Plain,
-            false => self.settings.compression_of(&named.path),
+            false => self.settings.compression_of(&path),
         };
-        let target = compression.writer(File::from_std(file.try_clone()?));
-        let (file, now) = (File::from_std(file), clock::now());
-        let (buffer, written) = (Vec::new(), 0);
-        Ok(Ok(Open { named, encoder, buffer, target, file, written, begun: now, active: now }))
+        let draft = Draft::begin(self.settings.store.as_ref(), path, compression)?;
+        let (buffer, written, now) = (Vec::new(), 0, clock::now());
+        Ok(Open { draft, encoder, buffer, written, begun: now, active: now })
     }
 
     /// Ends the file of a folder.
     async fn end(&mut self, folder: &str) -> Result<(), Error> {
         let Some(open) = self.open.get_mut(folder) else { return Ok(()) };
         open.encoder.finish(&mut open.buffer)?;
-        let ended = async {
-            open.flush().await?;
-            open.target.shutdown().await?;
-            open.file.sync_all().await
-        };
-        if let Err(error) = ended.await {
-            return Err(self.failed(&error));
-        }
-        self.whole.extend(self.open.remove(folder).map(|open| open.named));
+        open.flush().await?;
+        open.draft.finish().await?;
+        self.whole.extend(self.open.remove(folder).map(|open| open.draft));
         Ok(())
     }
 
-    /// Gives whole files their names. No wait from here to the end: the job either fails before a file has its name,
-    /// or it does not.
-    fn publish(&mut self) -> Result<(), Error> {
-        while let Some(Named { part, path }) = self.whole.last() {
-            fs::rename(part, path).map_err(|error| self.failed(&error))?;
-            self.whole.pop();
+    /// Gives whole files their names. On disk there is no wait from here to the end: the job either fails before a file
+    /// has its name, or it does not. In a store what has been given is taken back if the rest fails.
+    async fn publish(&mut self) -> Result<(), Error> {
+        while let Some(draft) = self.whole.last_mut() {
+            draft.publish().await?;
+            self.published.extend(self.whole.pop());
+        }
+        self.published.drain(..).for_each(Draft::keep);
+        Ok(())
+    }
+
+    /// Tells that partitions are complete.
+    async fn commit(&mut self, folders: Vec<String>) -> Result<(), Error> {
+        let Some(commits) = &mut self.commits else { return Ok(()) };
+        for folder in folders {
+            let path = self.settings.path().join(&folder).join(&commits.file);
+            mark(self.settings.store.as_ref(), &path).await?;
+            commits.told(&folder);
         }
         Ok(())
     }
@@ -214,11 +204,6 @@ impl FolderSink {
         Ok(())
     }
 
-    fn failed(&self, error: &io::Error) -> Error {
-        let remedy = "check that the folder may be written to and is not full";
-        format!("{}: cannot be written: {error}; {remedy}", self.settings.path).into()
-    }
-
     async fn rows(&mut self, rows: &Rows) -> Result<(), Error> {
         if rows.kinds().is_some() {
             return Err("files take insertions only, and a row was changed or deleted".into());
@@ -229,12 +214,14 @@ impl FolderSink {
             let open = self.file(&folder)?;
             open.encoder.encode(&rows, &mut open.buffer)?;
             open.active = clock::now();
-            if open.buffer.len() >= BUFFER
-                && let Err(error) = open.flush().await
-            {
-                return Err(self.failed(&error));
+            if open.buffer.len() >= BUFFER {
+                open.flush().await?;
             }
-            if rolls && open.bytes() >= size {
+            let (now, is_large) = (open.active, open.bytes() >= size);
+            if let Some(commits) = &mut self.commits {
+                commits.note(&folder, now)?;
+            }
+            if rolls && is_large {
                 self.end(&folder).await?;
             }
         }
@@ -243,9 +230,9 @@ impl FolderSink {
 }
 
 impl Open {
-    async fn flush(&mut self) -> io::Result<()> {
+    async fn flush(&mut self) -> Result<(), Error> {
         let buffer = std::mem::take(&mut self.buffer);
-        self.target.write_all(&buffer).await?;
+        self.draft.write(&buffer).await?;
         self.written += buffer.len() as u64;
         self.buffer = buffer;
         self.buffer.clear();
@@ -266,13 +253,20 @@ impl Sink<Rows> for FolderSink {
         Ok(())
     }
 
-    async fn complete(&mut self, _: Punctuation) -> Result<(), Error> {
+    async fn complete(&mut self, punctuation: Punctuation) -> Result<(), Error> {
         if self.bounded || matches!(self.layout, Layout::File) {
             return Ok(());
         }
         let (now, roll) = (clock::now(), self.settings.roll);
         self.end_all(|open| now.since(open.begun) >= roll.age || now.since(open.active) >= roll.silence).await?;
-        self.publish()
+        let is_open = |folder: &str| self.open.contains_key(folder);
+        let due =
+            self.commits.as_ref().map(|commits| commits.due(punctuation.watermark, now, is_open)).unwrap_or_default();
+        for folder in &due {
+            self.end(folder).await?;
+        }
+        self.publish().await?;
+        self.commit(due).await
     }
 
     async fn close(&mut self) -> Result<(), Error> {
@@ -281,20 +275,19 @@ impl Sink<Rows> for FolderSink {
             self.file("")?;
         }
         self.end_all(|_| true).await?;
-        self.publish()
+        self.publish().await?;
+        let rest = self.commits.as_ref().map(Commits::all).unwrap_or_default();
+        self.commit(rest).await
     }
 
     fn abort(&mut self) {
-        let open = std::mem::take(&mut self.open).into_values().map(|open| open.named);
-        for Named { part, .. } in open.chain(self.whole.drain(..)) {
-            // Where it cannot be removed, it is still not taken for a file of the table.
-            let _ = fs::remove_file(part);
-        }
+        let open = std::mem::take(&mut self.open).into_values().map(|open| open.draft);
+        Draft::discard(open.chain(self.whole.drain(..)).chain(self.published.drain(..)));
     }
 }
 
 impl fmt::Debug for FolderSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FolderSink").field("path", &Path::new(&self.settings.path)).finish_non_exhaustive()
+        f.debug_struct("FolderSink").field("path", &self.settings.name()).finish_non_exhaustive()
     }
 }

@@ -2,25 +2,23 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use updraft_dataflow::connector::{Scan, Table};
-use updraft_dataflow::{Batch, Error, Partition, Rows, Source};
+use updraft_dataflow::{Batch, Error, Partition, Progress, Rows, Source};
 use updraft_kernel::clock;
 
-use super::find::{Found, find, required};
-use super::open::{Open, Unit};
+use super::find::look;
+use super::open::{Open, Share, Unit};
 use super::plan::Plan;
-use crate::columns::blocks::Whole;
-use crate::files::cannot_read;
+use super::share::units;
 
 /// A source of the rows of files.
 ///
 /// Files are dealt out round robin in the order of their names; where there are fewer than partitions, those of Parquet
-/// are shared out by row groups. How many partitions there are depends on the files and on `source.partitions` alone.
+/// are shared out by row groups, and large ones of lines by bytes. How many partitions there are depends on the files and on `source.partitions` alone.
 #[derive(Debug)]
 pub struct FilesSource {
     plan: Plan,
@@ -56,38 +54,6 @@ impl Source for FilesSource {
     }
 }
 
-/// The files, or where they are few, the parts of them.
-fn units(plan: &Plan) -> Result<Vec<Unit>, Error> {
-    let files = required(&plan.settings)?;
-    let partitions = plan.settings.partitions;
-    let whole = files.len() >= partitions;
-    let mut units = Vec::new();
-    for file in files {
-        let groups = if whole { 1 } else { groups(plan, &file)? };
-        match groups {
-            0 | 1 => units.push(Unit { file, groups: None }),
-            _ => {
-                units.extend(shares(groups, partitions).map(|groups| Unit { file: file.clone(), groups: Some(groups) }))
-            }
-        }
-    }
-    Ok(units)
-}
-
-fn groups(plan: &Plan, file: &Found) -> Result<usize, Error> {
-    if !plan.settings.format.is_block() {
-        return Ok(1);
-    }
-    let open = File::open(&file.path).map_err(|error| cannot_read(&file.path, &error))?;
-    plan.settings.format.groups(&Whole { file: open, name: file.name() })
-}
-
-/// `groups` in runs, of which there are `most` at most.
-fn shares(groups: usize, most: usize) -> impl Iterator<Item = Vec<usize>> {
-    let shares = groups.min(most);
-    (0..shares).map(move |share| (groups * share / shares..groups * (share + 1) / shares).collect())
-}
-
 /// Round robin; no hand is empty, unless there is nothing.
 fn deal(units: Vec<Unit>, most: usize) -> Vec<VecDeque<Unit>> {
     let hands = units.len().clamp(1, most);
@@ -103,6 +69,8 @@ pub struct FilesPartition {
     plan: Arc<Plan>,
     queue: VecDeque<Unit>,
     current: Option<Open>,
+    /// Bytes of all that is read, and of what was read before the current file; `None` where more may come.
+    sizes: Option<Progress>,
     monitor: Option<Monitor>,
 }
 
@@ -115,13 +83,15 @@ struct Monitor {
 
 impl FilesPartition {
     fn new(plan: Arc<Plan>, queue: VecDeque<Unit>, monitor: Option<Monitor>) -> Self {
-        Self { plan, queue, current: None, monitor }
+        let whole = queue.iter().map(|unit| unit.size).sum();
+        let sizes = monitor.is_none().then_some(Progress { read: 0, whole });
+        Self { plan, queue, current: None, sizes, monitor }
     }
 
     /// Waits for files; whether any can come.
     async fn look(&mut self) -> Result<bool, Error> {
         let Some(monitor) = &mut self.monitor else { return Ok(false) };
-        while !monitor.look(&self.plan, &mut self.queue)? {
+        while !monitor.look(&self.plan, &mut self.queue).await? {
             clock::sleep(monitor.every).await;
         }
         Ok(true)
@@ -130,14 +100,14 @@ impl FilesPartition {
 
 impl Monitor {
     /// Puts the files that are new into the queue, oldest first; whether there are any.
-    fn look(&mut self, plan: &Plan, queue: &mut VecDeque<Unit>) -> Result<bool, Error> {
-        let mut new = find(&plan.settings)?;
+    async fn look(&mut self, plan: &Plan, queue: &mut VecDeque<Unit>) -> Result<bool, Error> {
+        let mut new = look(&plan.settings).await?;
         new.retain(|file| !self.seen.contains(&file.path));
         new.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
         let any = !new.is_empty();
         for file in new {
             self.seen.insert(file.path.clone());
-            queue.push_back(Unit { file, groups: None });
+            queue.push_back(Unit { size: file.size, file, share: Share::All });
         }
         Ok(any)
     }
@@ -146,11 +116,19 @@ impl Monitor {
 impl Partition for FilesPartition {
     type Item = Rows;
 
+    fn progress(&self) -> Option<Progress> {
+        let current = self.current.as_ref().map_or(0, |open| open.progress().read);
+        self.sizes.map(|sizes| Progress { read: sizes.read + current, ..sizes })
+    }
+
     async fn next(&mut self, _: usize) -> Result<Option<Batch<Rows>>, Error> {
         loop {
             if let Some(open) = &mut self.current {
                 if let Some(batch) = open.next(&self.plan).await? {
                     return Ok(Some(batch));
+                }
+                if let Some(sizes) = &mut self.sizes {
+                    sizes.read += open.progress().whole;
                 }
                 self.current = None;
             }
@@ -166,7 +144,7 @@ impl Partition for FilesPartition {
         match (&self.current, self.queue.front()) {
             (Some(open), _) => open.position(),
             (None, Some(unit)) => format!("{}:1", unit.file.name()),
-            (None, None) => format!("the end of {}", self.plan.settings.path),
+            (None, None) => format!("the end of {}", self.plan.settings.name()),
         }
     }
 }

@@ -11,7 +11,7 @@ use arrow_array::{
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
-use updraft_dataflow::{Batch, Error, Partition, Rows, Source, Time};
+use updraft_dataflow::{Batch, Error, Partition, Progress, Rows, Source, Time};
 
 use super::event::{Auction, Person};
 use super::random::Random;
@@ -128,6 +128,11 @@ impl Partition for ColumnsPartition {
 
     fn position(&self) -> String {
         format!("nexmark:{}", self.numbers.next)
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        let Numbers { next, end, .. } = self.numbers;
+        (end < u64::MAX).then(|| Progress { read: next.min(end), whole: end })
     }
 }
 

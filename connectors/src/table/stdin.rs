@@ -95,7 +95,7 @@ fn sample() -> Result<Vec<u8>, Error> {
 }
 
 fn whole(file: File) -> Whole {
-    Whole { file, name: ORIGIN.into() }
+    Whole { file: file.into(), name: ORIGIN.into() }
 }
 
 struct Piped {

@@ -26,6 +26,11 @@ impl Columns {
         Ok(Self { schema, cells, len: 0, bad: Vec::new() })
     }
 
+    /// Their names and types.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// Rows that have been accepted or rejected: the number of the one that is being filled.
     pub(crate) fn row(&self) -> usize {
         self.len

@@ -11,6 +11,7 @@ use crate::columns::types::sql_name;
 use crate::format::Framing;
 
 /// Decodes the records of one stream.
+#[derive(Clone)]
 pub(crate) struct Decoder {
     csv: Csv,
     names: Vec<String>,
@@ -47,6 +48,19 @@ impl Decoder {
             (Header::Yes, None) => {}
         }
         true
+    }
+
+    /// Looks for a header in the beginning of a stream, and goes on somewhere after it.
+    pub(crate) fn pass_header(&mut self, head: &[u8], mut columns: Columns) {
+        let head = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
+        for line in head.split(|byte| *byte == b'\n') {
+            if !self.fresh {
+                return;
+            }
+            // What is wrong with it is told where it is read.
+            let _ = self.decode(line.strip_suffix(b"\r").unwrap_or(line), &mut columns);
+        }
+        self.fresh = false;
     }
 
     fn row(&self, record: &str, columns: &mut Columns) -> Result<(), String> {
@@ -129,6 +143,11 @@ impl Text for Decoder {
     fn ignores(&self) -> bool {
         self.csv.ignore_errors
     }
+
+    /// After the first record, which may be a header.
+    fn is_settled(&self) -> bool {
+        !self.fresh
+    }
 }
 
 impl Decoder {
@@ -147,7 +166,7 @@ impl Decoder {
 }
 
 /// The fields of a record.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Fields {
     /// The record without the marks that are not data, if it has any.
     text: String,

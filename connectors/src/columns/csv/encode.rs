@@ -45,6 +45,10 @@ impl Encoder {
     fn guard(&self, start: usize, out: &mut Vec<u8>, lone: bool) -> Result<(), Error> {
         let Csv { delimiter, quote, escape, comments, .. } = self.csv;
         let field = &out[start..];
+        if !self.csv.newlines && field.contains(&b'\n') {
+            let text = String::from_utf8_lossy(field).into_owned();
+            return Err(format!("{text:?} has a newline, and 'csv.quoted-newlines' is false: set it to true").into());
+        }
         let special = |byte: &u8| {
             matches!(byte, b'\n' | b'\r') || *byte == delimiter || Some(*byte) == quote || Some(*byte) == escape
         };

@@ -13,7 +13,7 @@ use crate::format::{Framing, Marks};
 pub(crate) mod decode;
 pub(crate) mod encode;
 
-pub(crate) const OPTIONS: [OptionSpec; 9] = [
+pub(crate) const OPTIONS: [OptionSpec; 10] = [
     OptionSpec { name: "csv.field-delimiter", about: "What is between two fields: one character (,)." },
     OptionSpec { name: "csv.quote-character", about: "What is around fields that hold delimiters or newlines (\")." },
     OptionSpec { name: "csv.disable-quote-character", about: "Whether quotes are data like others (false)." },
@@ -24,6 +24,10 @@ pub(crate) const OPTIONS: [OptionSpec; 9] = [
     },
     OptionSpec { name: "csv.array-element-delimiter", about: "What is between the elements of an array or a row (;)." },
     OptionSpec { name: "csv.escape-character", about: "What makes data of the character after it (none)." },
+    OptionSpec {
+        name: "csv.quoted-newlines",
+        about: "Whether quoted fields may hold newlines (true). If not, large files are read in several parts at the same time.",
+    },
     OptionSpec { name: "csv.null-literal", about: "What NULL is written as (an empty field, but for text)." },
     OptionSpec {
         name: "csv.header",
@@ -38,6 +42,8 @@ pub struct Csv {
     /// `None` where quotes are data.
     pub(crate) quote: Option<u8>,
     pub(crate) escape: Option<u8>,
+    /// Whether a quoted field may go on in the next line.
+    pub(crate) newlines: bool,
     pub(crate) comments: bool,
     pub(crate) ignore_errors: bool,
     pub(crate) element_delimiter: String,
@@ -71,6 +77,7 @@ impl Csv {
             delimiter: character(options, "csv.field-delimiter")?.unwrap_or(b','),
             quote: (!flag(options, "csv.disable-quote-character")?).then_some(quote),
             escape: character(options, "csv.escape-character")?,
+            newlines: options.parse("csv.quoted-newlines", "'true' or 'false'")?.unwrap_or(true),
             comments: flag(options, "csv.allow-comments")?,
             ignore_errors: flag(options, "csv.ignore-parse-errors")?,
             element_delimiter: element_delimiter.to_owned(),
@@ -82,6 +89,7 @@ impl Csv {
     pub(crate) fn framing(&self) -> Framing {
         let Self { delimiter, escape, .. } = *self;
         match (self.quote, escape) {
+            _ if !self.newlines => Framing::Lines,
             (Some(quote), _) => Framing::Quoted(Marks { delimiter, quote, escape }),
             // An escape before a newline needs a scan of its own: a quote that never comes.
             (None, Some(_)) => Framing::Quoted(Marks { delimiter, quote: b'\n', escape }),

@@ -10,6 +10,7 @@ use crate::columns::types::sql_name;
 use crate::format::Framing;
 
 /// Decodes the records of one stream.
+#[derive(Clone)]
 pub(crate) struct Decoder {
     json: Json,
     names: Names,
@@ -74,6 +75,7 @@ impl Decoder {
 }
 
 /// The columns by name. Most often members come in the order of the columns.
+#[derive(Clone)]
 struct Names {
     names: Vec<String>,
     indices: HashMap<String, usize>,

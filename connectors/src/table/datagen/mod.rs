@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use updraft_dataflow::connector::{AnySink, AnySource, Column, Connector, OptionSpec, Scan, Table};
-use updraft_dataflow::{Batch, Error, Partition, Rows, Source};
+use updraft_dataflow::{Batch, Error, Partition, Progress, Rows, Source};
 use updraft_kernel::clock;
 
 use super::options;
@@ -194,5 +194,10 @@ impl Partition for Rowmaker {
 
     fn position(&self) -> String {
         format!("datagen:{}", self.next)
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        let whole = self.plan.end;
+        (whole < u64::MAX).then(|| Progress { read: self.next.min(whole), whole })
     }
 }
