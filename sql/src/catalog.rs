@@ -2,11 +2,13 @@
 //!
 //! Names are as in Flink, `catalog.database.table`, of which the first parts may be left out; they are case-sensitive.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion_common::tree_node::Transformed;
 use datafusion_common::{ResolvedTableReference, Result, TableReference, plan_err};
 use datafusion_expr::{Expr, LogicalPlan, TableSource, TableType};
 use updraft_dataflow::connector::{Connector, Options, Table, nearest};
@@ -28,6 +30,8 @@ pub(crate) struct Column {
     pub(crate) field: FieldRef,
     pub(crate) origin: Origin,
     pub(crate) comment: Option<String>,
+    /// What it is computed of, as written.
+    pub(crate) written: Option<String>,
 }
 
 /// The event time of a table.
@@ -73,6 +77,11 @@ pub(crate) enum BadRows {
 }
 
 impl ConnectorTable {
+    /// What the connector is told of it for a job that is to end, if it is.
+    pub(crate) fn bounded(&self, bounded: bool) -> Table {
+        Table { bounded, ..self.table.clone() }
+    }
+
     /// The schema that queries see.
     pub(crate) fn schema_of(columns: &[Column]) -> SchemaRef {
         Arc::new(Schema::new(columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>()))
@@ -146,6 +155,21 @@ impl View {
         let schema = Arc::new(plan.schema().as_arrow().clone());
         Self { plan, statement, schema }
     }
+
+    /// The same over a table that was altered, wherever it reads the table.
+    fn over(&self, old: &Arc<ConnectorTable>, new: &Arc<ConnectorTable>) -> Result<Self> {
+        let plan = self.plan.clone().transform_up_with_subqueries(|plan| {
+            let LogicalPlan::TableScan(mut scan) = plan else { return Ok(Transformed::no(plan)) };
+            let source: Arc<dyn Any + Send + Sync> = scan.source.clone();
+            if Arc::ptr_eq(&source, &(old.clone() as Arc<dyn Any + Send + Sync>)) {
+                scan.source = new.clone();
+            } else if let Ok(view) = source.downcast::<Self>() {
+                scan.source = Arc::new(view.over(old, new)?);
+            }
+            Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+        });
+        Ok(Self { plan: plan?.data, statement: self.statement.clone(), schema: self.schema.clone() })
+    }
 }
 
 impl TableSource for View {
@@ -199,6 +223,22 @@ impl Catalog {
         self.entries.get(&self.key(name))
     }
 
+    /// A table becomes another one with the same columns, for views too.
+    pub(crate) fn alter(
+        &mut self,
+        name: &TableReference,
+        old: &Arc<ConnectorTable>,
+        new: ConnectorTable,
+    ) -> Result<()> {
+        let new = Arc::new(new);
+        for entry in self.entries.values_mut() {
+            if let Entry::View(view) = entry {
+                *view = Arc::new(view.over(old, &new)?);
+            }
+        }
+        self.add(name, Entry::Table(new), true)
+    }
+
     /// The source of a table, a view, or what was set aside of a table.
     pub(crate) fn source(&self, name: &TableReference) -> Result<Arc<dyn TableSource>> {
         match self.get(name) {
@@ -243,6 +283,16 @@ impl Catalog {
         }
         self.entries.insert(key, entry);
         Ok(())
+    }
+
+    /// Whether there is neither table nor view in a database.
+    pub(crate) fn is_empty(&self, catalog: &str, database: &str) -> bool {
+        !self.entries.keys().any(|key| key.0 == catalog && key.1 == database)
+    }
+
+    /// Forgets all tables and views of a database.
+    pub(crate) fn clear(&mut self, catalog: &str, database: &str) {
+        self.entries.retain(|key, _| key.0 != catalog || key.1 != database);
     }
 
     pub(crate) fn remove(&mut self, name: &TableReference) -> Option<Entry> {

@@ -99,6 +99,7 @@ impl Embedded {
             field: field.clone(),
             origin: Origin::Physical(index),
             comment: None,
+            written: None,
         };
         let table = ConnectorTable {
             connector: Arc::new(Streams),

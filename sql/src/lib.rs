@@ -6,6 +6,7 @@
 mod build;
 mod catalog;
 mod embed;
+mod fail;
 pub mod function;
 pub mod native;
 pub mod operator;
@@ -15,4 +16,5 @@ pub mod session;
 
 pub use arrow;
 pub use embed::Embedded;
+pub use fail::plain;
 pub use session::{Inserts, Outcome, Query, Session, Settings, Shown};

@@ -147,11 +147,12 @@ pub(crate) fn distinct(translator: &Translator, input: &LogicalPlan) -> Result<N
 }
 
 fn node(translator: &Translator, input: Node, keys: &[Expr], aggregates: &[Expr], schema: DFSchemaRef) -> Result<Node> {
-    let input = if translator.batch { window::assigned(input)? } else { input };
+    let is_open = window::is_session_by_group(&input);
+    let input = if translator.batch && !is_open { window::assigned(input)? } else { input };
     let columns: Vec<_> = keys.iter().map(|key| column_of(key, &input.schema)).collect();
     let input = own_sessions(input, &columns)?;
     let by_window = match &input.traits.window {
-        Some(window) if !translator.batch => ByWindow::of(window, &columns)?,
+        Some(window) if !translator.batch || is_open => ByWindow::of(window, &columns)?,
         _ => None,
     };
     if by_window.is_none() && !translator.batch {

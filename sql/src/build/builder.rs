@@ -29,6 +29,9 @@ pub(crate) struct Builder {
     sources: BTreeMap<Reading, Source>,
     /// Tables that are streams of the job already.
     streams: BTreeMap<Arc<str>, Stream<Rows>>,
+    /// Parts of the query that is being built which it has more than once: by number, and whether event time and processing
+    /// time are gone by above.
+    common: BTreeMap<(usize, bool, bool), Stream<Rows>>,
 }
 
 /// How a job runs.
@@ -116,8 +119,14 @@ impl Builder {
     /// # Errors
     /// When a query goes by both event and processing time of a table.
     pub(crate) fn new<'a>(job: Job, mode: Mode, queries: impl IntoIterator<Item = &'a Node>) -> Result<Self> {
-        let mut builder =
-            Self { job, mode, wants: BTreeMap::new(), sources: BTreeMap::new(), streams: BTreeMap::new() };
+        let mut builder = Self {
+            job,
+            mode,
+            wants: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            common: BTreeMap::new(),
+        };
         queries.into_iter().try_for_each(|query| builder.look(query, Clocks::default()))?;
         Ok(builder)
     }
@@ -147,25 +156,15 @@ impl Builder {
         if clocks.processing && clocks.event.is_some() {
             return not_impl_err!("a query that goes by both event time and processing time of '{table}'");
         }
-        let new = || Want {
-            scanned: Scanned { columns: Vec::new(), ..scanned.clone() },
-            step: None,
-            untimed: false,
-            sides: Vec::new(),
-        };
+        let new = || Want { scanned: scanned.least(), step: None, untimed: false, sides: Vec::new() };
         let want = self.wants.entry(clocks.reading(table)).or_insert_with(new);
         want.sides.extend(side);
-        if scanned.table.bad != BadRows::Fail {
-            // Which rows are bad must not depend on who asks for which columns.
-            want.scanned.columns = (0..scanned.table.columns.len()).collect();
-        }
         if side == Some(Side::DeadLetters) {
             return Ok(());
         }
-        let late = (side == Some(Side::Late)).then_some(TICK.as_micros() as i64);
-        let step = clocks.event.or(late);
+        let (step, is_late) = (clocks.event, side == Some(Side::Late));
         let rowtime = scanned.table.rowtime.as_ref().map(|rowtime| rowtime.column);
-        for column in scanned.columns.iter().copied().chain(rowtime.filter(|_| step.is_some())) {
+        for column in scanned.columns.iter().copied().chain(rowtime.filter(|_| step.is_some() || is_late)) {
             if !want.scanned.columns.contains(&column) {
                 want.scanned.columns.push(column);
             }
@@ -196,6 +195,8 @@ impl Builder {
                 let projection = Projection::of_columns(&scanned.columns, &dead_letter_schema());
                 return Ok(Flow::from(source.dead()?).step(move |rows| Some(projection.apply(rows))));
             }
+            // Whoever waits for all rows has none that is late.
+            (Some(Side::Late), _) if self.mode.batch => return Ok(Flow::from(source.all()).step(|_| None)),
             (Some(Side::Late), _) => source.late()?,
             (None, true) => source.rows.share(),
             (None, false) => source.all(),
@@ -217,7 +218,7 @@ impl Builder {
             let all = Scanned { columns: (0..scanned.table.columns.len()).collect(), ..scanned };
             return Ok(Source { rows: rows.share(), scanned: all, late: None, dead: None });
         }
-        let reader = scanned.open().map_err(DataFusionError::External)?;
+        let reader = scanned.open(self.mode.batch).map_err(DataFusionError::External)?;
         let bad = if scanned.table.bad == BadRows::Fail { BadRecords::Stop } else { BadRecords::SetAside };
         let mut input = self.job.source(name.clone(), reader).bad_records(bad).epochs(Epochs::WallClock(TICK));
         if let Some(after) = scanned.table.idle.or(self.mode.idle) {
@@ -228,7 +229,9 @@ impl Builder {
             let idle = Idle { after: Some(TICK), follow_clock: true };
             return Ok(Source { rows: input.idle(idle).stream_by_arrival(), scanned, late: None, dead });
         }
-        let Some(step) = want.step else {
+        // Who asks what was late must not make more rows late than those that go by the time do.
+        let asks = want.sides.contains(&Side::Late) && !self.mode.batch;
+        let Some(step) = want.step.or(asks.then_some(TICK.as_micros() as i64)) else {
             return Ok(Source { rows: input.stream(), scanned, late: None, dead });
         };
         let time = scanned.rowtime()?;
@@ -239,7 +242,7 @@ impl Builder {
         let mut input = input
             .row_timestamps(move |rows| micros(rows.batch().column(time)), watermarks)
             .epochs(Epochs::WatermarkStep(Duration::from_micros(step as u64)));
-        let late = (want.untimed || want.sides.contains(&Side::Late)).then(|| input.late());
+        let late = (want.untimed || asks).then(|| input.late());
         Ok(Source { rows: input.stream(), scanned, late, dead })
     }
 
@@ -248,6 +251,16 @@ impl Builder {
         if let Some((scanned, side)) = node.operation.scans() {
             return self.scan(scanned, side, clocks);
         }
+        let Some(number) = node.common else { return self.operator(node, clocks) };
+        let key = (number, clocks.event.is_some(), clocks.processing);
+        if !self.common.contains_key(&key) {
+            let stream = self.operator(node, clocks)?.stream().materialize();
+            self.common.insert(key, stream);
+        }
+        Ok(self.common[&key].share().into())
+    }
+
+    fn operator(&mut self, node: Node, clocks: Clocks) -> Result<Flow> {
         let clocks = self.clocks(&node, clocks);
         let inputs = node.inputs.into_iter().map(|input| self.node(input, clocks)).collect::<Result<Vec<_>>>()?;
         node.operation.build(inputs, self)
@@ -255,11 +268,13 @@ impl Builder {
 
     /// What comes out of a query.
     pub(crate) fn stream(&mut self, query: Node) -> Result<Stream<Rows>> {
+        self.common.clear();
         Ok(self.node(query, Clocks::default())?.stream().materialize())
     }
 
     /// Gives what comes out of a query to a sink.
     pub(crate) fn sink(&mut self, name: &str, query: Node, sink: AnySink) -> Result<()> {
+        self.common.clear();
         self.node(query, Clocks::default())?.stream().sink(name, sink);
         Ok(())
     }

@@ -18,6 +18,8 @@ use datafusion_physical_expr::expressions::Column;
 use updraft_dataflow::Rows;
 use updraft_kernel::give_up;
 
+use crate::fail::{fail, plain};
+
 /// The physical form of an expression over columns of `schema`.
 pub(crate) fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     let expr = datafusion_physical_expr::create_physical_expr(
@@ -45,13 +47,13 @@ pub(crate) fn nullable<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Schem
 /// Columns as a batch.
 pub(crate) fn batch(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> RecordBatch {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(schema, columns, &options).unwrap_or_else(|error| give_up(error))
+    RecordBatch::try_new_with_options(schema, columns, &options).unwrap_or_else(|error| fail(error))
 }
 
 /// What `expr` comes to for each row.
 pub(crate) fn evaluate(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> ArrayRef {
     let value = expr.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
-    value.unwrap_or_else(|error| give_up(format!("{expr}: {}", error.strip_backtrace())))
+    value.unwrap_or_else(|error| give_up(format!("{expr}: {}", plain(&error))))
 }
 
 /// Rows become other columns of theirs.
@@ -90,16 +92,16 @@ impl Projection {
 /// The rows for which `expr` is true.
 pub(crate) fn filter(expr: &Arc<dyn PhysicalExpr>, rows: Rows) -> Option<Rows> {
     let value = evaluate(expr, rows.batch());
-    let keep = as_boolean_array(&value).unwrap_or_else(|error| give_up(error));
+    let keep = as_boolean_array(&value).unwrap_or_else(|error| fail(error));
     match keep.true_count() {
         0 => None,
         n if n == rows.len() => Some(rows),
-        _ => Some(rows.filter(keep).unwrap_or_else(|error| give_up(error))),
+        _ => Some(rows.filter(keep).unwrap_or_else(|error| fail(error))),
     }
 }
 
 /// Several batches as one.
 pub(crate) fn concat(schema: &SchemaRef, rows: &[Rows]) -> Rows {
     let batches = rows.iter().map(Rows::batch);
-    concat_batches(schema, batches).unwrap_or_else(|error| give_up(error)).into()
+    concat_batches(schema, batches).unwrap_or_else(|error| fail(error)).into()
 }

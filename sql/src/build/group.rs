@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMillisecondArray, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMillisecondArray, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::ipc::reader::StreamReader;
@@ -18,11 +18,11 @@ use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_
 use datafusion_physical_plan::aggregates::order::GroupOrdering;
 use updraft_dataflow::window::{Grouping, piece_of};
 use updraft_dataflow::{Error, KeyGroup, Rows, Time, Window};
-use updraft_kernel::give_up;
 
 use super::expr::{batch, evaluate, nullable};
 use super::key::hashes;
 use super::scan::{BATCH, micros};
+use crate::fail::fail;
 use crate::operator::aggregate::Aggregate;
 
 /// Where a column of the result comes from.
@@ -117,6 +117,20 @@ impl Groups {
         Ok(())
     }
 
+    /// Makes a group of no rows.
+    fn add_nothing(&self, table: &mut Table) -> Result<()> {
+        let none = RecordBatch::new_empty(self.input.clone());
+        // With a filter accumulators don't take it for granted that each group has a row.
+        let no_row = BooleanArray::from(Vec::<bool>::new());
+        table.len = 1;
+        for (accumulator, aggregate) in table.accumulators.iter_mut().zip(self.aggregates.iter()) {
+            let arguments = aggregate.function.expressions();
+            let arguments: Vec<ArrayRef> = arguments.iter().map(|argument| evaluate(argument, &none)).collect();
+            accumulator.update_batch(&arguments, &[], Some(&no_row), table.len)?;
+        }
+        Ok(())
+    }
+
     /// Keys and states as columns.
     fn states(&self, mut table: Table) -> Result<RecordBatch> {
         let rows = table.len;
@@ -182,7 +196,7 @@ impl Table {
             None => {
                 self.groups.clear();
                 self.groups.resize(rows, 0);
-                self.len = 1;
+                self.len = self.len.max(usize::from(rows > 0));
             }
         }
         Ok(())
@@ -223,7 +237,7 @@ impl Grouping for Groups {
 
     fn finish(&self, mut table: Table, window: Window, emit: &mut dyn FnMut(Rows)) {
         if self.tells_of_nothing() && table.len == 0 {
-            expect(self.update_table(&mut table, &RecordBatch::new_empty(self.input.clone()).into()));
+            expect(self.add_nothing(&mut table));
         }
         let results = expect(self.results(table, window));
         for first in (0..results.num_rows()).step_by(BATCH) {
@@ -273,5 +287,5 @@ fn to_bytes(batch: &RecordBatch) -> std::result::Result<Vec<u8>, Error> {
 
 /// The job ends where accumulators fail.
 fn expect<T>(result: Result<T>) -> T {
-    result.unwrap_or_else(|error: DataFusionError| give_up(error.strip_backtrace()))
+    result.unwrap_or_else(|error: DataFusionError| fail(error))
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use datafusion_common::{DFSchema, JoinType, Result, not_impl_err, plan_err};
 use datafusion_expr::logical_plan::Join;
-use datafusion_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion_expr::{BinaryExpr, Expr, Operator as Op};
+use datafusion_expr::utils::{conjunction, split_conjunction, split_conjunction_owned};
+use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator as Op};
 use updraft_dataflow::Hashed;
 use updraft_dataflow::Rows;
 use updraft_dataflow::join::Side;
@@ -77,21 +77,23 @@ const PARTS: i64 = 8;
 
 /// `JOIN`.
 pub(crate) fn translate(translator: &Translator, join: &Join) -> Result<Node> {
-    if join.null_aware {
+    let never_null =
+        |(left, right): &(Expr, Expr)| is_never_null(&join.left, left) && is_never_null(&join.right, right);
+    if join.null_aware && !join.on.iter().all(never_null) {
         return not_impl_err!("NOT IN over columns that may be NULL; say NOT EXISTS, or IS NOT NULL in both");
     }
-    let right = translator.node(&join.right)?;
-    let (left, right) = (window::assigned(translator.node(&join.left)?)?, window::assigned(right)?);
-    let known = [left.schema.fields().len(), right.schema.fields().len()];
+    let (left, right) = (translator.node(&join.left)?, translator.node(&join.right)?);
+    let (left, right) = (window::assigned(left)?, window::assigned(right)?);
+    let known = [left.schema.fields().len(), join.right.schema().fields().len()];
     let (on_left, on_right): (Vec<_>, Vec<_>) = join.on.iter().cloned().unzip();
     let (left, left_keys) = with_columns(left, &on_left)?;
     let (right, right_keys) = with_columns(right, &on_right)?;
     let mut filter = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
-    let as_of = filter.iter().position(|part| time_of(part).is_some()).map(|at| filter.swap_remove(at));
+    let time = filter.iter().position(|part| as_of(part).is_some()).map(|at| filter.swap_remove(at));
     let sides =
         Sides { left, right, known, keys: [left_keys, right_keys], kind: join.join_type, filter, join: join.clone() };
-    if let Some(time) = as_of.as_ref().and_then(time_of) {
-        return sides.temporal(time);
+    if let Some([time, versions @ ..]) = time.as_ref().and_then(as_of) {
+        return sides.temporal(time, versions);
     }
     if translator.batch {
         return sides.hash();
@@ -105,10 +107,32 @@ pub(crate) fn translate(translator: &Translator, join: &Join) -> Result<Node> {
     }
 }
 
-/// The `x` of `AS_OF(x, …)`.
-fn time_of(part: &Expr) -> Option<&Expr> {
+/// Whether rows of a plan are only those in which this is not NULL.
+fn is_never_null(plan: &LogicalPlan, expr: &Expr) -> bool {
+    let column = |input: &LogicalPlan| column_of(expr, input.schema());
+    match plan {
+        LogicalPlan::Filter(filter) => {
+            let says =
+                |part: &&Expr| matches!(part, Expr::IsNotNull(of) if column_of(of, plan.schema()) == column(plan));
+            column(plan).is_some() && split_conjunction(&filter.predicate).iter().any(says)
+                || is_never_null(&filter.input, expr)
+        }
+        LogicalPlan::Projection(projection) => {
+            column(plan).is_some_and(|at| is_never_null(&projection.input, &projection.expr[at]))
+        }
+        LogicalPlan::SubqueryAlias(alias) => {
+            let inner = column(plan).map(|at| Expr::Column(alias.input.schema().columns().swap_remove(at)));
+            inner.is_some_and(|inner| is_never_null(&alias.input, &inner))
+        }
+        LogicalPlan::TableScan(_) => column(plan).is_some_and(|at| !plan.schema().field(at).is_nullable()),
+        _ => false,
+    }
+}
+
+/// The arguments of `AS_OF(…)`: see [`AS_OF`].
+fn as_of(part: &Expr) -> Option<&[Expr]> {
     match part {
-        Expr::ScalarFunction(function) if function.func.name() == AS_OF => function.args.first(),
+        Expr::ScalarFunction(function) if function.func.name() == AS_OF => Some(&function.args),
         _ => None,
     }
 }
@@ -200,7 +224,10 @@ impl Sides {
         let build = match self.kind {
             JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => Input::Right,
             JoinType::Right | JoinType::RightSemi | JoinType::RightAnti => Input::Left,
-            _ => Input::Right,
+            _ => match [&self.left, &self.right].map(size) {
+                [Some(left), Some(right)] if left < right => Input::Left,
+                _ => Input::Right,
+            },
         };
         let operator = HashJoin::new(self.joined(&self.filter)?, build).map_err(external)?;
         self.done("HashJoin", operator, None, Traits::default())
@@ -287,7 +314,12 @@ impl Sides {
         self.done("IntervalJoin", operator, Some(Clock::Event(step)), Traits { rowtimes, ..Traits::default() })
     }
 
-    fn temporal(self, as_of: &Expr) -> Result<Node> {
+    fn temporal(self, as_of: &Expr, versions: &[Expr]) -> Result<Node> {
+        if self.join.on.is_empty() {
+            return plan_err!(
+                "FOR SYSTEM_TIME AS OF needs a key: ON left.key = right.key, by which versions are found"
+            );
+        }
         let column = column_of(as_of, &self.left.schema);
         let proctime = is_proctime(as_of) || column.is_some_and(|column| self.left.traits.proctimes.contains(&column));
         if proctime {
@@ -296,17 +328,30 @@ impl Sides {
             return self.done("LookupJoin", operator, None, left);
         }
         let Some(column) = column.filter(|column| self.left.traits.rowtimes.contains(column)) else {
-            return plan_err!("FOR SYSTEM_TIME AS OF {}: that is no time attribute of the left table", as_of);
+            return plan_err!("FOR SYSTEM_TIME AS OF {as_of}: that is no time attribute of the left table");
         };
-        let [right] = self.right.traits.rowtimes[..] else {
+        let versions: Option<Vec<_>> = versions.iter().map(|column| column_of(column, &self.right.schema)).collect();
+        let Some((right, keys)) = versions.as_ref().and_then(|versions| versions.split_first()) else {
             return plan_err!(
                 "FOR SYSTEM_TIME AS OF needs a versioned table on the right: one with a WATERMARK and a PRIMARY KEY"
             );
         };
-        let operator = TemporalJoin::new(self.joined(&self.filter)?, column, right).map_err(external)?;
+        if let Some(key) = keys.iter().find(|key| !self.keys[1].contains(key)) {
+            let key = self.right.schema.field(*key).name();
+            return plan_err!("FOR SYSTEM_TIME AS OF finds versions by their primary key: say ON … = {key}");
+        }
+        let operator = TemporalJoin::new(self.joined(&self.filter)?, column, *right).map_err(external)?;
         let [left, _] = self.moved();
         self.done("TemporalJoin", operator, Some(Clock::Event(100_000)), Traits { window: None, ..left })
     }
+}
+
+/// How many bytes are read for a node, about; `None` where it is not known.
+fn size(node: &Node) -> Option<u64> {
+    if let Some((scanned, _)) = node.operation.scans() {
+        return scanned.table.connector.size(&scanned.table.table);
+    }
+    node.inputs.iter().map(size).sum()
 }
 
 fn external(error: updraft_dataflow::Error) -> datafusion_common::DataFusionError {

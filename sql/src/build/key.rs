@@ -9,10 +9,10 @@ use datafusion_common::{DFSchema, Result};
 use datafusion_expr::{Expr, ExprSchemable};
 use updraft_dataflow::operator::Operator;
 use updraft_dataflow::{Hashed, Rows};
-use updraft_kernel::give_up;
 
 use super::project::{self, column_of};
 use super::{Builder, Clock, Flow, Node, Operation, window};
+use crate::fail::fail;
 
 /// So that a key's hash is the same in all processes.
 const HASHES: QualityRandomState = QualityRandomState::with_seed(0x243F_6A88_85A3_08D3);
@@ -23,7 +23,7 @@ pub(crate) fn hashes(keys: &[ArrayRef], rows: usize) -> Vec<u64> {
     if !keys.is_empty()
         && let Err(error) = create_hashes(keys, &HASHES, &mut hashes)
     {
-        give_up(error.strip_backtrace());
+        fail(error);
     }
     hashes
 }

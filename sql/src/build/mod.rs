@@ -7,6 +7,7 @@
 
 mod aggregate;
 mod builder;
+mod common;
 pub(crate) mod expr;
 mod flow;
 mod group;
@@ -25,6 +26,7 @@ mod values;
 pub(crate) mod window;
 
 pub(crate) use builder::{Builder, Mode};
+pub(crate) use common::Common;
 pub(crate) use flow::{Flow, Traits, WindowColumns};
 
 use std::fmt;
@@ -43,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) inputs: Vec<Node>,
     pub(crate) schema: DFSchemaRef,
     pub(crate) traits: Traits,
+    /// Which of the parts it is that the plan has more than once.
+    pub(crate) common: Option<usize>,
 }
 
 /// By what an operator goes.
@@ -80,19 +84,28 @@ impl Node {
         schema: DFSchemaRef,
         traits: Traits,
     ) -> Self {
-        Self { operation: Box::new(operation), inputs, schema, traits }
+        Self { operation: Box::new(operation), inputs, schema, traits, common: None }
     }
 }
 
 /// One operator a line, those that it reads from below it, indented.
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn write(node: &Node, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn write(node: &Node, depth: usize, told: &mut Vec<usize>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let indent = 2 * depth;
+            let mut reuse = String::new();
+            if let Some(number) = node.common {
+                if told.contains(&number) {
+                    return writeln!(f, "{:indent$}Reused(reference_id=[{}])", "", number + 1);
+                }
+                told.push(number);
+                reuse = format!(", reuse_id=[{}]", number + 1);
+            }
             let changes = if node.traits.changes { ", changelog=[I,UB,UA,D]" } else { "" };
-            writeln!(f, "{:indent$}{}{changes}", "", node.operation.describe(), indent = 2 * depth)?;
-            node.inputs.iter().try_for_each(|input| write(input, depth + 1, f))
+            writeln!(f, "{:indent$}{}{changes}{reuse}", "", node.operation.describe())?;
+            node.inputs.iter().try_for_each(|input| write(input, depth + 1, told, f))
         }
-        write(self, 0, f)
+        write(self, 0, &mut Vec::new(), f)
     }
 }
 
@@ -103,11 +116,18 @@ pub(crate) struct Translator {
     pub(crate) batch: bool,
     /// For how long state is kept that no row has come for.
     pub(crate) time_to_live: Option<std::time::Duration>,
+    /// What of the query is there more than once.
+    pub(crate) common: Common,
 }
 
 impl Translator {
     /// The operator of a node of the plan, and of all below it.
     pub(crate) fn node(&self, plan: &LogicalPlan) -> Result<Node> {
+        let node = self.operator(plan)?;
+        Ok(Node { common: self.common.number(plan).or(node.common), ..node })
+    }
+
+    fn operator(&self, plan: &LogicalPlan) -> Result<Node> {
         match plan {
             LogicalPlan::TableScan(table) => scan::translate(table),
             LogicalPlan::Projection(projection) => project::projection(self, projection),

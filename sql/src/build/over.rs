@@ -7,7 +7,9 @@ use arrow::datatypes::{Field, SchemaRef};
 use datafusion_common::{DFSchema, Result, ScalarValue, not_impl_err, plan_err};
 use datafusion_expr::expr::{AggregateFunction, AggregateFunctionParams, WindowFunction};
 use datafusion_expr::logical_plan::Window;
-use datafusion_expr::{AggregateUDF, Expr, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition};
+use datafusion_expr::{
+    AggregateUDF, Expr, ExprSchemable, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
+};
 use datafusion_functions_aggregate::first_last::{first_value_udaf, last_value_udaf};
 use datafusion_physical_expr::PhysicalSortExpr;
 use datafusion_physical_expr::window::WindowExpr;
@@ -66,7 +68,6 @@ fn schema(input: &Node, functions: &[&WindowFunction], results: &[Arc<Field>]) -
 }
 
 fn results(input: &Node, functions: &[&WindowFunction]) -> Result<Vec<Arc<Field>>> {
-    use datafusion_expr::ExprSchemable;
     let field = |function: &&WindowFunction| {
         let expr = Expr::WindowFunction(Box::new((*function).clone()));
         Ok(Arc::new(Field::new("result", expr.get_type(&input.schema)?, true)))
@@ -154,8 +155,11 @@ fn call(function: &WindowFunction, input: &Node, from: &SchemaRef) -> Result<Cal
                     Some(Expr::Literal(ScalarValue::Int64(Some(back)), _)) if *back >= 0 => *back as usize,
                     Some(other) => return plan_err!("LAG goes back a constant number of rows, not {other}"),
                 };
-                let default = args.get(2).map(|default| physical(default, &input.schema)).transpose()?;
-                Ok(Call::Lag { value: physical(value, &input.schema)?, back, default })
+                let value_type = value.get_type(&input.schema)?;
+                let default = args
+                    .get(2)
+                    .map(|default| physical(&default.clone().cast_to(&value_type, &input.schema)?, &input.schema));
+                Ok(Call::Lag { value: physical(value, &input.schema)?, back, default: default.transpose()? })
             }
             other => not_impl_err!("{} OVER in a streaming query", other.to_uppercase()),
         },
@@ -188,6 +192,11 @@ fn at_end(input: Node, partition: Vec<usize>, order: &[SortColumn], functions: &
 
 fn whole(function: &WindowFunction, input: &Node, from: &SchemaRef) -> Result<Arc<dyn WindowExpr>> {
     let params = &function.params;
+    if params.args.get(2).is_some_and(|default| !matches!(default, Expr::Literal(..))) {
+        return not_impl_err!(
+            "LAG and LEAD in batch mode with a default that is no constant; COALESCE(LAG(…), default) may do"
+        );
+    }
     let all = |exprs: &[Expr]| exprs.iter().map(|expr| physical(expr, &input.schema)).collect::<Result<Vec<_>>>();
     let order = params.order_by.iter().map(|by| {
         let options = arrow::compute::SortOptions { descending: !by.asc, nulls_first: by.nulls_first };

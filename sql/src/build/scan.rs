@@ -16,12 +16,12 @@ use datafusion_expr::logical_plan::TableScan;
 use datafusion_expr::{Expr, Operator};
 use datafusion_physical_expr::PhysicalExpr;
 use updraft_dataflow::connector::{AnyPartition, AnySource, Column as Wanted, Scan};
-use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Partition, Rows, Source};
-use updraft_kernel::give_up;
+use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Partition, Progress, Rows, Source};
 
 use super::expr::{Projection, evaluate, nullable, physical};
 use super::{Builder, Flow, Node, Operation, Traits, project};
-use crate::catalog::{ConnectorTable, Origin, Side, SideTable};
+use crate::catalog::{BadRows, ConnectorTable, Origin, Side, SideTable};
+use crate::fail::fail;
 use crate::plan::interval;
 
 /// Rows of a batch, about.
@@ -40,6 +40,15 @@ impl Scanned {
         nullable(self.columns.iter().map(|column| self.table.schema.field(*column)))
     }
 
+    /// What is read of the table whatever is asked for: nothing, or all that is stored, where bad rows are set aside. So which
+    /// rows are bad is told by the table, not by the query.
+    pub(crate) fn least(&self) -> Self {
+        let columns = self.table.columns.iter().enumerate();
+        let stored = columns.filter(|(_, column)| matches!(column.origin, Origin::Physical(_))).map(|(index, _)| index);
+        let columns = if self.table.bad == BadRows::Fail { Vec::new() } else { stored.collect() };
+        Self { table: self.table.clone(), columns }
+    }
+
     /// Where a column of the table is among those that come out.
     pub(crate) fn position(&self, column: usize) -> Option<usize> {
         self.columns.iter().position(|other| *other == column)
@@ -51,11 +60,11 @@ impl Scanned {
         rowtime.ok_or_else(|| plan_datafusion_err!("table '{}' has no WATERMARK", self.table.table.name))
     }
 
-    /// The source.
-    pub(crate) fn open(&self) -> Result<TableReader, Error> {
+    /// The source, which has an end if `bounded`.
+    pub(crate) fn open(&self, bounded: bool) -> Result<TableReader, Error> {
         let base = self.base()?;
         let scan = Scan { schema: base.schema.clone(), columns: base.wanted.clone(), batch: BATCH };
-        let source = self.table.connector.source(&self.table.table, &scan)?;
+        let source = self.table.connector.source(&self.table.bounded(bounded), &scan)?;
         let rowtime = self.table.rowtime.as_ref().and_then(|rowtime| self.position(rowtime.column));
         Ok(TableReader { source, name: self.table.table.name.clone(), prepare: Prepare { base, rowtime } })
     }
@@ -177,6 +186,10 @@ impl Partition for TablePartition {
     fn position(&self) -> String {
         self.partition.position()
     }
+
+    fn progress(&self) -> Option<Progress> {
+        self.partition.progress()
+    }
 }
 
 impl TablePartition {
@@ -235,7 +248,7 @@ fn bound(watermark: &Expr, time: &str) -> Option<Duration> {
 /// A column of times in microseconds.
 pub(crate) fn micros(column: &dyn Array) -> Vec<i64> {
     let target = DataType::Timestamp(TimeUnit::Microsecond, None);
-    let cast = cast(column, &target).unwrap_or_else(|error| give_up(error));
+    let cast = cast(column, &target).unwrap_or_else(|error| fail(error));
     cast.as_primitive::<TimestampMicrosecondType>().values().to_vec()
 }
 
@@ -253,7 +266,7 @@ pub(crate) fn dead_letters(letters: &[DeadLetter]) -> Rows {
     let reasons: ArrayRef = Arc::new(StringViewArray::from_iter_values(letters.iter().map(|letter| &letter.reason)));
     let schema = nullable(crate::catalog::dead_letter_schema().fields().iter().map(|field| field.as_ref()));
     let batch = RecordBatch::try_new(schema, vec![origins, lines, records, reasons]);
-    batch.unwrap_or_else(|error| give_up(error)).into()
+    batch.unwrap_or_else(|error| fail(error)).into()
 }
 
 /// Reads a table, or what was set aside of it.

@@ -14,9 +14,16 @@ use crate::operator::session::{Gives, SessionPlan, Sessions};
 use crate::plan::window::{WINDOW_COLUMNS, WindowKind};
 
 /// Columns after those that an operator of sessions is given or groups by.
-fn with_window(fields: Vec<(Option<datafusion_common::TableReference>, Arc<Field>)>) -> Result<DFSchemaRef> {
-    let edge = DataType::Timestamp(TimeUnit::Millisecond, None);
-    let edges = WINDOW_COLUMNS.map(|name| (None, Arc::new(Field::new(format!("__{name}"), edge.clone(), true))));
+fn with_window(
+    fields: Vec<(Option<datafusion_common::TableReference>, Arc<Field>)>,
+    input: &Node,
+    window: &WindowColumns,
+) -> Result<DFSchemaRef> {
+    let edges = WINDOW_COLUMNS.into_iter().zip([window.start, window.end, window.time]).map(|(name, column)| {
+        let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
+        let kind = column.map_or(milliseconds, |column| input.schema.field(column).data_type().clone());
+        (None, Arc::new(Field::new(format!("__{name}"), kind, true)))
+    });
     let fields = fields.into_iter().chain(edges).collect();
     Ok(Arc::new(DFSchema::new_with_metadata(fields, Default::default())?))
 }
@@ -53,7 +60,8 @@ pub(super) fn assigned(input: Node, window: &WindowColumns) -> Result<Node> {
     };
     let keys = keys.iter().map(|key| input.schema.index_of_column(key)).collect::<Result<Vec<_>>>()?;
     let known = input.schema.fields().len();
-    let all = with_window(input.schema.iter().map(|(name, field)| (name.cloned(), field.clone())).collect())?;
+    let fields = input.schema.iter().map(|(name, field)| (name.cloned(), field.clone())).collect();
+    let all = with_window(fields, &input, window)?;
     let plan = SessionPlan {
         input: batch_schema(&input.schema),
         keys,
@@ -86,7 +94,7 @@ pub(super) fn aggregated(
     let fields = keys.iter().map(|key| (None, Arc::new(input.schema.field(*key).clone()))).enumerate();
     let fields =
         fields.map(|(index, (name, field))| (name, Arc::new(Field::clone(&field).with_name(format!("__key_{index}")))));
-    let with_edges = with_window(fields.collect())?;
+    let with_edges = with_window(fields.collect(), &input, window)?;
     let mut all: Vec<_> = with_edges.iter().map(|(name, field)| (name.cloned(), field.clone())).collect();
     all.extend(
         results

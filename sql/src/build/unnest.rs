@@ -12,6 +12,7 @@ use updraft_kernel::give_up;
 
 use super::expr::{batch, batch_schema, evaluate, physical};
 use super::{Builder, Flow, Node, Operation, Translator, window};
+use crate::fail::fail;
 use crate::plan::unnest::Unnested;
 
 struct Unnest {
@@ -67,8 +68,8 @@ impl Unnest {
                 numbers.push(Some(index as i32 + 1));
             }
         }
-        let rows = rows.take(&UInt32Array::from(taken)).unwrap_or_else(|error| give_up(error));
-        let elements = take(&elements, &UInt32Array::from(picked), None).unwrap_or_else(|error| give_up(error));
+        let rows = rows.take(&UInt32Array::from(taken)).unwrap_or_else(|error| fail(error));
+        let elements = take(&elements, &UInt32Array::from(picked), None).unwrap_or_else(|error| fail(error));
         let mut columns = rows.batch().columns().to_vec();
         match elements.as_struct_opt() {
             Some(fields) => columns.extend(fields_of(fields)),
@@ -87,7 +88,7 @@ fn fields_of(rows: &arrow::array::StructArray) -> Vec<ArrayRef> {
     let with_nulls = |column: &ArrayRef| match rows.nulls() {
         Some(nulls) => {
             let index: UInt32Array = (0..rows.len()).map(|row| nulls.is_valid(row).then_some(row as u32)).collect();
-            take(column, &index, None).unwrap_or_else(|error| give_up(error))
+            take(column, &index, None).unwrap_or_else(|error| fail(error))
         }
         None => column.clone(),
     };

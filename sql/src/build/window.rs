@@ -6,15 +6,15 @@
 
 use arrow::array::{ArrayRef, TimestampMillisecondArray, UInt32Array};
 use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::{Result, not_impl_err, plan_err};
 use updraft_dataflow::Rows;
-use updraft_kernel::give_up;
 
 use super::expr::{batch, batch_schema};
 use super::scan::micros;
 use super::session;
 use super::{Builder, Clock, Flow, Node, Operation, Traits, Translator, WindowColumns};
+use crate::fail::fail;
 use crate::plan::window::{WindowKind, WindowTvf};
 
 /// Adds a window's columns, which hold the row's time.
@@ -35,7 +35,7 @@ impl Operation for Stamp {
             let mut columns = rows.batch().columns().to_vec();
             let own = columns[time].clone();
             for field in &schema.fields()[columns.len()..] {
-                columns.push(cast(&own, field.data_type()).unwrap_or_else(|error| give_up(error)));
+                columns.push(cast(&own, field.data_type()).unwrap_or_else(|error| fail(error)));
             }
             let batch = batch(schema.clone(), columns, rows.len());
             Some(rows.with_batch(batch))
@@ -48,7 +48,9 @@ pub(crate) fn translate(translator: &Translator, tvf: &WindowTvf) -> Result<Node
     let input = assigned(translator.node(&tvf.input)?)?;
     let time = input.schema.index_of_column(&tvf.time)?;
     let is_processing = input.traits.proctimes.contains(&time);
-    if !translator.batch && !is_processing && !input.traits.rowtimes.contains(&time) {
+    let is_time = matches!(input.schema.field(time).data_type(), DataType::Timestamp(..));
+    let is_attribute = is_processing || input.traits.rowtimes.contains(&time) || translator.batch && is_time;
+    if !is_attribute {
         return plan_err!(
             "a window needs a time attribute, and `{}` is none: declare `WATERMARK FOR {} AS {} - INTERVAL '5' SECOND` in its table",
             tvf.time.name,
@@ -112,7 +114,7 @@ impl Assign {
                 ends.push(end.div_euclid(1_000));
             });
         }
-        let rows = rows.take(&UInt32Array::from(taken)).unwrap_or_else(|error| give_up(error));
+        let rows = rows.take(&UInt32Array::from(taken)).unwrap_or_else(|error| fail(error));
         let mut columns = rows.batch().columns().to_vec();
         let lasts: Vec<i64> = ends.iter().map(|end| end - 1).collect();
         let edges = [(self.window.start, starts), (self.window.end, ends), (self.window.time, lasts)];
@@ -127,7 +129,7 @@ impl Assign {
 
     fn edge(&self, column: usize, millis: Vec<i64>) -> ArrayRef {
         let column_type = self.schema.field(column).data_type();
-        cast(&TimestampMillisecondArray::from(millis), column_type).unwrap_or_else(|error| give_up(error))
+        cast(&TimestampMillisecondArray::from(millis), column_type).unwrap_or_else(|error| fail(error))
     }
 }
 
@@ -177,9 +179,25 @@ pub(crate) fn session_keys(input: &Node) -> Result<Option<Vec<usize>>> {
     }
 }
 
-/// The same if columns that its sessions depend on are not among those that stay.
+/// Whether its sessions are those of `GROUP BY SESSION(…)`: kept apart by what is grouped by.
+pub(crate) fn is_session_by_group(input: &Node) -> bool {
+    let pending = input.traits.window.as_ref().filter(|window| window.is_pending);
+    pending.is_some_and(|window| matches!(window.kind, WindowKind::Session { keys: None, .. }))
+}
+
+/// The same if columns that its windows depend on are not among those that stay: the keys of sessions; and of windows that
+/// overlap, of which rows come more than once, all that tells of them.
 pub(crate) fn assigned_if_lost(input: Node, stay: &[Option<usize>]) -> Result<Node> {
-    let lost = session_keys(&input)?.is_some_and(|keys| keys.iter().any(|key| !stay.contains(&Some(*key))));
+    let Some(window) = input.traits.window.as_ref().filter(|window| window.is_pending) else { return Ok(input) };
+    let lost = match &window.kind {
+        WindowKind::Tumble { .. } => false,
+        WindowKind::Hop { .. } | WindowKind::Cumulate { .. } => {
+            !stay.iter().flatten().any(|column| window.has(*column))
+        }
+        WindowKind::Session { .. } => {
+            session_keys(&input)?.is_some_and(|keys| keys.iter().any(|key| !stay.contains(&Some(*key))))
+        }
+    };
     if lost { assigned(input) } else { Ok(input) }
 }
 

@@ -15,6 +15,7 @@
 //! * Functions of the clock are read once a batch. The session's time zone is DataFusion's `execution.time_zone`.
 
 mod aggregate;
+pub(crate) mod by_place;
 mod clock;
 mod collect;
 mod collection;
@@ -163,5 +164,5 @@ pub fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 
 /// What the analyzer rewrites in expressions.
 pub fn function_rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
-    vec![Arc::new(CastsToText::default())]
+    vec![Arc::new(by_place::CastsOfRows), Arc::new(CastsToText::default())]
 }

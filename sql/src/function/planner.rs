@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion_common::{DFSchema, Result};
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawFieldAccessExpr};
-use datafusion_expr::{Expr, GetFieldAccess, ScalarUDF};
+use datafusion_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF, lit};
 
 /// Plans what Flink means otherwise than DataFusion.
 #[derive(Debug)]
@@ -39,11 +40,14 @@ impl ExprPlanner for FlinkPlanner {
     fn plan_field_access(
         &self,
         raw: RawFieldAccessExpr,
-        _schema: &DFSchema,
+        schema: &DFSchema,
     ) -> Result<PlannerResult<RawFieldAccessExpr>> {
-        match raw.field_access {
-            GetFieldAccess::ListIndex { key } => Ok(PlannerResult::Planned(call(&self.item, vec![raw.expr, *key]))),
-            _ => Ok(PlannerResult::Original(raw)),
-        }
+        let is_map = || matches!(raw.expr.get_type(schema), Ok(DataType::Map(..)));
+        let key = match &raw.field_access {
+            GetFieldAccess::ListIndex { key } => key.as_ref().clone(),
+            GetFieldAccess::NamedStructField { name } if is_map() => lit(name.clone()),
+            _ => return Ok(PlannerResult::Original(raw)),
+        };
+        Ok(PlannerResult::Planned(call(&self.item, vec![raw.expr, key])))
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Rows are taken in as they come; what changed comes out at the end of the epoch, so that a group that many rows of an
 //! epoch belong to changes once. How an aggregate is kept depends on it and on whether rows may go:
-//! `merged` (states), `distinct`, `extreme` (MIN and MAX), `replayed` (all else).
+//! `plain` (numbers), `merged` (states), `distinct`, `extreme` (MIN and MAX), `replayed` (all else).
 
 mod distinct;
 mod extreme;
 pub(super) mod merged;
+mod plain;
 mod replayed;
 #[cfg(test)]
 mod tests;

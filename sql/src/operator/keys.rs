@@ -26,7 +26,34 @@ pub(crate) struct Keys {
 
 struct Known {
     hash: u64,
-    key: Box<[u8]>,
+    key: Key,
+}
+
+/// The bytes of a key: here, where they are few.
+enum Key {
+    Short { len: u8, bytes: [u8; SHORT] },
+    Long(Box<[u8]>),
+}
+
+/// As many as go without a look elsewhere.
+const SHORT: usize = 30;
+
+impl Key {
+    fn new(key: &[u8]) -> Self {
+        if key.len() > SHORT {
+            return Self::Long(key.into());
+        }
+        let mut bytes = [0; SHORT];
+        bytes[..key.len()].copy_from_slice(key);
+        Self::Short { len: key.len() as u8, bytes }
+    }
+
+    fn get(&self) -> &[u8] {
+        match self {
+            Self::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Long(key) => key,
+        }
+    }
 }
 
 impl Keys {
@@ -63,7 +90,8 @@ impl Keys {
     fn id(&mut self, key: &[u8], hash: u64) -> Id {
         let keys = &mut self.keys;
         let known = |keys: &[Option<Known>], id: Id| keys[id as usize].as_ref().map(|known| known.hash);
-        let same = |id: &Id| keys[*id as usize].as_ref().is_some_and(|known| known.hash == hash && *known.key == *key);
+        let same =
+            |id: &Id| keys[*id as usize].as_ref().is_some_and(|known| known.hash == hash && known.key.get() == key);
         match self.table.entry(hash, same, |id| known(keys, *id).unwrap_or_default()) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
@@ -73,7 +101,7 @@ impl Keys {
                     keys.push(None);
                 }
                 self.bytes += bytes_of(key);
-                keys[id as usize] = Some(Known { hash, key: key.into() });
+                keys[id as usize] = Some(Known { hash, key: Key::new(key) });
                 id
             }
         }
@@ -85,7 +113,7 @@ impl Keys {
         if let Ok(entry) = self.table.find_entry(known.hash, |other| *other == id) {
             entry.remove();
         }
-        self.bytes -= bytes_of(&known.key);
+        self.bytes -= bytes_of(known.key.get());
         self.free.push(id);
     }
 
@@ -95,7 +123,7 @@ impl Keys {
     }
 
     fn key(&self, id: Id) -> &[u8] {
-        self.keys[id as usize].as_ref().map_or(&[], |known| &known.key)
+        self.keys[id as usize].as_ref().map_or(&[], |known| known.key.get())
     }
 
     /// All numbers that are in use, in order.
@@ -116,7 +144,8 @@ impl Keys {
 
 /// What a key takes: itself, its entry and its place in the table.
 fn bytes_of(key: &[u8]) -> usize {
-    key.len() + size_of::<Option<Known>>() + 2 * size_of::<Id>()
+    let elsewhere = if key.len() > SHORT { key.len() } else { 0 };
+    elsewhere + size_of::<Option<Known>>() + 2 * size_of::<Id>()
 }
 
 /// On one kernel all hashes have some high bits in common, which the table looks at.

@@ -1,7 +1,8 @@
 //! [`Own`]: what an operator's instance has for itself.
 
 use datafusion_common::Result;
-use updraft_kernel::give_up;
+
+use crate::fail::fail;
 
 /// State of an instance: a copy of the operator begins without.
 #[derive(Debug)]
@@ -36,5 +37,5 @@ impl<T> Own<T> {
 
 /// The result; where there is none, the job ends with the error.
 pub(crate) fn settled<T>(result: Result<T>) -> T {
-    result.unwrap_or_else(|error| give_up(error))
+    result.unwrap_or_else(|error| fail(error))
 }

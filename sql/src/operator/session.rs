@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,8 +61,11 @@ struct State {
     keys: Keys,
     /// Those of each key, in order; most often one.
     open: Vec<Vec<Session>>,
-    /// Keys with a session whose last row may have been at this time.
-    lasts: BTreeMap<i64, BTreeSet<Id>>,
+    /// Keys with a session whose last row may have been in this part of time, some more than once.
+    lasts: BTreeMap<i64, Vec<Id>>,
+    /// Microseconds of such a part.
+    width: i64,
+    seen: Vec<Id>,
     contents: Contents,
     /// Numbers of sessions that are free.
     free: Vec<Id>,
@@ -75,6 +78,9 @@ struct Session {
     last: i64,
     id: Id,
 }
+
+/// In how many parts a gap is divided, by which keys are looked for that have ended.
+const PARTS: i64 = 8;
 
 /// What sessions are made of.
 enum Contents {
@@ -133,8 +139,11 @@ impl State {
             }
             Gives::Rows => Contents::Rows { whole: Codec::whole(&plan.input)?, rows: Vec::new(), bytes: 0 },
         };
+        let gap = i64::try_from(plan.gap.as_micros()).unwrap_or(i64::MAX);
         Ok(Self {
-            gap: i64::try_from(plan.gap.as_micros()).unwrap_or(i64::MAX),
+            gap,
+            width: (gap / PARTS).max(1),
+            seen: Vec::new(),
             keys: Keys::of(&plan.input, &plan.keys)?,
             open: Vec::new(),
             lasts: BTreeMap::new(),
@@ -152,28 +161,41 @@ impl State {
         let times = micros(batch.column(plan.time))?;
         let keys = self.keys.intern(&columns_of(batch, &plan.keys), &hashed.hashes)?;
         self.open.resize_with(self.keys.bound(), Vec::new);
-        let mut order: Vec<_> = (0..batch.num_rows()).collect();
-        order.sort_unstable_by_key(|row| (keys[*row], times[*row], *row));
+        let order = in_order(&Groups::new(&keys, &mut self.seen, self.keys.bound()), &times);
         let (mut sessions, mut folds) = (vec![0; order.len()], Vec::new());
         let gap = self.gap;
-        for run in order.chunk_by(|a, b| keys[*a] == keys[*b] && times[*b] <= times[*a].saturating_add(gap)) {
-            let (key, first, last) = (keys[run[0]], times[run[0]], times[run[run.len() - 1]]);
-            let id = self.fit_in(key, first, last, &mut folds);
-            run.iter().for_each(|row| sessions[*row] = id);
+        let same = |a: &u32, b: &u32| {
+            let (a, b) = (*a as usize, *b as usize);
+            keys[a] == keys[b] && times[b] <= times[a].saturating_add(gap)
+        };
+        for run in order.chunk_by(same) {
+            let [start, end] = [run[0], run[run.len() - 1]].map(|row| row as usize);
+            let id = self.fit_in(keys[start], times[start], times[end], &mut folds);
+            run.iter().for_each(|row| sessions[*row as usize] = id);
         }
         // Runs come in order, so what is folded was open before, and is folded into what stays.
         self.contents.fold(&folds)?;
-        self.contents.add(batch, &sessions, self.sessions)?;
+        self.contents.add(batch, &sessions, self.sessions, &mut self.seen)?;
         self.free.extend(folds.iter().map(|(from, _)| *from));
         Ok(())
     }
 
     /// The session that a run of rows is of; those that it joins are to be folded.
     fn fit_in(&mut self, key: Id, first: i64, last: i64, folds: &mut Vec<(Id, Id)>) -> Id {
-        let gap = self.gap;
+        let (gap, width) = (self.gap, self.width);
         let open = &mut self.open[key as usize];
         let touches =
             |other: &Session| first <= other.last.saturating_add(gap) && other.first <= last.saturating_add(gap);
+        if let [one] = &mut open[..]
+            && touches(one)
+        {
+            let before = one.last;
+            (one.first, one.last) = (one.first.min(first), before.max(last));
+            if one.last.div_euclid(width) != before.div_euclid(width) {
+                self.lasts.entry(one.last.div_euclid(width)).or_default().push(key);
+            }
+            return one.id;
+        }
         let from = open.partition_point(|other| other.last.saturating_add(gap) < first);
         let to = from + open[from..].iter().take_while(|other| touches(other)).count();
         let joined: Vec<_> = open.drain(from..to).collect();
@@ -188,19 +210,26 @@ impl State {
         let first = joined.first().map_or(first, |other| other.first.min(first));
         let last = joined.last().map_or(last, |other| other.last.max(last));
         open.insert(from, Session { first, last, id });
-        self.lasts.entry(last).or_default().insert(key);
+        self.lasts.entry(last.div_euclid(width)).or_default().push(key);
         id
     }
 
     /// Sessions that no row can touch any more, with their keys; they are open no more.
     fn over(&mut self, watermark: Time) -> Vec<(Id, Session)> {
-        let (gap, mut over) = (self.gap, Vec::new());
+        let (gap, width, mut over) = (self.gap, self.width, Vec::new());
         let is_over = |last: i64| watermark == Time::MAX || last.saturating_add(gap) < watermark.0;
-        while let Some(entry) = self.lasts.first_entry().filter(|entry| is_over(*entry.key())) {
-            for key in entry.remove() {
-                let open = &mut self.open[key as usize];
+        while let Some(entry) = self.lasts.first_entry().filter(|entry| is_over(entry.key().saturating_mul(width))) {
+            let (part, mut keys) = entry.remove_entry();
+            keys.retain(|key| {
+                let open = &mut self.open[*key as usize];
                 let ended = open.iter().take_while(|session| is_over(session.last)).count();
-                over.extend(open.drain(..ended).map(|session| (key, session)));
+                over.extend(open.drain(..ended).map(|session| (*key, session)));
+                open.iter().any(|session| session.last.div_euclid(width) == part)
+            });
+            if !keys.is_empty() {
+                // The watermark is within this part.
+                self.lasts.insert(part, keys);
+                break;
             }
         }
         over.sort_by_key(|(key, session)| (session.last, *key));
@@ -261,10 +290,10 @@ impl State {
 }
 
 impl Contents {
-    fn add(&mut self, batch: &RecordBatch, sessions: &[Id], bound: Id) -> Result<()> {
+    fn add(&mut self, batch: &RecordBatch, sessions: &[Id], bound: Id, seen: &mut Vec<Id>) -> Result<()> {
         match self {
             Self::States(states) => {
-                let groups = Groups::new(sessions, &mut Vec::new(), bound as usize);
+                let groups = Groups::new(sessions, seen, bound as usize);
                 states.absorb(&Input { rows: batch, ids: sessions, groups: &groups, weights: None })
             }
             Self::Rows { whole, rows, bytes } => {
@@ -306,6 +335,27 @@ impl Contents {
             }
         }
     }
+}
+
+/// The rows by group, and those of a group by time.
+fn in_order(groups: &Groups, times: &[i64]) -> Vec<u32> {
+    let mut ends = vec![0; groups.ids.len() + 1];
+    groups.of.iter().for_each(|group| ends[group + 1] += 1);
+    (1..ends.len()).for_each(|group| ends[group] += ends[group - 1]);
+    let mut order = vec![0; groups.of.len()];
+    for (row, group) in groups.of.iter().enumerate() {
+        order[ends[*group]] = row as u32;
+        ends[*group] += 1;
+    }
+    let mut start = 0;
+    for end in &ends[..groups.ids.len()] {
+        let rows = &mut order[start..*end];
+        if !rows.is_sorted_by_key(|row| times[*row as usize]) {
+            rows.sort_by_key(|row| times[*row as usize]);
+        }
+        start = *end;
+    }
+    order
 }
 
 fn bytes_of(row: &[u8]) -> usize {

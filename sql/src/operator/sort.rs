@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, internal_err};
 use updraft_dataflow::operator::{Operator, Outbox};
@@ -100,7 +100,7 @@ impl Sorting {
                     .filter(goes)
                     .for_each(|row| *self.gone.entry(encoded.row(row).into()).or_default() += 1);
                 let come: UInt32Array = (0..rows.len()).filter(|row| !goes(row)).map(|row| Some(row as u32)).collect();
-                take_record_batch(rows.batch(), &come)?
+                rows.take(&come)?.batch().clone()
             }
         };
         self.rows += come.num_rows();
@@ -122,7 +122,7 @@ impl Sorting {
             numbers.truncate(last);
         }
         numbers.sort_unstable_by(compare);
-        Ok(take_record_batch(&rows, &UInt32Array::from(numbers))?)
+        Ok(Rows::from(rows).take(&UInt32Array::from(numbers))?.batch().clone())
     }
 
     /// Bytes of memory.

@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, internal_err};
 use updraft_dataflow::operator::{Operator, Outbox};
@@ -265,7 +265,8 @@ impl State {
             columns.push(Arc::new(ranks) as ArrayRef);
         }
         let kinds: Vec<_> = changes.iter().map(|(kind, _)| *kind).collect();
-        Ok(vec![Rows::changes(RecordBatch::try_new(plan.output.clone(), columns)?, kinds)])
+        let options = RecordBatchOptions::new().with_row_count(Some(kinds.len()));
+        Ok(vec![Rows::changes(RecordBatch::try_new_with_options(plan.output.clone(), columns, &options)?, kinds)])
     }
 }
 

@@ -3,10 +3,13 @@
 //! [`Context`] is what DataFusion's planner asks for tables and functions; [`relation`] plans what only Flink has after
 //! `FROM`. Next: [`crate::build`], which makes a job of the plan.
 
+mod forms;
 mod group_windows;
 pub(crate) mod interval;
 mod names;
+mod one_row;
 pub(crate) mod proctime;
+mod ranks;
 mod refused;
 mod relation;
 pub(crate) mod unnest;
@@ -52,6 +55,7 @@ impl Functions {
         }
         functions.add_scalar(Arc::new(ScalarUDF::from(proctime::Proctime::default())));
         functions.add_scalar(Arc::new(ScalarUDF::from(versioned::AsOf::default())));
+        functions.add_scalar(Arc::new(ScalarUDF::from(one_row::OneRow::default())));
         functions
     }
 
@@ -109,11 +113,20 @@ impl<'a> Context<'a> {
     /// The plan of a query, as written: for views, which are optimised where they are used.
     pub(crate) fn view(&self, mut query: ast::Query) -> Result<LogicalPlan> {
         refused::check(&query)?;
+        forms::rewrite(&mut query, &|name| self.functions.aggregate.contains_key(name))?;
         names::rewrite(&mut query);
         unnest::rewrite(&mut query);
         versioned::rewrite(&mut query)?;
         group_windows::rewrite(&mut query)?;
-        self.planner().sql_statement_to_plan(ast::Statement::Query(Box::new(query)))
+        let plan = |query| self.planner().sql_statement_to_plan(ast::Statement::Query(Box::new(query)));
+        let planned = match plan(query.clone()) {
+            Err(error) if names::are_not_unique(&error) => {
+                names::make_unique(&mut query);
+                plan(query)
+            }
+            planned => planned,
+        };
+        versioned::bind(planned?)
     }
 
     /// An expression over the columns of `schema`, typed.
@@ -134,7 +147,7 @@ impl<'a> Context<'a> {
         optimizer.rules.retain(|rule| !["single_distinct_aggregation_to_group_by"].contains(&rule.name()));
         let config = OptimizerContext::new_with_config_options(Arc::new(self.options.clone()))
             .without_query_execution_start_time();
-        optimizer.optimize(plan, &config, |_, _| {})
+        ranks::settle(optimizer.optimize(plan, &config, |_, _| {})?)
     }
 }
 

@@ -135,6 +135,7 @@ impl VisitorMut for Rewriter {
             });
             before.joins.extend(unnested.joins);
         }
+        select.from.iter_mut().for_each(rewrite_first);
         select.from.iter_mut().for_each(rewrite_joins);
         ControlFlow::Continue(())
     }
@@ -142,6 +143,13 @@ impl VisitorMut for Rewriter {
 
 fn unnest(factor: &TableFactor) -> Option<&TableFactor> {
     Some(factor).filter(|factor| matches!(factor, TableFactor::UNNEST { .. }))
+}
+
+/// Puts a row without columns into an UNNEST that nothing stands before.
+fn rewrite_first(from: &mut TableWithJoins) {
+    if unnest(&from.relation).is_some() {
+        from.relation = table_of(unit(), &from.relation, false);
+    }
 }
 
 /// Puts what stands before an UNNEST into it.
@@ -157,13 +165,17 @@ fn rewrite_joins(from: &mut TableWithJoins) {
 
 /// `TABLE(UNNEST_OF((SELECT * FROM left), array, 'table', outer, ordinality, 'name', …))`
 fn table(left: TableWithJoins, unnest: &TableFactor, outer: bool) -> TableFactor {
+    table_of(all_of(left), unnest, outer)
+}
+
+fn table_of(left: Query, unnest: &TableFactor, outer: bool) -> TableFactor {
     let TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } = unnest else { return unnest.clone() };
     let text = |text: &str| Ast::Value(Value::SingleQuotedString(text.into()).into());
     let flag = |flag: bool| Ast::Value(Value::Boolean(flag).into());
     let name = alias.as_ref().map(|alias| alias.name.value.as_str()).unwrap_or_default();
     let columns = alias.iter().flat_map(|alias| &alias.columns).map(|column| text(&column.name.value));
     let array = array_exprs.first().cloned().unwrap_or_else(|| Ast::Value(Value::Null.into()));
-    let fixed = [Ast::Subquery(Box::new(all_of(left))), array, text(name), flag(outer), flag(*with_ordinality)];
+    let fixed = [Ast::Subquery(Box::new(left)), array, text(name), flag(outer), flag(*with_ordinality)];
     let args = fixed.into_iter().chain(columns).map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)));
     TableFactor::Function {
         lateral: false,
@@ -176,10 +188,18 @@ fn table(left: TableWithJoins, unnest: &TableFactor, outer: bool) -> TableFactor
 
 /// `SELECT * FROM left`
 fn all_of(left: TableWithJoins) -> Query {
+    select(vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())], vec![left])
+}
+
+/// A row without columns.
+fn unit() -> Query {
+    select(Vec::new(), Vec::new())
+}
+
+fn select(projection: Vec<SelectItem>, from: Vec<TableWithJoins>) -> Query {
     let mut query = crate::parse::query("SELECT 1").unwrap_or_else(|error| unreachable!("{error}"));
     if let SetExpr::Select(select) = &mut *query.body {
-        select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
-        select.from = vec![left];
+        (select.projection, select.from) = (projection, from);
     }
     query
 }

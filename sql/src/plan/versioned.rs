@@ -3,12 +3,16 @@
 //! The table becomes a node of the plan, [`Versioned`]. The time is a column of the left side, which DataFusion's planner does not
 //! let the right side speak of: it goes into the condition instead, as `AS_OF(x, condition)`, which is always true.
 
+use std::any::Any;
 use std::cmp::Ordering;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use datafusion_common::tree_node::Transformed;
 use datafusion_common::{DFSchemaRef, Result, ScalarValue, plan_err};
+use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{
     ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDFImpl, Signature, UserDefinedLogicalNodeCore,
     Volatility,
@@ -18,6 +22,8 @@ use datafusion_sql::sqlparser::ast::{
     Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select, TableFactor, TableVersion, VisitMut,
     VisitorMut,
 };
+
+use crate::catalog::ConnectorTable;
 
 /// The versions of a table, of which each row of the join's other side meets the one that was valid at its time.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -60,7 +66,9 @@ impl UserDefinedLogicalNodeCore for Versioned {
 /// The name of the function that says as of when.
 pub(crate) const AS_OF: &str = "as_of";
 
-/// `AS_OF(x, condition)`: true. It stays in the condition of the join, for it speaks of both sides.
+/// `AS_OF(x, …)`: true. It stays in the condition of the join, for it speaks of both sides: after `x` come the right side's
+/// event time and primary key, so that they are there though nobody selects them; or the condition, where the right side is
+/// no versioned table.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AsOf {
     signature: Signature,
@@ -68,7 +76,7 @@ pub(crate) struct AsOf {
 
 impl Default for AsOf {
     fn default() -> Self {
-        Self { signature: Signature::any(2, Volatility::Volatile) }
+        Self { signature: Signature::variadic_any(Volatility::Volatile) }
     }
 }
 
@@ -87,6 +95,48 @@ impl ScalarUDFImpl for AsOf {
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
         Ok(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))))
+    }
+}
+
+/// Has the conditions of joins with versioned tables name the time from which versions are valid.
+pub(super) fn bind(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let bound = plan.transform_up_with_subqueries(|plan| {
+        let LogicalPlan::Join(mut join) = plan else { return Ok(Transformed::no(plan)) };
+        let (Some(table), Some(filter)) = (versions(&join.right), join.filter.clone()) else {
+            return Ok(Transformed::no(LogicalPlan::Join(join)));
+        };
+        let column = |name: &String| join.right.schema().columns().into_iter().find(|column| column.name == *name);
+        let keys = table.table.primary_key.iter().filter_map(|key| column(table.table.schema.field(*key).name()));
+        let time = table.rowtime.as_ref().and_then(|rowtime| column(table.schema.field(rowtime.column).name()));
+        let versions: Vec<_> = time.into_iter().chain(keys).map(Expr::Column).collect();
+        // Without a time or a key it may be looked up in.
+        if table.rowtime.is_none() || table.table.primary_key.is_empty() {
+            return Ok(Transformed::no(LogicalPlan::Join(join)));
+        }
+        let parts = split_conjunction_owned(filter).into_iter().map(|part| match part {
+            Expr::ScalarFunction(mut function) if function.func.name() == AS_OF => {
+                function.args.truncate(1);
+                function.args.extend(versions.iter().cloned());
+                Expr::ScalarFunction(function)
+            }
+            other => other,
+        });
+        join.filter = conjunction(parts);
+        Ok(Transformed::yes(LogicalPlan::Join(join)))
+    });
+    Ok(bound?.data)
+}
+
+/// The table that a join's right side is the versions of.
+fn versions(plan: &LogicalPlan) -> Option<Arc<ConnectorTable>> {
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => versions(&alias.input),
+        LogicalPlan::Extension(extension) => versions(&extension.node.as_any().downcast_ref::<Versioned>()?.input),
+        LogicalPlan::TableScan(scan) => {
+            let source: Arc<dyn Any + Send + Sync> = scan.source.clone();
+            source.downcast().ok()
+        }
+        _ => None,
     }
 }
 

@@ -75,7 +75,12 @@ impl WindowTvf {
         let time_type = input.schema().field_from_column(&time)?.data_type().clone();
         let mut fields: Vec<_> =
             input.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone())).collect();
-        let edge = DataType::Timestamp(TimeUnit::Millisecond, None);
+        // Of a time finer than milliseconds, which Flink has not, the edges are as fine: sessions depend on it.
+        let unit = match time_type {
+            DataType::Timestamp(unit @ (TimeUnit::Microsecond | TimeUnit::Nanosecond), _) => unit,
+            _ => TimeUnit::Millisecond,
+        };
+        let edge = DataType::Timestamp(unit, None);
         for (name, kind) in WINDOW_COLUMNS.into_iter().zip([edge.clone(), edge, time_type]) {
             fields.push((None, Arc::new(Field::new(name, kind, true))));
         }

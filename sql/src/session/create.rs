@@ -71,6 +71,9 @@ impl Session {
             let inferred = connector.infer(&table).map_err(external)?;
             columns.extend(inferred.fields().iter().map(|field| stored(field.as_ref().clone(), None)));
         }
+        if let Some(twice) = twice(&create.columns) {
+            return plan_err!("table '{name}' has two columns `{twice}`");
+        }
         for column in &create.columns {
             columns.retain(|other: &Column| other.field.name() != &column.name.value);
             columns.push(self.column(column, &columns, create, &*connector)?);
@@ -128,9 +131,10 @@ impl Session {
                 };
                 let origin = Origin::Metadata { key: key.clone(), kind: kind.clone(), is_virtual: *is_virtual };
                 let field = Arc::new(Field::new(name, of.data_type.clone(), of.nullable));
-                Ok(Column { field, origin, comment })
+                Ok(Column { field, origin, comment, written: None })
             }
             ColumnKind::Computed(expr) => {
+                let written = Some(expr.to_string());
                 // It may refer to stored columns that are written after it.
                 let mut stored = before.to_vec();
                 for other in create.columns.iter().filter(|other| !matches!(other.kind, ColumnKind::Computed(_))) {
@@ -142,7 +146,7 @@ impl Session {
                 let expr = self.context().expression(expr.clone(), &schema)?;
                 let (_, computed) = expr.to_field(&schema)?;
                 let field = Field::new(name, computed.data_type().clone(), computed.is_nullable());
-                Ok(Column { field: Arc::new(field), origin: Origin::Computed(expr), comment })
+                Ok(Column { field: Arc::new(field), origin: Origin::Computed(expr), comment, written })
             }
         }
     }
@@ -273,7 +277,7 @@ impl Session {
                 let given = |setting: &Setting| (setting.key.value.clone(), setting.value.value.clone());
                 let mut changed = table.with_options(&settings.iter().map(given).collect::<Vec<_>>())?;
                 changed.table.name.clone_from(&table.table.name);
-                self.catalog.add(&name, Entry::Table(Arc::new(changed)), true)?;
+                self.catalog.alter(&name, &table, changed)?;
             }
             _ => return Err(DataFusionError::NotImplemented(format!("{text} (drop the table, and create it anew)"))),
         }
@@ -327,6 +331,12 @@ impl Session {
                     [catalog, database] => (catalog.clone(), database.clone()),
                     _ => return missing("database"),
                 };
+                if !drop.cascade && !self.catalog.is_empty(&catalog, &database) {
+                    return plan_err!(
+                        "database {catalog}.{database} is not empty: drop its tables and views, or say CASCADE"
+                    );
+                }
+                self.catalog.clear(&catalog, &database);
                 let all = self.catalog.databases.get_mut(&catalog);
                 match all.and_then(|all| all.iter().position(|other| *other == database).map(|at| all.remove(at))) {
                     Some(_) => {}
@@ -384,6 +394,13 @@ fn idle(options: &Options) -> Result<Option<std::time::Duration>> {
     options.get("scan.watermark.idle-timeout").map(super::settings::duration).transpose()
 }
 
+/// The name of a column that another has too.
+fn twice(columns: &[ast::Column]) -> Option<&str> {
+    let mut names: Vec<_> = columns.iter().map(|column| column.name.value.as_str()).collect();
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
 fn bad_rows(options: &Options) -> Result<BadRows> {
     match options.get("bad-records") {
         None | Some("fail") => Ok(BadRows::Fail),
@@ -394,7 +411,7 @@ fn bad_rows(options: &Options) -> Result<BadRows> {
 }
 
 fn stored(field: Field, comment: Option<String>) -> Column {
-    Column { field: Arc::new(field), origin: Origin::Physical(0), comment }
+    Column { field: Arc::new(field), origin: Origin::Physical(0), comment, written: None }
 }
 
 /// Numbers the columns that are stored.

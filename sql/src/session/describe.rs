@@ -7,10 +7,10 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{Result, plan_err};
 use datafusion_sql::sqlparser::ast::ObjectName;
 use updraft_dataflow::Rows;
-use updraft_kernel::give_up;
 
 use super::{Outcome, Session, reference};
 use crate::catalog::{Entry, Origin};
+use crate::fail::fail;
 use crate::parse::FlinkType;
 use crate::parse::statement::{Object, Show, ShowLike, ShowWhat};
 
@@ -19,6 +19,7 @@ use crate::parse::statement::{Object, Show, ShowLike, ShowWhat};
 pub struct Shown {
     names: Vec<String>,
     rows: Vec<Vec<Option<String>>>,
+    is_verbatim: bool,
 }
 
 impl Shown {
@@ -27,10 +28,20 @@ impl Shown {
         Self::columns([name], lines.into_iter().map(|line| [line.into()]))
     }
 
+    /// Lines that are read as they stand: a plan, a statement.
+    pub(super) fn verbatim<T: Into<String>>(name: &str, lines: impl IntoIterator<Item = T>) -> Self {
+        Self { is_verbatim: true, ..Self::text(name, lines) }
+    }
+
     /// Columns of text.
     pub(super) fn columns<const N: usize>(names: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Self {
         let rows = rows.into_iter().map(|row| row.into_iter().map(Some).collect()).collect();
-        Self { names: names.map(str::to_string).to_vec(), rows }
+        Self { names: names.map(str::to_string).to_vec(), rows, is_verbatim: false }
+    }
+
+    /// Whether it is one column of lines that people read as they stand, a plan or a statement.
+    pub fn is_verbatim(&self) -> bool {
+        self.is_verbatim
     }
 
     /// The names of the columns.
@@ -56,7 +67,7 @@ impl Shown {
             Arc::new(self.rows.iter().map(|row| row[index].as_deref()).collect::<StringViewArray>())
         };
         let columns = (0..self.names.len()).map(column).collect();
-        RecordBatch::try_new(self.schema(), columns).unwrap_or_else(|error| give_up(error)).into()
+        RecordBatch::try_new(self.schema(), columns).unwrap_or_else(|error| fail(error)).into()
     }
 }
 
@@ -82,7 +93,7 @@ impl Session {
                 row[4] = match &table.columns[index].origin {
                     Origin::Physical(_) => None,
                     Origin::Metadata { key, .. } => Some(format!("METADATA FROM '{key}'")),
-                    Origin::Computed(expr) => Some(format!("AS {expr}")),
+                    Origin::Computed(_) => table.columns[index].written.as_ref().map(|expr| format!("AS {expr}")),
                 };
                 let rowtime = table.rowtime.as_ref().filter(|rowtime| rowtime.column == index);
                 row[5] = rowtime.map(|rowtime| rowtime.text.clone());
@@ -90,8 +101,14 @@ impl Session {
             }
             row
         });
-        let names = ["name", "type", "null", "key", "extras", "watermark", "comment"].map(str::to_string).to_vec();
-        Ok(Outcome::Shown(Shown { names, rows: rows.collect() }))
+        let mut rows: Vec<_> = rows.collect();
+        let mut names = ["name", "type", "null", "key", "extras", "watermark", "comment"].map(str::to_string).to_vec();
+        // As Flink has it: the last column is only where there is a comment.
+        if rows.iter().all(|row| row[6].is_none()) {
+            names.pop();
+            rows.iter_mut().for_each(|row| drop(row.pop()));
+        }
+        Ok(Outcome::Shown(Shown { names, rows, is_verbatim: false }))
     }
 
     pub(super) fn show(&self, show: &Show) -> Result<Outcome> {
@@ -126,7 +143,7 @@ impl Session {
                     Some(Entry::View(view)) => view.statement.clone(),
                     None => return plan_err!("there is no table or view {name}"),
                 };
-                Ok(Outcome::Shown(Shown::text("result", [text])))
+                Ok(Outcome::Shown(Shown::verbatim("result", [text])))
             }
             ShowWhat::Create(..) => plan_err!("SHOW CREATE takes a table or view"),
         }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
 use datafusion_common::{DFSchema, Result, ScalarValue, not_impl_err, plan_err};
-use datafusion_expr::{Expr, cast, lit};
+use datafusion_expr::{Expr, lit};
 use updraft_dataflow::connector::Accepts;
 
 use super::{Session, reference};
 use crate::build::{Node, project};
 use crate::catalog::{ConnectorTable, Entry};
+use crate::function::by_place::cast_to;
 use crate::parse::statement::Insert;
 
 impl Session {
@@ -88,7 +89,7 @@ fn convert(expr: Option<Expr>, field: &FieldRef, node: &Node, table: &str) -> Re
             crate::parse::FlinkType(field.data_type())
         );
     }
-    Ok(cast(expr, field.data_type().clone()))
+    Ok(cast_to(expr, &from, field.data_type()))
 }
 
 /// Whether the sink can take what the query gives.

@@ -19,7 +19,7 @@ use updraft_dataflow::Job;
 use updraft_dataflow::connector::{AnySink, Registry};
 
 use crate::build::expr::batch_schema;
-use crate::build::{Builder, Mode, Node, Translator, window};
+use crate::build::{Builder, Common, Mode, Node, Translator, window};
 use crate::catalog::{Catalog, ConnectorTable, Entry};
 use crate::parse::statement::{Explain, Insert, Statement, Use};
 use crate::plan::{Context, Functions};
@@ -132,7 +132,7 @@ impl Inserts {
         let job = Job::new(name);
         let mut builder = Builder::new(job.clone(), self.mode, self.targets.iter().map(|(_, node)| node))?;
         for (table, node) in self.targets {
-            let sink = table.connector.sink(&table.table).map_err(DataFusionError::External)?;
+            let sink = table.connector.sink(&table.bounded(self.mode.batch)).map_err(DataFusionError::External)?;
             builder.sink(&table.table.name, node, sink)?;
         }
         Ok(job)
@@ -192,6 +192,7 @@ impl Session {
     /// # Errors
     /// When it is wrong, or asks for what is not supported.
     pub fn execute(&mut self, statement: &Statement, text: &str) -> Result<Outcome> {
+        let text = text.trim().trim_end_matches(';').trim_end();
         match statement {
             Statement::Query(query) => Ok(Outcome::Query(Box::new(self.query(query)?))),
             Statement::Insert(insert) => Ok(Outcome::Inserts(self.inserts([&**insert])?)),
@@ -239,7 +240,7 @@ impl Session {
     /// The streaming plan of a logical one.
     fn translate(&self, plan: &LogicalPlan) -> Result<(Node, Mode)> {
         let batch = self.settings.is_batch(plan);
-        let translator = Translator { batch, time_to_live: self.settings.time_to_live() };
+        let translator = Translator { batch, time_to_live: self.settings.time_to_live(), common: Common::of(plan)? };
         Ok((window::assigned(translator.node(plan)?)?, self.mode(batch)))
     }
 
@@ -273,7 +274,7 @@ impl Session {
             }
             _ => return Err(DataFusionError::Plan("EXPLAIN takes a query or INSERT".into())),
         };
-        Ok(Outcome::Shown(Shown::text("plan", text.lines())))
+        Ok(Outcome::Shown(Shown::verbatim("plan", text.lines())))
     }
 
     fn use_(&mut self, to: &Use) -> Result<Outcome> {

@@ -1,5 +1,5 @@
 //! [`Merged`]: aggregates whose states are merged: what a bundle adds to a group is computed apart from what is stored of
-//! it, and both make the new state. All states of a group are a row of one [`Log`].
+//! it, and both make the new state. All states of a group are a row of one [`Log`]. Those that are but a number are in `plain.rs`.
 //!
 //! Where rows may go too, that is done for sums and counts: what went is taken off.
 
@@ -16,6 +16,7 @@ use super::super::aggregate::{Aggregate, Groups};
 use super::super::keys::Id;
 use super::super::log::Log;
 use super::distinct::Distinct;
+use super::plain::Plain;
 
 /// Some rows, and whose they are.
 pub(crate) struct Input<'a> {
@@ -61,6 +62,11 @@ impl Part {
     /// Of rows that only come, all states by the function itself: such can be [folded](Merged::fold).
     pub(crate) fn plain(aggregate: Aggregate) -> Self {
         Self { aggregate, distinct: None, signed: false }
+    }
+
+    /// As a number, if it is one.
+    fn as_plain(&self) -> Result<Option<Plain>> {
+        if self.distinct.is_some() { Ok(None) } else { Plain::of(&self.aggregate, self.signed) }
     }
 
     fn types(&self) -> Result<Vec<DataType>> {
@@ -165,6 +171,9 @@ fn zeroed(states: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
 
 /// Aggregates whose states are merged, and the states of all groups.
 pub(crate) struct Merged {
+    /// Those that are but a number, and with each the column of the results that it is.
+    plain: Vec<(usize, Plain)>,
+    /// The others, in order.
     parts: Vec<Part>,
     schema: SchemaRef,
     /// How many columns each part has.
@@ -174,12 +183,20 @@ pub(crate) struct Merged {
 
 impl Merged {
     pub(crate) fn new(parts: Vec<Part>) -> Result<Self> {
+        let (mut plain, mut others) = (Vec::new(), Vec::new());
+        for (column, part) in parts.into_iter().enumerate() {
+            match part.as_plain()? {
+                Some(number) => plain.push((column, number)),
+                None => others.push(part),
+            }
+        }
+        let parts = others;
         let types = parts.iter().map(Part::types).collect::<Result<Vec<_>>>()?;
         let widths = types.iter().map(Vec::len).collect();
         let fields = types.into_iter().flatten().enumerate();
         let fields: Vec<_> = fields.map(|(at, data_type)| Field::new(at.to_string(), data_type, true)).collect();
         let schema = Arc::new(Schema::new(fields));
-        Ok(Self { parts, widths, log: Log::new(schema.clone()), schema })
+        Ok(Self { plain, parts, widths, log: Log::new(schema.clone()), schema })
     }
 
     /// The columns of each part.
@@ -194,6 +211,7 @@ impl Merged {
     }
 
     pub(crate) fn absorb(&mut self, input: &Input<'_>) -> Result<()> {
+        self.plain.iter_mut().try_for_each(|(_, plain)| plain.absorb(input))?;
         if self.parts.is_empty() {
             return Ok(());
         }
@@ -213,6 +231,9 @@ impl Merged {
 
     /// Makes one group of several: each of `from` becomes part of the one beside it in `into`.
     pub(crate) fn fold(&mut self, from: &[Id], into: &[Id]) -> Result<()> {
+        for (_, plain) in &mut self.plain {
+            from.iter().zip(into).for_each(|(from, into)| plain.merge(*from, *into));
+        }
         if from.is_empty() || self.parts.is_empty() {
             return Ok(());
         }
@@ -229,6 +250,14 @@ impl Merged {
 
     /// What these groups amount to: a column for each part.
     pub(crate) fn results(&self, ids: &[Id]) -> Result<Vec<ArrayRef>> {
+        let mut columns = self.merged(ids)?;
+        for (column, plain) in &self.plain {
+            columns.insert(*column, plain.results(ids)?);
+        }
+        Ok(columns)
+    }
+
+    fn merged(&self, ids: &[Id]) -> Result<Vec<ArrayRef>> {
         if self.parts.is_empty() {
             return Ok(Vec::new());
         }
@@ -241,11 +270,15 @@ impl Merged {
         for distinct in self.parts.iter_mut().filter_map(|part| part.distinct.as_mut()) {
             ids.iter().for_each(|id| distinct.forget(*id));
         }
+        for (_, plain) in &mut self.plain {
+            ids.iter().for_each(|id| plain.forget(*id));
+        }
         self.log.remove(ids.iter().copied())
     }
 
     pub(crate) fn bytes(&self) -> usize {
         let distinct = self.parts.iter().filter_map(|part| part.distinct.as_ref());
-        self.log.bytes() + distinct.map(Distinct::bytes).sum::<usize>()
+        let plain = self.plain.iter().map(|(_, plain)| plain.bytes());
+        self.log.bytes() + plain.sum::<usize>() + distinct.map(Distinct::bytes).sum::<usize>()
     }
 }

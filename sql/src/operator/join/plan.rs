@@ -10,6 +10,7 @@ use super::condition::{Condition, Filter, Pairs};
 use super::log::Log;
 use super::shape::{Draft, Shape};
 use super::{Input, Joined};
+use crate::fail::fail;
 
 /// Whether rows of an input come out by themselves, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -152,7 +153,7 @@ impl Plan {
 
 /// Ends the job where something cannot be computed.
 pub(super) fn or_end<T, E: std::error::Error + Send + Sync + 'static>(result: Result<T, E>) -> T {
-    result.unwrap_or_else(|error| updraft_kernel::give_up(error))
+    result.unwrap_or_else(|error| fail(error))
 }
 
 fn check_keys(joined: &Joined) -> Result<(), Error> {

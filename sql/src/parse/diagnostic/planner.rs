@@ -5,6 +5,7 @@ use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan}
 use updraft_dataflow::connector::nearest;
 
 use super::{Diagnostic, of_parser};
+use crate::fail::plain;
 
 /// What a planner finds wrong: at least one thing. What it does not place is looked for among the tokens.
 pub(in crate::parse) fn of_planner(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Vec<Diagnostic> {
@@ -19,7 +20,7 @@ pub(in crate::parse) fn of_planner(error: &DataFusionError, tokens: &[TokenWithS
         }
         DataFusionError::SQL(error, _) => vec![of_parser(error, tokens)],
         DataFusionError::SchemaError(error, _) => vec![of_schema(error, tokens)],
-        other => vec![of_message(&other.strip_backtrace(), tokens)],
+        other => vec![of_message(&plain(other), tokens)],
     }
 }
 
@@ -77,24 +78,7 @@ fn place(tokens: &[TokenWithSpan], name: &str) -> Option<Span> {
     tokens.iter().find(is).map(|token| token.span)
 }
 
-const PREFIXES: [&str; 9] = [
-    "Error during planning: ",
-    "This feature is not implemented: ",
-    "Schema error: ",
-    "Internal error: ",
-    "Execution error: ",
-    "Arrow error: ",
-    "Invalid or Unsupported Configuration: ",
-    "type_coercion\ncaused by\n",
-    "External error: ",
-];
-
 fn of_message(message: &str, tokens: &[TokenWithSpan]) -> Diagnostic {
-    let mut message = message.trim();
-    while let Some(rest) = PREFIXES.iter().find_map(|prefix| message.strip_prefix(prefix)) {
-        message = rest.trim_start();
-    }
-    let message = message.split("\n\nThis issue was likely caused by a bug").next().unwrap_or(message);
     let (first, hint) = message.split_once('\n').map_or((message, None), |(first, rest)| (first, Some(rest.trim())));
     let (first, name) = named(first.trim_end_matches('.'));
     let span = name.as_deref().and_then(|name| place(tokens, name));
