@@ -93,6 +93,42 @@ fn request_all(port: u16, client: usize, n: usize) {
     }
 }
 
+/// The same in SQL, over lines of text, and the second of the first request.
+const BY_SQL: &str = r#"
+    SELECT path, COUNT(*) AS requests, COUNT(*) FILTER (WHERE status >= 400) AS errors, SUM(size) AS bytes, MIN(at) AS since
+    FROM (
+        SELECT
+            REGEXP_EXTRACT(line, '"[A-Z]+ ([^ ?"]+)', 1) AS path,
+            CAST(REGEXP_EXTRACT(line, '" (\d{3}) ', 1) AS INT) AS status,
+            CAST(REGEXP_EXTRACT(line, '" \d{3} (\d+)', 1) AS BIGINT) AS size,
+            TO_TIMESTAMP(REGEXP_EXTRACT(line, '\[([^ ]+)', 1), 'dd/MMM/yyyy:HH:mm:ss') AS at
+        FROM stdin
+    )
+    GROUP BY path"#;
+
+/// The same by plain means: one line after the other, of a day in UTC.
+fn by_line(log: &str) -> Vec<String> {
+    let mut totals = std::collections::BTreeMap::<&str, (u64, u64, u64, &str)>::new();
+    for line in log.lines() {
+        let (head, rest) = line.split_once(" \"GET ").unwrap();
+        let (target, rest) = rest.split_once(' ').unwrap();
+        let (_, rest) = rest.split_once("\" ").unwrap();
+        let (status, rest) = rest.split_once(' ').unwrap();
+        let size = rest.split(' ').next().unwrap();
+        let time = &head[head.find(':').unwrap() + 1..][..8];
+        let path = target.split('?').next().unwrap();
+        let total = totals.entry(path).or_insert((0, 0, 0, time));
+        total.0 += 1;
+        total.1 += u64::from(status.parse::<u16>().unwrap() >= 400);
+        total.2 += size.parse::<u64>().unwrap();
+        total.3 = total.3.min(time);
+    }
+    let row = |(path, (n, errors, bytes, since)): (&&str, &(u64, u64, u64, &str))| {
+        format!("{path},{n},{errors},{bytes},{since}")
+    };
+    totals.iter().map(row).collect()
+}
+
 /// Path, requests, errors and bytes, over all minutes, as awk sees them.
 fn by_awk(logs: &str) -> String {
     shell(&format!(
@@ -122,6 +158,30 @@ fn agrees_with_awk_on_a_log_that_nginx_wrote() {
     let rows = stdout(example("access_log").arg(&log).args(["--format", "csv"]));
     assert_eq!(sorted(&by_path(&rows)), sorted(&by_awk(&log.display().to_string())));
     assert_eq!(by_path(&rows).lines().count(), 5);
+}
+
+#[test]
+fn sql_over_the_lines_agrees_with_plain_rust() {
+    let folder = tempfile::tempdir().unwrap();
+    let nginx = Nginx::start(folder.path());
+    nginx.load(500);
+    let log = nginx.log();
+    drop(nginx);
+    let expected = by_line(&std::fs::read_to_string(&log).unwrap());
+    assert_eq!(expected.len(), 5);
+    for kernels in ["1", "3"] {
+        let mut updraft = Command::new(env!("CARGO_BIN_EXE_updraft"));
+        updraft.args(["sql", BY_SQL, "--kernels", kernels, "--mode", "batch", "-o", "csv"]);
+        let rows = stdout(updraft.stdin(std::fs::File::open(&log).unwrap()));
+        // Of the time, what is after the date and before the milliseconds.
+        let plain = |row: &str| {
+            let (row, since) = row.rsplit_once(',').unwrap();
+            format!("{row},{}", &since[11..19])
+        };
+        let mut rows: Vec<_> = rows.lines().skip(1).map(plain).collect();
+        rows.sort_unstable();
+        assert_eq!(rows, expected, "{kernels} kernels");
+    }
 }
 
 #[test]

@@ -38,8 +38,12 @@ impl Check {
                     }
                 }
             }
-            println!("{name}: {statements} statements are right");
+            println!("{name}: {} right", statements_are(statements));
         }
-        if wrong > 0 { Err(format!("{wrong} statements are wrong").into()) } else { Ok(()) }
+        if wrong > 0 { Err(format!("{} wrong", statements_are(wrong)).into()) } else { Ok(()) }
     }
+}
+
+fn statements_are(count: usize) -> String {
+    if count == 1 { "1 statement is".into() } else { format!("{count} statements are") }
 }

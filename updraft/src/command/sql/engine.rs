@@ -14,7 +14,8 @@ use updraft::kernel::signals::{self, Shutdown};
 use updraft::kernel::{Class, KernelId, clock};
 use updraft::{Job, JobError, Running, Runtime};
 use updraft_sql::parse::{self, Diagnostic, Piece};
-use updraft_sql::{Inserts, Outcome, Query, Session, Shown};
+use updraft_sql::session::Error;
+use updraft_sql::{Inserts, Outcome, Query, Session, Shown, plain};
 
 use super::progress::Progress;
 use super::{Mode, Options, functions};
@@ -42,9 +43,9 @@ impl Engine {
         let mut session = Session::new(registry());
         functions::register(&mut session);
         let mode = options.mode.unwrap_or(mode);
-        session.set("execution.runtime-mode", mode.name())?;
-        for (key, value) in &options.settings {
-            session.set(key, value)?;
+        let mode = ("execution.runtime-mode".to_owned(), mode.name().to_owned());
+        for (key, value) in std::iter::once(&mode).chain(&options.settings) {
+            session.set(key, value).map_err(|error| format!("--set {key}: {}", error.message()))?;
         }
         let default = if std::io::stdout().is_terminal() { ConsoleLayout::Table } else { ConsoleLayout::Csv };
         let layout = options.output.map_or(default, ConsoleLayout::from);
@@ -55,9 +56,21 @@ impl Engine {
         &self.session
     }
 
-    /// Runs all statements of a text called `name`, up to the first that is wrong.
+    fn shutdown(&self) -> Option<&Shutdown> {
+        self.runtime.as_ref().map(|(_, shutdown)| shutdown)
+    }
+
+    /// Whether what ran last was interrupted; what comes next is not.
+    pub(super) fn was_interrupted(&self) -> bool {
+        self.shutdown().is_some_and(Shutdown::take)
+    }
+
+    /// Runs all statements of a text called `name`, up to the first that is wrong, or that is interrupted.
     pub(super) fn script(&mut self, name: &str, text: &str) -> Ended {
         for piece in parse::split(text) {
+            if self.shutdown().is_some_and(Shutdown::is_requested) {
+                break;
+            }
             if let Some(outcome) = self.plan(&piece).map_err(|wrong| rendered(&wrong, name, text))? {
                 self.finish(outcome)?;
             }
@@ -73,11 +86,11 @@ impl Engine {
             let create =
                 parse::parse(create).into_iter().collect::<Result<Vec<_>, _>>().map_err(|wrong| vec![wrong])?;
             for create in create {
-                self.session.execute(&create.value, "").map_err(|error| piece.explain(&error))?;
+                self.session.execute(&create.value, "").map_err(|error| explained(piece, &error))?;
             }
         }
         let outcome = self.session.execute(&statement.value, piece.text().trim());
-        outcome.map(Some).map_err(|error| piece.explain(&error))
+        outcome.map(Some).map_err(|error| explained(piece, &error))
     }
 
     /// Whether a statement speaks of the table `stdin`, which is not there yet.
@@ -138,7 +151,8 @@ impl Engine {
 
     fn query(&mut self, query: Query) -> Ended {
         let sink = AnySink::new(Console::new(query.schema(), self.layout, query.has_changes()));
-        let job = query.job(self.session.settings().job_name().unwrap_or("query"), sink)?;
+        let job =
+            query.job(self.session.settings().job_name().unwrap_or("query"), sink).map_err(|error| plain(&error))?;
         let running = self.start(job)?;
         self.join(&running)
     }
@@ -147,7 +161,7 @@ impl Engine {
         let tables: Vec<_> = inserts.tables().collect();
         let name = format!("insert into {}", tables.join(", "));
         let in_order = inserts.is_batch() || self.session.settings().get("table.dml-sync") == Some("true");
-        let job = inserts.job(self.session.settings().job_name().unwrap_or(&name))?;
+        let job = inserts.job(self.session.settings().job_name().unwrap_or(&name)).map_err(|error| plain(&error))?;
         let running = self.start(job)?;
         if in_order {
             return self.join(&running);
@@ -207,6 +221,15 @@ fn reader_has_gone(error: &JobError) -> bool {
     false
 }
 
+/// What is wrong with a statement; where nobody knows the place, it is the statement as a whole.
+fn explained(piece: &Piece<'_>, error: &Error) -> Wrong {
+    let whole = |wrong: Diagnostic| match (wrong.span, piece.span()) {
+        (None, Some(span)) => wrong.at(span),
+        _ => wrong,
+    };
+    piece.explain(error).into_iter().map(whole).collect()
+}
+
 /// What is wrong, as text.
 pub(super) fn rendered(wrong: &Wrong, name: &str, text: &str) -> String {
     let colours = std::io::stderr().is_terminal();
@@ -218,10 +241,7 @@ pub(super) fn rendered(wrong: &Wrong, name: &str, text: &str) -> String {
 fn show(shown: &Shown, layout: ConsoleLayout) -> Ended {
     use std::io::Write;
     let mut out = String::new();
-    if let (ConsoleLayout::Table, [_]) = (layout, shown.names())
-        && shown.rows().iter().flatten().flatten().any(|cell| cell.contains('\n') || cell.len() > 80)
-    {
-        // A plan or a statement is read as it stands.
+    if shown.is_verbatim() && layout != ConsoleLayout::Json {
         shown.rows().iter().flatten().flatten().for_each(|cell| out.extend([cell.as_str(), "\n"]));
     } else {
         let mut encoder = updraft::connectors::console::Encoder::new(shown.schema(), layout, false);

@@ -20,16 +20,18 @@ pub(super) use check::Check;
 pub(super) use engine::Engine;
 pub(super) use run::{Run, read};
 
+const EXAMPLES: &str = "Examples:
+  updraft sql \"SELECT 6 * 7\"
+  cat orders.csv | updraft sql \"SELECT country, SUM(price) FROM stdin GROUP BY country\"";
+
 /// Query files and streams with SQL, in Flink's dialect.
 ///
 /// With a query, answer it. Without one, read statements from the terminal, or from standard input if that is a file or pipe.
 ///
 /// The table `stdin` is standard input: CSV, JSON lines or Parquet, told apart by its first bytes, or else lines of text in the one column
 /// `line`.
-///
-///   updraft sql "SELECT 6 * 7"
-///   cat orders.csv | updraft sql "SELECT country, SUM(price) FROM stdin GROUP BY country"
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Sql {
     /// Statements, with `;` between them.
     query: Option<String>,

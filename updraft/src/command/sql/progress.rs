@@ -42,8 +42,35 @@ impl Drop for Progress {
 
 /// One line, in place of the one before.
 fn show(running: &Running, elapsed: Duration) {
-    let rows: u64 = running.metrics().sources.iter().map(|source| source.records()).sum();
+    let metrics = running.metrics();
+    let line = line(metrics.records(), elapsed, metrics.share());
+    let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
+}
+
+/// Rows and their rate; which part of the input has been read and how long the rest will take, where there is an end in sight.
+fn line(rows: u64, elapsed: Duration, share: Option<f64>) -> String {
     let seconds = elapsed.as_secs_f64();
     let rate = rows as f64 / seconds;
-    let _ = write!(std::io::stderr(), "\r\x1b[K{rows} rows, {rate:.0}/s, {seconds:.0} s");
+    match share.filter(|share| *share > 0.0) {
+        Some(share) => {
+            let left = (seconds * (1.0 / share - 1.0)).round() as u64;
+            let (hours, minutes, left) = (left / 3600, left / 60 % 60, left % 60);
+            format!("{rows} rows, {rate:.0}/s, {:.0} %, {hours}:{minutes:02}:{left:02} left", share * 100.0)
+        }
+        None => format!("{rows} rows, {rate:.0}/s, {seconds:.0} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_follows_from_what_was_read() {
+        let line = |share| line(1_000, Duration::from_secs(100), share);
+        assert_eq!(line(Some(0.25)), "1000 rows, 10/s, 25 %, 0:05:00 left");
+        assert_eq!(line(Some(0.01)), "1000 rows, 10/s, 1 %, 2:45:00 left");
+        assert_eq!(line(Some(1.0)), "1000 rows, 10/s, 100 %, 0:00:00 left");
+        assert_eq!(line(None), "1000 rows, 10/s, 100 s");
+    }
 }

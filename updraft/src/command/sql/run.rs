@@ -11,9 +11,8 @@ use crate::command::Outcome;
 /// Run files of SQL statements, as Flink's SQL client does with `-f`.
 ///
 /// Statements run in order, in one session; INSERTs are jobs, and all are waited for at the end. A SELECT shows its rows.
-///
-///   updraft run ddl.sql q5.sql
 #[derive(Args)]
+#[command(after_help = "Example:\n  updraft run ddl.sql q5.sql")]
 pub(crate) struct Run {
     /// The files, for example `job.sql`.
     #[arg(required = true)]

@@ -126,6 +126,9 @@ fn answer(engine: &mut Engine, line: &str) {
         if let Err(told) = told {
             eprintln!("{told}");
         }
+        if engine.was_interrupted() {
+            break;
+        }
     }
 }
 
