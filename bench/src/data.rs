@@ -140,7 +140,7 @@ impl Data {
             Workload::Q1 | Workload::Q2 | Workload::Q5 => Self::Bids(bids(&mut random, records)),
             Workload::Q3 | Workload::Q8 => Self::Sellers(nexmark::sellers(&mut random, records, disorder)),
             Workload::Q4 | Workload::Q9 => Self::Offers(nexmark::offers(&mut random, records, disorder)),
-            Workload::Q7 | Workload::Q11 | Workload::Q12 => {
+            Workload::Q7 | Workload::Q11 | Workload::Q12 | Workload::Q17 => {
                 Self::Bids(nexmark::late_bids(&mut random, records, disorder))
             }
         }

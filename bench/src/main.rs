@@ -7,12 +7,14 @@ mod data;
 mod engine;
 mod latency;
 mod records;
+mod sql;
+mod start;
 mod timers;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use data::Data;
 use engine::Engine;
 
@@ -22,6 +24,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Compare Updraft with other engines and with loops written by hand.
 #[derive(Parser)]
 struct Args {
+    #[command(subcommand)]
+    suite: Option<Suite>,
     /// Which workloads; all by default.
     #[arg(long, value_delimiter = ',', value_enum)]
     workloads: Vec<Workload>,
@@ -55,6 +59,15 @@ struct Args {
     /// Records between two watermarks.
     #[arg(long, default_value_t = 100_000)]
     epoch: usize,
+}
+
+/// Another suite than that of workloads.
+#[derive(Subcommand)]
+enum Suite {
+    /// SQL over files, beside DataFusion.
+    Sql(sql::Args),
+    /// How soon the program answers.
+    Start(start::Args),
 }
 
 /// What is measured.
@@ -94,6 +107,8 @@ pub(crate) enum Workload {
     Q11,
     /// Nexmark query 12: bids of a bidder and window of processing time.
     Q12,
+    /// Nexmark query 17: what the bids of an auction and day come to.
+    Q17,
 }
 
 fn or_all<T: ValueEnum + Clone>(chosen: &[T]) -> Vec<T> {
@@ -102,6 +117,11 @@ fn or_all<T: ValueEnum + Clone>(chosen: &[T]) -> Vec<T> {
 
 fn main() {
     let args = Args::parse();
+    match &args.suite {
+        Some(Suite::Sql(args)) => return sql::run(args),
+        Some(Suite::Start(args)) => return start::run(args),
+        None => {}
+    }
     let records = (args.millions * 1e6) as usize;
     if let Some(share) = args.record_latency {
         for &threads in &args.kernels {

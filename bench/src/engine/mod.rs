@@ -3,6 +3,7 @@
 mod hand;
 mod nexmark;
 mod renoir;
+mod sql;
 mod stateful;
 pub(crate) mod timely;
 mod updraft;
@@ -22,6 +23,8 @@ pub(crate) enum Engine {
     Updraft,
     /// The same with epochs in order: what other engines do.
     InOrder,
+    /// This project, through SQL: some Nexmark queries.
+    Sql,
     /// timely, with operators written by hand inside it.
     Timely,
     /// renoir: its operators; its built-in windows on W1 and W2.
@@ -38,6 +41,9 @@ impl Engine {
 
     /// The checksum of the result; `None` where the engine has no such workload.
     pub(crate) fn run(self, workload: Workload, data: &Data, threads: usize) -> Option<u64> {
+        if self == Self::Sql {
+            return sql::run(workload, data, threads);
+        }
         match (workload, data) {
             (Workload::W4, Data::Sides(sides)) => return stateful::join(self, sides, threads),
             (Workload::Keyed, Data::Readings(readings, _)) => return stateful::keyed(self, readings, threads),
@@ -49,7 +55,8 @@ impl Engine {
                 | Workload::Q8
                 | Workload::Q9
                 | Workload::Q11
-                | Workload::Q12,
+                | Workload::Q12
+                | Workload::Q17,
                 _,
             ) => return nexmark::run(self, workload, data, threads),
             _ => {}
@@ -60,6 +67,7 @@ impl Engine {
             Self::InOrder => Some(updraft::run(workload, data, threads, EpochOrder::In)),
             Self::Timely => Some(timely::run(workload, data, threads)),
             Self::Renoir => renoir::run(workload, data, threads),
+            Self::Sql => None,
         }
     }
 }

@@ -398,11 +398,11 @@ struct Visit {
 
 /// Bids in a row.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
-pub(super) struct Session {
-    pub(super) bidder: u64,
-    pub(super) first: i64,
-    pub(super) last: i64,
-    pub(super) count: u64,
+pub(in crate::engine) struct Session {
+    pub(in crate::engine) bidder: u64,
+    pub(in crate::engine) first: i64,
+    pub(in crate::engine) last: i64,
+    pub(in crate::engine) count: u64,
 }
 
 impl Session {
@@ -504,17 +504,24 @@ pub(super) fn digest_suggestion((id, state, auction): Suggestion) -> u64 {
 }
 
 #[inline]
-pub(super) fn digest_bid(bid: Bid) -> u64 {
+pub(in crate::engine) fn digest_bid(bid: Bid) -> u64 {
     mix(bid.auction ^ bid.bidder << 32).wrapping_mul(bid.price ^ (bid.time as u64) << 20)
 }
 
 #[inline]
-pub(super) fn digest_new_seller((window, id): (i64, u64)) -> u64 {
+pub(in crate::engine) fn digest_new_seller((window, id): (i64, u64)) -> u64 {
     mix(id ^ window as u64)
 }
 
 #[inline]
-pub(super) fn digest_session(session: Session) -> u64 {
+pub(in crate::engine) fn digest_session(session: Session) -> u64 {
     let Session { bidder, first, last, count } = session;
     mix(bidder ^ first as u64).wrapping_mul(count ^ (last as u64) << 20)
+}
+
+/// What a row of query 17 adds to the checksum: an auction, how many bids (all, and of three ranges of prices), the least price,
+/// the greatest, and the sum.
+#[inline]
+pub(in crate::engine) fn digest_statistics(row: &[i64]) -> u64 {
+    row.iter().fold(0, |digest, value| mix(digest ^ *value as u64))
 }

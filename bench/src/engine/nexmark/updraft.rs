@@ -8,7 +8,7 @@ use updraft::prelude::*;
 
 use super::queries::{
     Average, Averages, GAP, Lot, Seller, Suggestion, TICK, WINDOW, Winner, auction, digest_bid, digest_new_seller,
-    digest_session, digest_suggestion, seller,
+    digest_session, digest_statistics, digest_suggestion, seller,
 };
 use crate::Workload;
 use crate::data::nexmark::{DELAY, Event};
@@ -19,6 +19,8 @@ use crate::engine::updraft::{checksum, execute};
 const STEP: i64 = SECOND;
 /// The same where there are people and auctions only.
 const LONG_STEP: i64 = 10 * SECOND;
+/// Microseconds of a day.
+const DAY: i64 = 86_400 * SECOND;
 
 pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> Option<u64> {
     let job = Job::new("nexmark");
@@ -86,6 +88,12 @@ pub(super) fn run(workload: Workload, data: &Data, threads: usize) -> Option<u64
                 .window(Tumbling::of(TICK))
                 .aggregate(count());
             checksum!(job, counts, |row: Windowed<u64, u64>| row.value)
+        }
+        (Workload::Q17, Data::Bids(bids)) => {
+            let reports = timed(&job, Memory::new(bids.clone()), |bid| bid.time, STEP)
+                .key_by(|bid| (bid.auction, bid.time.div_euclid(DAY)))
+                .process(Report);
+            checksum!(job, reports, |(before, after): (u64, u64)| after.wrapping_sub(before))
         }
         _ => return None,
     };
@@ -182,5 +190,35 @@ impl Process<u64, Winner> for Mean {
         *count += 1;
         *sum += winner.bid.price;
         cx.emit((winner.category, *count, *sum));
+    }
+}
+
+/// Query 17: what the bids of an auction and day have come to. Each bid changes the row: what it was adds to the checksum, and
+/// what it is.
+#[derive(Clone)]
+struct Report;
+
+impl Process<(u64, i64), Bid> for Report {
+    /// The bids, in all and of three ranges; the least price, the greatest, and the sum.
+    type State = [i64; 7];
+    type Out = (u64, u64);
+    const TIMERS: bool = false;
+
+    fn record(&mut self, bid: Bid, state: &mut [i64; 7], cx: &mut Context<'_, (u64, i64), (u64, u64)>) {
+        let digest = |[all, low, middle, high, least, greatest, sum]: [i64; 7]| {
+            digest_statistics(&[bid.auction as i64, all, low, middle, high, least, greatest, sum])
+        };
+        let before = if state[0] == 0 { 0 } else { digest(*state) };
+        let price = bid.price as i64;
+        let [all, low, middle, high, least, greatest, sum] = state;
+        *least = if *all == 0 { price } else { price.min(*least) };
+        *all += 1;
+        *match price {
+            ..10_000 => low,
+            10_000..1_000_000 => middle,
+            _ => high,
+        } += 1;
+        (*greatest, *sum) = (price.max(*greatest), *sum + price);
+        cx.emit((before, digest(*state)));
     }
 }
