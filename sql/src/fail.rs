@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use updraft_dataflow::Error;
 use updraft_kernel::give_up;
 
 /// What DataFusion and Arrow put before a message to say of what kind it is.
@@ -23,7 +24,7 @@ const KINDS: [&str; 14] = [
 ];
 
 /// What an error says, without the kind of error that DataFusion and Arrow put before it, and what they put behind.
-pub fn plain(error: &dyn Display) -> String {
+pub(crate) fn plain(error: &dyn Display) -> String {
     let message = error.to_string();
     let mut message = message.trim();
     while let Some(rest) = KINDS.iter().find_map(|kind| message.strip_prefix(kind)) {
@@ -31,6 +32,11 @@ pub fn plain(error: &dyn Display) -> String {
     }
     let behind = ["\n\nThis issue was likely caused by a bug", "\n\nbacktrace: "];
     behind.iter().fold(message, |message, behind| message.split(behind).next().unwrap_or(message)).into()
+}
+
+/// The same as an error, for who does not know of DataFusion.
+pub(crate) fn told(error: impl Display) -> Error {
+    plain(&error).into()
 }
 
 /// Ends the job with what an error says.

@@ -16,5 +16,4 @@ pub mod session;
 
 pub use arrow;
 pub use embed::Embedded;
-pub use fail::plain;
 pub use session::{Inserts, Outcome, Query, Session, Settings, Shown};

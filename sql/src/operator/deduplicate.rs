@@ -4,7 +4,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use super::keys::{Id, Keys};
 use super::log::Log;
 use super::own::{Own, settled};
 use super::times::micros;
-use super::touched::{Expiry, Touched};
+use super::touched::{Ends, Expiry, Touched};
 
 /// Which row of a key is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,7 +68,7 @@ struct State {
     told: Log,
     touched: Touched,
     expiry: Expiry,
-    ends: BTreeMap<i64, HashSet<Id>>,
+    ends: Ends,
 }
 
 /// What is known of a key.
@@ -150,7 +149,7 @@ impl State {
             told: Log::new(plan.schema.clone()),
             touched: Touched::default(),
             expiry: Expiry::default(),
-            ends: BTreeMap::new(),
+            ends: Ends::default(),
         })
     }
 
@@ -160,8 +159,7 @@ impl State {
         self.best.resize(self.keys.bound(), Best::default());
         self.touched.add(&ids, self.keys.bound());
         if let Some(end) = plan.window_end {
-            let ends = micros(batch.column(end))?;
-            ends.iter().zip(&ids).for_each(|(end, id)| _ = self.ends.entry(*end).or_default().insert(*id));
+            self.ends.add(&ids, &micros(batch.column(end))?);
         }
         let changed = self.choose(plan, &hashed.rows, &ids)?;
         if plan.remember.is_some() {
@@ -229,12 +227,7 @@ impl State {
     /// The rows of windows that are over.
     fn windows(&mut self, watermark: Time) -> Result<Vec<Rows>> {
         self.touched.take();
-        let mut over = Vec::new();
-        while let Some(entry) = self.ends.first_entry().filter(|entry| *entry.key() <= watermark.0) {
-            let mut ids: Vec<_> = entry.remove().into_iter().collect();
-            ids.sort_unstable();
-            over.extend(ids);
-        }
+        let over = self.ends.pass(watermark);
         let here: Vec<_> = over.iter().copied().filter(|id| self.new.has(*id)).collect();
         let rows: RecordBatch = self.new.gather(&here)?;
         self.forget(&over)?;

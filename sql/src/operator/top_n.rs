@@ -23,7 +23,7 @@ use super::keys::{Id, Keys};
 use super::order::{Order, SortColumn};
 use super::own::{Own, settled};
 use super::times::micros;
-use super::touched::{Expiry, Touched};
+use super::touched::{Ends, Expiry, Touched};
 
 /// How rows that are equal in what they are ordered by are ranked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -79,7 +79,7 @@ struct State {
     tops: Vec<Top>,
     touched: Touched,
     expiry: Expiry,
-    ends: BTreeMap<i64, HashSet<Id>>,
+    ends: Ends,
     arrived: u64,
     bytes: usize,
 }
@@ -172,7 +172,7 @@ impl State {
             tops: Vec::new(),
             touched: Touched::default(),
             expiry: Expiry::default(),
-            ends: BTreeMap::new(),
+            ends: Ends::default(),
             arrived: 0,
             bytes: 0,
         })
@@ -192,8 +192,7 @@ impl State {
             self.expiry.touch(&ids);
         }
         if let Some(end) = plan.window_end {
-            let ends = micros(batch.column(end))?;
-            ends.iter().zip(&ids).for_each(|(end, id)| _ = self.ends.entry(*end).or_default().insert(*id));
+            self.ends.add(&ids, &micros(batch.column(end))?);
         }
         let (order, whole) = (self.order.encode(batch)?, self.whole.encode(batch.columns())?);
         for (row, id) in ids.iter().enumerate() {
@@ -236,14 +235,10 @@ impl State {
     fn windows(&mut self, plan: &Ranking, watermark: Time) -> Result<Vec<Rows>> {
         self.touched.take();
         let mut changes = Vec::new();
-        while let Some(entry) = self.ends.first_entry().filter(|entry| *entry.key() <= watermark.0) {
-            let mut ids: Vec<_> = entry.remove().into_iter().collect();
-            ids.sort_unstable();
-            for id in ids {
-                let shown = self.tops[id as usize].ranked(plan).filter(|shown| plan.ranks.contains(&shown.rank));
-                changes.extend(shown.map(|shown| (RowKind::Insert, shown)));
-                self.forget(id);
-            }
+        for id in self.ends.pass(watermark) {
+            let shown = self.tops[id as usize].ranked(plan).filter(|shown| plan.ranks.contains(&shown.rank));
+            changes.extend(shown.map(|shown| (RowKind::Insert, shown)));
+            self.forget(id);
         }
         self.rows(plan, changes)
     }

@@ -1,6 +1,7 @@
-//! [`Touched`]: what rows have come for in an epoch; and [`Expiry`]: what none have come for in a long time.
+//! [`Touched`]: what rows have come for in an epoch; [`Expiry`]: what none have come for in a long time; and [`Ends`]: what no row
+//! can come for any more, as its window is over.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use updraft_dataflow::Time;
@@ -30,6 +31,28 @@ impl Touched {
         let ids = std::mem::take(&mut self.ids);
         ids.iter().for_each(|id| self.is[*id as usize] = false);
         ids
+    }
+}
+
+/// When the windows of groups are over.
+#[derive(Default)]
+pub(crate) struct Ends(BTreeMap<i64, HashSet<Id>>);
+
+impl Ends {
+    /// Rows have come for these, of windows with these ends, in microseconds.
+    pub(crate) fn add(&mut self, ids: &[Id], ends: &[i64]) {
+        ends.iter().zip(ids).for_each(|(end, id)| _ = self.0.entry(*end).or_default().insert(*id));
+    }
+
+    /// Gives those that are over, window by window, those of a window in order.
+    pub(crate) fn pass(&mut self, watermark: Time) -> Vec<Id> {
+        let mut over = Vec::new();
+        while let Some(entry) = self.0.first_entry().filter(|entry| *entry.key() <= watermark.0) {
+            let mut ids: Vec<_> = entry.remove().into_iter().collect();
+            ids.sort_unstable();
+            over.extend(ids);
+        }
+        over
     }
 }
 

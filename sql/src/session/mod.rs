@@ -21,6 +21,7 @@ use updraft_dataflow::connector::{AnySink, Registry};
 use crate::build::expr::batch_schema;
 use crate::build::{Builder, Common, Mode, Node, Translator, window};
 use crate::catalog::{Catalog, ConnectorTable, Entry};
+use crate::fail::told;
 use crate::parse::statement::{Explain, Insert, Statement, Use};
 use crate::plan::{Context, Functions};
 
@@ -88,10 +89,10 @@ impl Query {
     ///
     /// # Errors
     /// When a source cannot be opened.
-    pub fn job(self, name: &str, sink: AnySink) -> Result<Job> {
+    pub fn job(self, name: &str, sink: AnySink) -> std::result::Result<Job, updraft_dataflow::Error> {
         let job = Job::new(name);
-        let mut builder = Builder::new(job.clone(), self.mode, [&self.node])?;
-        builder.sink("result", self.node, sink)?;
+        let mut builder = Builder::new(job.clone(), self.mode, [&self.node]).map_err(told)?;
+        builder.sink("result", self.node, sink).map_err(told)?;
         Ok(job)
     }
 }
@@ -128,12 +129,13 @@ impl Inserts {
     ///
     /// # Errors
     /// When a source or sink cannot be opened.
-    pub fn job(self, name: &str) -> Result<Job> {
+    pub fn job(self, name: &str) -> std::result::Result<Job, updraft_dataflow::Error> {
         let job = Job::new(name);
-        let mut builder = Builder::new(job.clone(), self.mode, self.targets.iter().map(|(_, node)| node))?;
+        let nodes = self.targets.iter().map(|(_, node)| node);
+        let mut builder = Builder::new(job.clone(), self.mode, nodes).map_err(told)?;
         for (table, node) in self.targets {
-            let sink = table.connector.sink(&table.bounded(self.mode.batch)).map_err(DataFusionError::External)?;
-            builder.sink(&table.table.name, node, sink)?;
+            let sink = table.connector.sink(&table.bounded(self.mode.batch))?;
+            builder.sink(&table.table.name, node, sink).map_err(told)?;
         }
         Ok(job)
     }

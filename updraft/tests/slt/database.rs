@@ -91,7 +91,7 @@ impl Database {
         match outcome {
             Outcome::Done(_) => Ok(DBOutput::StatementComplete(0)),
             Outcome::Inserts(inserts) => {
-                self.wait(inserts.job("insert").map_err(wrong)?)?;
+                self.wait(inserts.job("insert").map_err(|error| Wrong(error.to_string()))?)?;
                 Ok(DBOutput::StatementComplete(0))
             }
             Outcome::Shown(shown) => {
@@ -105,7 +105,8 @@ impl Database {
 
     fn query(&self, query: Query) -> Result<DBOutput<DefaultColumnType>, Wrong> {
         let (columns, changes, table) = (query.schema().fields().len(), query.has_changes(), Table::default());
-        let job = query.job("query", AnySink::new(Applied { table: table.clone(), changes })).map_err(wrong)?;
+        let sink = AnySink::new(Applied { table: table.clone(), changes });
+        let job = query.job("query", sink).map_err(|error| Wrong(error.to_string()))?;
         self.wait(job)?;
         let table = std::mem::take(&mut *table.lock().unwrap());
         Ok(rows(columns, table))

@@ -1,6 +1,8 @@
 //! Deduplication against the first or last of all rows, by key.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::super::testing::{

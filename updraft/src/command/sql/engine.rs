@@ -15,7 +15,7 @@ use updraft::kernel::{Class, KernelId, clock};
 use updraft::{Job, JobError, Running, Runtime};
 use updraft_sql::parse::{self, Diagnostic, Piece};
 use updraft_sql::session::Error;
-use updraft_sql::{Inserts, Outcome, Query, Session, Shown, plain};
+use updraft_sql::{Inserts, Outcome, Query, Session, Shown};
 
 use super::progress::Progress;
 use super::{Mode, Options, functions};
@@ -151,8 +151,7 @@ impl Engine {
 
     fn query(&mut self, query: Query) -> Ended {
         let sink = AnySink::new(Console::new(query.schema(), self.layout, query.has_changes()));
-        let job =
-            query.job(self.session.settings().job_name().unwrap_or("query"), sink).map_err(|error| plain(&error))?;
+        let job = query.job(self.session.settings().job_name().unwrap_or("query"), sink)?;
         let running = self.start(job)?;
         self.join(&running)
     }
@@ -161,7 +160,7 @@ impl Engine {
         let tables: Vec<_> = inserts.tables().collect();
         let name = format!("insert into {}", tables.join(", "));
         let in_order = inserts.is_batch() || self.session.settings().get("table.dml-sync") == Some("true");
-        let job = inserts.job(self.session.settings().job_name().unwrap_or(&name)).map_err(|error| plain(&error))?;
+        let job = inserts.job(self.session.settings().job_name().unwrap_or(&name))?;
         let running = self.start(job)?;
         if in_order {
             return self.join(&running);
