@@ -4,6 +4,7 @@
 //! a platform makes threads (or none), runs each [`Kernel`](crate::scheduler) when it has something ready, and gives
 //! [`crate::clock`] and [`crate::random`] their answers. [`sim`] drives simulated ones, on a single thread.
 
+mod cores;
 pub mod sim;
 mod tokio;
 
@@ -16,6 +17,7 @@ use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use self::cores::Cores;
 use crate::account::Account;
 use crate::context::KernelId;
 use crate::group::{self, Group};
@@ -83,10 +85,9 @@ impl Builder {
             })),
             threads: Vec::new(),
         };
-        let cores = if self.pin { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
+        let cores = Cores::new(self.kernels, self.pin);
         for kernel in &*kernels {
-            let core = cores.get(kernel.id.0).copied().filter(|_| cores.len() >= self.kernels);
-            runtime.threads.push(tokio::start(kernel.clone(), self.kernels, core)?);
+            runtime.threads.push(tokio::start(kernel.clone(), self.kernels, &cores)?);
         }
         Ok(runtime)
     }

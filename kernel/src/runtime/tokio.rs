@@ -10,21 +10,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread;
 
-use core_affinity::CoreId;
 use tokio::runtime;
 use tokio::task::coop::unconstrained;
 
+use super::cores::Cores;
 use crate::clock;
 use crate::random;
 use crate::scheduler::{Kernel, Shared};
 
 /// Starts the thread of a kernel.
-pub(super) fn start(shared: Arc<Shared>, kernels: usize, core: Option<CoreId>) -> io::Result<thread::JoinHandle<()>> {
-    let tokio = runtime::Builder::new_current_thread().enable_all().build()?;
+pub(super) fn start(shared: Arc<Shared>, kernels: usize, cores: &Cores) -> io::Result<thread::JoinHandle<()>> {
+    let blocking = cores.clone();
+    let tokio =
+        runtime::Builder::new_current_thread().enable_all().on_thread_start(move || blocking.share()).build()?;
+    let cores = cores.clone();
     thread::Builder::new().name(format!("kernel-{}", shared.id.0)).spawn(move || {
-        if let Some(core) = core
-            && !core_affinity::set_for_current(core)
-        {
+        if !cores.pin(shared.id.0) {
             tracing::warn!(kernel = shared.id.0, "could not be pinned to a core");
         }
         random::seed(clock::wall().as_nanos() as u64 ^ (shared.id.0 as u64) << 48);
