@@ -63,7 +63,7 @@ fn records(mut frames: Frames, sample: &[u8]) -> Vec<Vec<u8>> {
     while records.len() < RECORDS
         && let Some(frame) = frames.next().or_else(|| frames.last())
     {
-        records.push(frames.bytes(&frame).to_vec());
+        records.push(frames.bytes(frame.range).to_vec());
     }
     records.retain(|record| !record.trim_ascii().is_empty());
     records

@@ -2,8 +2,8 @@
 //! [`Columns`] hold the rows. Where cutting alone is done, records are decoded by whoever has time.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Rows};
 
@@ -49,6 +49,8 @@ struct Records<T> {
     worker: Worker<T>,
     /// Records that are to be decoded elsewhere.
     cut: Cut,
+    /// Room for more of them, of those that have been decoded: new memory costs more than what is done in it.
+    spare: Arc<Mutex<Vec<Cut>>>,
     /// The lines of the rows that were taken last.
     taken: Vec<u64>,
     ended: bool,
@@ -60,7 +62,7 @@ pub(crate) fn boxed(text: impl Text, columns: Columns, origin: &str, max: usize)
     let origin: Arc<str> = origin.into();
     let ignored = Arc::new(Ignored { origin: origin.clone(), records: AtomicU64::new(0) });
     let worker = Worker::new(text, columns, origin, max, ignored);
-    Box::new(Records { frames, worker, cut: Cut::default(), taken: Vec::new(), ended: false })
+    Box::new(Records { frames, worker, cut: Cut::default(), spare: Arc::default(), taken: Vec::new(), ended: false })
 }
 
 /// Makes rows of records.
@@ -128,30 +130,59 @@ impl<T: Text> Worker<T> {
 struct Cut {
     bytes: Vec<u8>,
     frames: Vec<Frame>,
+    /// Bytes of the records.
+    size: usize,
 }
 
 impl Cut {
-    fn push(&mut self, frame: Frame, bytes: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        self.frames.push(Frame { range: start..self.bytes.len(), ..frame });
-    }
-
     fn is_full(&self, rows: usize) -> bool {
-        self.frames.len() >= rows.max(1) || self.bytes.len() >= FULL
+        self.frames.len() >= rows.max(1) || self.size >= FULL
     }
 
-    fn decode<T: Text>(self, mut worker: Worker<T>) -> Result<Option<Batch<Rows>>, Error> {
-        for Frame { range, line, verdict } in self.frames {
-            worker.record(&self.bytes[range], line, verdict);
+    fn push(&mut self, frame: Frame) {
+        self.size += frame.range.len();
+        self.frames.push(frame);
+    }
+
+    /// Copies the bytes of the frames from `first` on, all at once: they lie beside each other.
+    fn copy(&mut self, first: usize, from: &Frames) {
+        let new = &mut self.frames[first..];
+        let (Some(start), Some(end)) = (new.first(), new.last()) else { return };
+        let (start, end, to) = (start.range.start, end.range.end, self.bytes.len());
+        self.bytes.extend_from_slice(from.bytes(start..end));
+        new.iter_mut().for_each(|Frame { range, .. }| *range = range.start - start + to..range.end - start + to);
+    }
+
+    fn decode<T: Text>(&self, mut worker: Worker<T>) -> Result<Option<Batch<Rows>>, Error> {
+        worker.columns.reserve(self.frames.len());
+        for Frame { range, line, verdict } in &self.frames {
+            worker.record(&self.bytes[range.clone()], *line, *verdict);
         }
         worker.take()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.frames.clear();
+        self.size = 0;
     }
 }
 
 impl<T: Text> Records<T> {
     fn next_frame(&mut self) -> Option<Frame> {
         self.frames.next().or_else(|| if self.ended { self.frames.last() } else { None })
+    }
+
+    /// Cuts records until a batch is full; false if that takes more bytes.
+    fn cut(&mut self, rows: usize) -> bool {
+        let first = self.cut.frames.len();
+        while !self.cut.is_full(rows)
+            && let Some(frame) = self.next_frame()
+        {
+            self.cut.push(frame);
+        }
+        self.cut.copy(first, &self.frames);
+        self.cut.is_full(rows)
     }
 }
 
@@ -167,7 +198,7 @@ impl<T: Text> Decode for Records<T> {
     fn decode(&mut self, rows: usize) -> Result<bool, Error> {
         while self.worker.columns.row() < rows.max(1) && self.worker.bytes < FULL {
             match self.next_frame() {
-                Some(frame) => self.worker.record(self.frames.bytes(&frame), frame.line, frame.verdict),
+                Some(frame) => self.worker.record(self.frames.bytes(frame.range), frame.line, frame.verdict),
                 None => return Ok(false),
             }
         }
@@ -185,18 +216,20 @@ impl<T: Text> Decode for Records<T> {
     }
 
     fn detach(&mut self, rows: usize) -> Option<Detached> {
-        while !self.cut.is_full(rows) {
-            match self.next_frame() {
-                Some(frame) => self.cut.push(frame.clone(), self.frames.bytes(&frame)),
-                None if self.ended && !self.cut.frames.is_empty() => break,
-                None => return None,
-            }
+        if !self.cut(rows) && (!self.ended || self.cut.frames.is_empty()) {
+            return None;
         }
-        let cut = std::mem::take(&mut self.cut);
+        let room = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let (mut cut, spare) = (std::mem::replace(&mut self.cut, room), self.spare.clone());
         let Worker { text, columns, origin, max, ignored, .. } = &self.worker;
         let (text, schema, origin) = (text.clone(), columns.schema().clone(), origin.clone());
         let (max, ignored) = (*max, ignored.clone());
-        Some(Box::new(move || cut.decode(Worker::new(text, Columns::new(schema)?, origin, max, ignored))))
+        Some(Box::new(move || {
+            let decoded = cut.decode(Worker::new(text, Columns::new(schema)?, origin, max, ignored));
+            cut.clear();
+            spare.lock().unwrap_or_else(PoisonError::into_inner).push(cut);
+            decoded
+        }))
     }
 
     fn lines(&self) -> Vec<u64> {

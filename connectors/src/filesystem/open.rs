@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use tokio::io::AsyncSeekExt;
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Progress, Rows};
 
@@ -151,31 +152,42 @@ async fn blocks(unit: Unit, plan: &Plan) -> Result<Reader, Error> {
     Ok(Reader::Blocks(Ahead::new(blocks), rows))
 }
 
-/// Reads one batch ahead, on a thread that may wait for the disk.
-pub(crate) struct Ahead(Option<JoinHandle<(Box<dyn Blocks>, Result<Option<RecordBatch>, Error>)>>);
+/// How many batches are read ahead.
+const AHEAD: usize = 2;
+
+/// Reads some batches ahead, on a thread that may wait for the disk: the same one for all, whose memory is at hand then.
+pub(crate) struct Ahead {
+    batches: mpsc::Receiver<Result<RecordBatch, Error>>,
+    reading: Option<JoinHandle<()>>,
+}
 
 impl Ahead {
     pub(crate) fn new(blocks: Box<dyn Blocks>) -> Self {
-        Self(Some(Self::begin(blocks)))
-    }
-
-    fn begin(mut blocks: Box<dyn Blocks>) -> JoinHandle<(Box<dyn Blocks>, Result<Option<RecordBatch>, Error>)> {
-        spawn_blocking(move || {
-            let batch = loop {
-                match blocks.next() {
-                    Ok(Some(batch)) if batch.num_rows() == 0 => {}
-                    other => break other,
-                }
-            };
-            (blocks, batch)
-        })
+        let (send, batches) = mpsc::channel(AHEAD);
+        Self { batches, reading: Some(spawn_blocking(move || read(blocks, &send))) }
     }
 
     pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>, Error> {
-        let Some(task) = &mut self.0 else { return Ok(None) };
-        let (blocks, batch) = task.await?;
-        let batch = batch?;
-        self.0 = batch.is_some().then(|| Self::begin(blocks));
-        Ok(batch)
+        if let Some(batch) = self.batches.recv().await {
+            return batch.map(Some);
+        }
+        // It has come to the end, unless it panicked.
+        if let Some(reading) = self.reading.take() {
+            reading.await?;
+        }
+        Ok(None)
+    }
+}
+
+/// Sends all batches, up to the first error, or until nobody waits for more.
+fn read(mut blocks: Box<dyn Blocks>, to: &mpsc::Sender<Result<RecordBatch, Error>>) {
+    while let Some(batch) = blocks.next().transpose() {
+        let is_error = batch.is_err();
+        if batch.as_ref().is_ok_and(|batch| batch.num_rows() == 0) {
+            continue;
+        }
+        if to.blocking_send(batch).is_err() || is_error {
+            return;
+        }
     }
 }

@@ -71,6 +71,8 @@ pub(crate) struct Frames {
     start: usize,
     scanned: usize,
     scan: Scan,
+    /// Newlines that the record has had so far.
+    within: u64,
     line: u64,
     /// The rest of an overlong line is on its way: dropped up to its newline.
     skipping: bool,
@@ -89,6 +91,7 @@ impl Frames {
             start: 0,
             scanned: 0,
             scan: Scan::FieldStart,
+            within: 0,
             line: 1,
             skipping: false,
             fresh: true,
@@ -109,8 +112,9 @@ impl Frames {
         self.line
     }
 
-    pub(crate) fn bytes(&self, frame: &Frame) -> &[u8] {
-        &self.buffer[frame.range.clone()]
+    /// Those of frames that were cut since there was last made room.
+    pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
+        &self.buffer[range]
     }
 
     /// The part of a record that waits for the rest.
@@ -191,8 +195,10 @@ impl Frames {
         let rest = &self.buffer[self.scanned..];
         let end = match self.framing {
             Framing::Lines => memchr::memchr(b'\n', rest),
-            Framing::Csv { delimiter } => self.scan.find_end(rest, Marks { delimiter, quote: b'"', escape: None }),
-            Framing::Quoted(marks) => self.scan.find_end(rest, marks),
+            Framing::Csv { delimiter } => {
+                self.scan.find_end(rest, Marks { delimiter, quote: b'"', escape: None }, &mut self.within)
+            }
+            Framing::Quoted(marks) => self.scan.find_end(rest, marks, &mut self.within),
         };
         let end = end.map(|end| self.scanned + end);
         self.scanned = end.unwrap_or(self.buffer.len());
@@ -202,10 +208,7 @@ impl Frames {
     /// The record up to the newline at `end`.
     fn cut(&mut self, end: usize, verdict: Verdict) -> Frame {
         let (start, line) = (self.start, self.line);
-        self.line += 1 + match self.framing {
-            Framing::Lines => 0,
-            _ => memchr::memchr_iter(b'\n', &self.buffer[start..end]).count() as u64,
-        };
+        self.line += 1 + if verdict == Verdict::Whole { self.within } else { 0 };
         self.start = self.buffer.len().min(end + 1);
         self.restart();
         let end = if self.buffer[start..end].ends_with(b"\r") { end - 1 } else { end };
@@ -231,19 +234,26 @@ impl Frames {
     fn restart(&mut self) {
         self.scanned = self.start;
         self.scan = Scan::FieldStart;
+        self.within = 0;
     }
 }
 
 impl Scan {
-    /// Goes on over `bytes`, up to the newline that ends the record, if it is among them.
-    fn find_end(&mut self, bytes: &[u8], marks: Marks) -> Option<usize> {
+    /// Goes on over `bytes`, up to the newline that ends the record, if it is among them; counts those `within` it.
+    fn find_end(&mut self, bytes: &[u8], marks: Marks, within: &mut u64) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
             let quiet = &bytes[at..at + self.quiet(&bytes[at..], marks)];
+            if *self == Self::Quoted {
+                *within += memchr::memchr_iter(b'\n', quiet).count() as u64;
+            }
             self.pass(quiet, marks);
             at += quiet.len();
-            if at < bytes.len() && self.step(bytes[at], marks) {
-                return Some(at);
+            if at < bytes.len() {
+                if self.step(bytes[at], marks) {
+                    return Some(at);
+                }
+                *within += u64::from(bytes[at] == b'\n');
             }
             at += 1;
         }
@@ -297,7 +307,7 @@ mod tests {
         let mut frames = Frames::new(framing, max);
         let mut out = Vec::new();
         let mut push = |frames: &Frames, f: Frame| {
-            out.push((f.line, String::from_utf8_lossy(frames.bytes(&f)).into_owned(), f.verdict));
+            out.push((f.line, String::from_utf8_lossy(frames.bytes(f.range.clone())).into_owned(), f.verdict));
         };
         for chunk in chunks {
             frames.spare(chunk.len()).extend_from_slice(chunk);

@@ -97,7 +97,7 @@ impl<F: Format> Decoder<F> {
     }
 
     fn decode_frame(&mut self, frame: &Frame, out: &mut Output<F::Item>) {
-        let bytes = self.frames.bytes(frame);
+        let bytes = self.frames.bytes(frame.range.clone());
         let decoded = match frame.verdict {
             Verdict::Whole => self.format.decode(bytes),
             Verdict::TooLong => Err(format!(
@@ -125,7 +125,7 @@ impl<F: Format> Decoder<F> {
     pub(crate) async fn read_header(&mut self, input: &mut (impl AsyncRead + Unpin)) -> std::io::Result<()> {
         while self.format.has_header() {
             match self.frames.next() {
-                Some(frame) => drop(self.format.decode(self.frames.bytes(&frame))),
+                Some(frame) => drop(self.format.decode(self.frames.bytes(frame.range))),
                 None if self.fill(input).await? == 0 => break,
                 None => {}
             }

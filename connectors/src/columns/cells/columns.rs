@@ -26,6 +26,11 @@ impl Columns {
         Ok(Self { schema, cells, len: 0, bad: Vec::new() })
     }
 
+    /// Makes room for so many rows.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.cells.iter_mut().for_each(|cells| cells.reserve(rows));
+    }
+
     /// Their names and types.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema

@@ -25,6 +25,9 @@ pub(crate) trait Leaf: Send {
 
     fn len(&self) -> usize;
 
+    /// Makes room for so many.
+    fn reserve(&mut self, _: usize) {}
+
     fn finish(&mut self) -> ArrayRef;
 
     /// Adds bytes as they are, if they are a value.
@@ -129,6 +132,10 @@ impl<T: ArrowPrimitiveType, P: Fn(&str) -> Option<T::Native> + Send> Leaf for Pl
 
     fn len(&self) -> usize {
         self.values.len()
+    }
+
+    fn reserve(&mut self, values: usize) {
+        self.values.reserve(values);
     }
 
     fn finish(&mut self) -> ArrayRef {

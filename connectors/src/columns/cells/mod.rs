@@ -52,6 +52,13 @@ impl Cells {
         Ok(Self { field: field.clone(), shape })
     }
 
+    /// Makes room for so many values, where they are scalars.
+    fn reserve(&mut self, values: usize) {
+        if let Shape::Leaf(leaf) = &mut self.shape {
+            leaf.reserve(values);
+        }
+    }
+
     /// Its name and type.
     pub(crate) fn field(&self) -> &FieldRef {
         &self.field

@@ -202,10 +202,10 @@ impl Fields {
     /// There are neither quotes nor escapes.
     fn plain(&mut self, record: &str, delimiter: u8) {
         let mut start = 0;
-        for end in memchr::memchr_iter(delimiter, record.as_bytes()) {
+        each_place(delimiter, record.as_bytes(), |end| {
             self.ranges.push(start..end);
             start = end + 1;
-        }
+        });
         self.ranges.push(start..record.len());
     }
 
@@ -254,5 +254,48 @@ impl Fields {
         }
         self.text.push_str(&text[copied..]);
         None
+    }
+}
+
+/// Tells where a byte is, from left to right. Fields are short: eight bytes at a time are quicker than a search for each.
+#[inline]
+fn each_place(byte: u8, bytes: &[u8], mut each: impl FnMut(usize)) {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const LOW_BITS: u64 = ONES * 0x7F;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (place, word) in words.iter().enumerate() {
+        let differs = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
+        // The high bit of each byte that is nought; none carries over into the next.
+        let mut found = !(((differs & LOW_BITS) + LOW_BITS) | differs | LOW_BITS);
+        while found != 0 {
+            each(place * 8 + found.trailing_zeros() as usize / 8);
+            found &= found - 1;
+        }
+    }
+    let begin = bytes.len() - rest.len();
+    rest.iter().enumerate().filter(|(_, other)| **other == byte).for_each(|(place, _)| each(begin + place));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_is_found_wherever_it_is() {
+        let mut state = 1_u64;
+        for length in 0..200 {
+            // Few different bytes, and their neighbours.
+            let bytes: Vec<u8> = (0..length)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    [b',', b'-', b'+', 0, 0xAC, 0xFF][(state >> 33) as usize % 6]
+                })
+                .collect();
+            for byte in [b',', 0, 0xFF, b'x'] {
+                let mut found = Vec::new();
+                each_place(byte, &bytes, |place| found.push(place));
+                assert_eq!(found, memchr::memchr_iter(byte, &bytes).collect::<Vec<_>>());
+            }
+        }
     }
 }

@@ -236,6 +236,15 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Passes `text`, if it comes next. An empty one never does.
+    #[inline]
+    pub(crate) fn pass(&mut self, text: &str) -> bool {
+        self.peek();
+        let next = !text.is_empty() && self.bytes()[self.at..].starts_with(text.as_bytes());
+        self.at += if next { text.len() } else { 0 };
+        next
+    }
+
     /// Passes the name of a member and its colon.
     #[inline]
     pub(crate) fn name(&mut self) -> Result<Cow<'a, str>, String> {

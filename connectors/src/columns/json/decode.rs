@@ -74,29 +74,50 @@ impl Decoder {
     }
 }
 
-/// The columns by name. Most often members come in the order of the columns.
+/// The columns by name. Most often an object has the members of the one before it, in the same order: then their names are known
+/// by their bytes, and need not be read.
 #[derive(Clone)]
 struct Names {
-    names: Vec<String>,
-    indices: HashMap<String, usize>,
+    columns: HashMap<String, usize>,
+    /// Names with their colons, as they stood in objects before, and the columns of those that are wanted.
+    seen: Vec<(String, Option<usize>)>,
     next: usize,
 }
 
+/// More names, and longer ones, are not remembered.
+const SEEN: usize = 256;
+
 impl Names {
     fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let names: Vec<String> = names.map(str::to_owned).collect();
-        let indices = names.iter().enumerate().map(|(index, name)| (name.clone(), index)).collect();
-        Self { names, indices, next: 0 }
+        let columns = names.enumerate().map(|(index, name)| (name.to_owned(), index)).collect();
+        Self { columns, seen: Vec::new(), next: 0 }
     }
 
+    /// Passes a name and its colon: the column that is called so.
     #[inline]
-    fn find(&mut self, name: &str) -> Option<usize> {
-        let index = match self.names.get(self.next) {
-            Some(next) if next == name => self.next,
-            _ => *self.indices.get(name)?,
-        };
-        self.next = index + 1;
-        Some(index)
+    fn find(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<usize>, String> {
+        let place = self.next;
+        self.next += 1;
+        match self.seen.get(place) {
+            Some((name, column)) if cursor.pass(name) => Ok(*column),
+            _ => self.read(cursor, place),
+        }
+    }
+
+    fn read(&mut self, cursor: &mut Cursor<'_>, place: usize) -> Result<Option<usize>, String> {
+        cursor.peek();
+        let start = cursor.at();
+        let name = cursor.name()?;
+        let column = self.columns.get(name.as_ref()).copied();
+        let written = cursor.since(start);
+        if place < SEEN && written.len() < SEEN {
+            self.seen.resize_with(self.seen.len().max(place + 1), Default::default);
+            let seen = &mut self.seen[place];
+            seen.0.clear();
+            seen.0.push_str(written);
+            seen.1 = column;
+        }
+        Ok(column)
     }
 }
 
@@ -118,14 +139,18 @@ impl Values {
         mut names: Option<&mut Names>,
     ) -> Result<(), String> {
         cursor.members(depth, |cursor, depth| {
-            let name = cursor.name()?;
             let found = match &mut names {
-                Some(names) => names.find(&name),
-                None => cells.iter().position(|cells| cells.field().name() == name.as_ref()),
+                Some(names) => names.find(cursor)?,
+                None => {
+                    let name = cursor.name()?;
+                    cells.iter().position(|cells| cells.field().name() == name.as_ref())
+                }
             };
             match found {
                 None => cursor.skip(depth),
-                Some(index) if cells[index].len() > row => Err(format!("field `{name}` is there twice")),
+                Some(index) if cells[index].len() > row => {
+                    Err(format!("field `{}` is there twice", cells[index].field().name()))
+                }
                 Some(index) => self.value(cursor, depth, &mut cells[index]),
             }
         })
