@@ -5,6 +5,7 @@
 
 mod build;
 mod catalog;
+mod divisor;
 mod embed;
 mod fail;
 pub mod function;

@@ -6,7 +6,7 @@
 use updraft_kernel::give_up;
 
 use super::slices::Held;
-use super::store::Store;
+use super::store::{Store, pieces_of};
 use super::{Sliced, Window, WindowStage, pieces};
 use crate::bundle::{Bundle, Record, Times};
 use crate::pipe::Pipe;
@@ -31,8 +31,8 @@ pub trait Grouping: Send + Sync + 'static {
     /// Not asked by [windows](super::Global) that end with the stream.
     fn times(&self, rows: &Rows, time: Time) -> Vec<i64>;
 
-    /// A share without rows.
-    fn create(&self) -> Self::Partial;
+    /// A share without rows, that is to be [split](Self::split) in so many pieces, if it is split.
+    fn create(&self, pieces: usize) -> Self::Partial;
     /// Takes in rows, all of one slice.
     fn update(&self, partial: &mut Self::Partial, rows: &Rows);
     /// Takes in what was kept elsewhere.
@@ -49,7 +49,7 @@ pub trait Grouping: Send + Sync + 'static {
         false
     }
 
-    /// Keys held.
+    /// Keys held, or more where some are in it several times.
     fn len(&self, partial: &Self::Partial) -> usize;
     /// Whether no keys are held.
     fn is_empty(&self, partial: &Self::Partial) -> bool {
@@ -73,7 +73,11 @@ pub trait Grouping: Send + Sync + 'static {
 }
 
 /// See the module's page.
-pub struct Columns<G>(pub(super) G);
+pub struct Columns<G> {
+    grouping: G,
+    /// In how many pieces the shares of a slice are split, if it is not small.
+    pieces: usize,
+}
 
 /// A range of hashes of a slice.
 pub struct Shares<G: Grouping> {
@@ -101,15 +105,15 @@ impl<G: Grouping> Columns<G> {
         debug_assert!(held.slicer.is_open(Time(least)), "rows behind their stage's watermark");
         let at = held.turn_to(least);
         if greatest < held.slices[at].end || slicing.is_whole() {
-            return self.0.update(&mut held.slices[at].partial, rows);
+            return self.grouping.update(&mut held.slices[at].partial, rows);
         }
         for (at, numbers) in by_slice(held, &times).into_iter().enumerate().filter(|(_, numbers)| !numbers.is_empty()) {
-            self.0.update(&mut held.slices[at].partial, &some_of(rows, numbers));
+            self.grouping.update(&mut held.slices[at].partial, &some_of(rows, numbers));
         }
     }
 
     fn times(&self, rows: &Rows, time: Time) -> Vec<i64> {
-        let times = self.0.times(rows, time);
+        let times = self.grouping.times(rows, time);
         if times.len() != rows.len() {
             give_up(format!(
                 "{} event times were read from {} rows: there must be one for each",
@@ -121,7 +125,7 @@ impl<G: Grouping> Columns<G> {
     }
 
     fn split(&self, partial: G::Partial, pieces: usize) -> Vec<G::Sum> {
-        let sums = self.0.split(partial, pieces);
+        let sums = self.grouping.split(partial, pieces);
         if sums.len() != pieces {
             give_up(format!("keys were split into {} ranges of hashes instead of {pieces}", sums.len()));
         }
@@ -135,19 +139,19 @@ impl<G: Grouping> Columns<G> {
 
     /// The shares of all drivers in one range: the largest is not split.
     fn alone(&self, mut partials: Vec<G::Partial>) -> Shares<G> {
-        let largest = (0..partials.len()).max_by_key(|at| self.0.len(&partials[*at]));
+        let largest = (0..partials.len()).max_by_key(|at| self.grouping.len(&partials[*at]));
         let whole = largest.map(|at| partials.swap_remove(at));
         Shares { whole, sums: partials.into_iter().filter_map(|partial| self.sum(partial)).collect() }
     }
 
     fn merged<'a>(&self, whole: Option<G::Partial>, sums: impl IntoIterator<Item = &'a G::Sum>) -> G::Partial {
-        let mut partial = whole.unwrap_or_else(|| self.0.create());
-        sums.into_iter().for_each(|sum| self.0.merge(&mut partial, sum));
+        let mut partial = whole.unwrap_or_else(|| self.grouping.create(1));
+        sums.into_iter().for_each(|sum| self.grouping.merge(&mut partial, sum));
         partial
     }
 
     fn finish(&self, partial: G::Partial, window: Window, emit: Emit<'_, Rows>) {
-        self.0.finish(partial, window, &mut |rows| {
+        self.grouping.finish(partial, window, &mut |rows| {
             if !rows.is_empty() {
                 emit(Bundle::from(vec![rows]).with_times(Times::Same(window.last())));
                 updraft_kernel::yield_point();
@@ -191,7 +195,7 @@ impl<G: Grouping> Store for Columns<G> {
     type Saved = Vec<u8>;
 
     fn create(&self, _: bool) -> G::Partial {
-        self.0.create()
+        self.grouping.create(self.pieces)
     }
 
     fn is_large(&self, _: &G::Partial) -> bool {
@@ -199,15 +203,15 @@ impl<G: Grouping> Store for Columns<G> {
     }
 
     fn len(&self, partial: &G::Partial) -> usize {
-        self.0.len(partial)
+        self.grouping.len(partial)
     }
 
     fn bytes(&self, partial: &G::Partial) -> usize {
-        self.0.bytes(partial)
+        self.grouping.bytes(partial)
     }
 
     fn sum_bytes(&self, sum: &Self::Sum) -> usize {
-        sum.as_ref().map_or(0, |sum| self.0.sum_bytes(sum))
+        sum.as_ref().map_or(0, |sum| self.grouping.sum_bytes(sum))
     }
 
     fn take_in<In, P>(&self, (): &(), held: &mut Held<'_, Self>, pipe: &P, bundle: Bundle<In>)
@@ -227,17 +231,22 @@ impl<G: Grouping> Store for Columns<G> {
             let sums = self.split(partial, pieces);
             ranges.iter_mut().zip(sums).for_each(|(range, sum)| range.sums.push(sum));
         }
+        // Each range begins with another share: what is put off in a split is done by all who tell of ranges at the same time.
+        ranges.iter_mut().enumerate().filter(|(_, range)| !range.sums.is_empty()).for_each(|(at, range)| {
+            let first = at % range.sums.len();
+            range.sums.rotate_left(first);
+        });
         ranges
     }
 
     fn nothing(&self) -> Option<Shares<G>> {
-        self.0.tells_of_nothing().then(|| Shares { whole: Some(self.0.create()), sums: Vec::new() })
+        self.grouping.tells_of_nothing().then(|| Shares { whole: Some(self.grouping.create(1)), sums: Vec::new() })
     }
 
     fn tell(&self, window: Window, Shares { whole, sums }: Shares<G>, emit: Emit<'_, Rows>) {
         let has_rows = whole.is_some();
         let partial = self.merged(whole, &sums);
-        if has_rows || !self.0.is_empty(&partial) {
+        if has_rows || !self.grouping.is_empty(&partial) {
             self.finish(partial, window, emit);
         }
     }
@@ -262,28 +271,28 @@ impl<G: Grouping> Store for Columns<G> {
 
     fn tell_sum(&self, window: Window, older: &Self::Sum, newer: &Self::Sum, emit: Emit<'_, Rows>) {
         let partial = self.merged(None, [older, newer].into_iter().flatten());
-        if !self.0.is_empty(&partial) {
+        if !self.grouping.is_empty(&partial) {
             self.finish(partial, window, emit);
         }
     }
 
     fn save(&self, sum: &Self::Sum) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
-        sum.as_ref().map_or(Ok(Vec::new()), |sum| self.0.save(sum))
+        sum.as_ref().map_or(Ok(Vec::new()), |sum| self.grouping.save(sum))
     }
 
     fn save_partial(&self, partial: &mut G::Partial) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
-        let sum = self.sum(std::mem::replace(partial, self.0.create()));
-        sum.iter().for_each(|sum| self.0.merge(partial, sum));
+        let sum = self.sum(std::mem::replace(partial, self.grouping.create(self.pieces)));
+        sum.iter().for_each(|sum| self.grouping.merge(partial, sum));
         self.save(&sum)
     }
 
     fn load(&self, group: KeyGroup, saved: Vec<u8>) -> Result<Self::Sum, Error> {
-        let sum = self.0.load(group, &saved);
+        let sum = self.grouping.load(group, &saved);
         Ok(Some(sum.map_err(|error| format!("the snapshot of {group:?} cannot be read: {error}"))?))
     }
 
     fn add(&self, partial: &mut G::Partial, sum: Self::Sum) {
-        sum.iter().for_each(|sum| self.0.merge(partial, sum));
+        sum.iter().for_each(|sum| self.grouping.merge(partial, sum));
     }
 }
 
@@ -291,7 +300,8 @@ impl<In: Record, P: Pipe<In, Out = Rows>, G: Grouping> WindowStage<In, P, Column
     /// What rows come to by `grouping` and window; results are merged in `parallelism` pieces (rounded up to a power of
     /// two, 256 at most).
     pub fn of_rows(pipe: P, windows: &impl Sliced, grouping: G, parallelism: usize) -> Self {
-        Self::over(pipe, (), windows.slicing(), Columns(grouping), parallelism)
+        let store = Columns { grouping, pieces: pieces_of(parallelism) };
+        Self::over(pipe, (), windows.slicing(), store, parallelism)
     }
 }
 

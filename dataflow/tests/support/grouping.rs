@@ -79,7 +79,7 @@ impl Grouping for CountAndSum {
         if self.by_arrival { vec![time.0; rows.len()] } else { column(rows.batch(), 0).to_vec() }
     }
 
-    fn create(&self) -> Self::Partial {
+    fn create(&self, _: usize) -> Self::Partial {
         HashMap::new()
     }
 

@@ -18,6 +18,7 @@ use datafusion_physical_expr::expressions::Column;
 use updraft_dataflow::Rows;
 use updraft_kernel::give_up;
 
+use crate::divisor::by_constants;
 use crate::fail::{fail, plain};
 
 /// The physical form of an expression over columns of `schema`.
@@ -28,7 +29,7 @@ pub(crate) fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn Physica
         &ExecutionProps::new(),
         &PhysicalPlanningContext::default(),
     )?;
-    Ok(expr)
+    by_constants(expr, schema.as_arrow())
 }
 
 /// The columns of `schema` as batches have them. All may be null: what a plan knows of that is for the optimiser, and an outer

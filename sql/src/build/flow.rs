@@ -46,6 +46,9 @@ pub(crate) struct WindowColumns {
     pub(crate) is_processing: bool,
 }
 
+/// What the eye sees at once, in microseconds.
+const EYE: i64 = 100_000;
+
 impl WindowColumns {
     /// Whether a column is one of the window's.
     pub(crate) fn has(&self, column: usize) -> bool {
@@ -54,11 +57,11 @@ impl WindowColumns {
 
     /// By what somebody goes who waits for its end.
     pub(crate) fn clock(&self) -> Clock {
-        match (self.is_processing, self.kind.step()) {
+        match (self.is_processing, &self.kind) {
             (true, _) => Clock::Processing,
-            (false, Some(step)) => Clock::Event(step),
-            // An end may be anywhere: as often as the eye sees.
-            (false, None) => Clock::Event(100_000),
+            // An end may be anywhere: at most half a gap later, and as often as the eye sees.
+            (false, WindowKind::Session { gap, .. }) => Clock::Event((gap / 2 / EYE).clamp(1, 10) * EYE),
+            (false, kind) => Clock::Event(kind.step().unwrap_or(EYE)),
         }
     }
 

@@ -2,9 +2,14 @@
 //!
 //! A driver's share of a slice ([`Table`]) interns the group columns of each batch and updates the accumulators of all groups at
 //! once. What is merged between drivers and slices are columns of keys and of the accumulators' states.
+//!
+//! Where nearly each row is a group of its own, a table that grows with them is slower than memory itself: then it is
+//! [set aside](Groups::set_aside) as columns as long as it fits a cache, and begun anew. Groups that are in several of these come
+//! together when they are merged by ranges of their hashes, on all kernels if there are several (as in DuckDB: Kuiper, Boncz, Mühleisen, "Robust
+//! External Hash Aggregation in the Solid State Age", ICDE 2024).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMillisecondArray, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
@@ -85,11 +90,36 @@ impl Groups {
         })
     }
 
-    fn table(&self) -> Result<Table> {
+    fn table(&self, most: usize) -> Result<Table> {
         let keyed = !self.keys.is_empty();
         let values = keyed.then(|| new_group_values(self.key_schema.clone(), &GroupOrdering::None)).transpose()?;
         let accumulators = self.aggregates.iter().map(Aggregate::accumulators).collect::<Result<_>>()?;
-        Ok(Table { values, accumulators, groups: Vec::new(), len: 0 })
+        let set_aside = SetAside { most, ..SetAside::default() };
+        Ok(Table { values, accumulators, groups: Vec::new(), len: 0, rows: 0, set_aside })
+    }
+
+    /// Begins the table anew, if it has grown large for nothing.
+    fn set_aside(&self, table: &mut Table) -> Result<()> {
+        if table.len < LARGE || table.rows > 2 * table.len || table.set_aside.most == 0 {
+            return Ok(());
+        }
+        let mut set_aside = std::mem::take(&mut table.set_aside);
+        set_aside.push(self.own_states(table)?);
+        *table = Table { set_aside, ..self.table(0)? };
+        let rows = table.set_aside.rows;
+        if rows >= table.set_aside.most {
+            let most = table.set_aside.most;
+            self.settle(table)?;
+            // Where rows of a group come again, though late, one table for all it is.
+            table.set_aside.most = if rows > 2 * table.len { 0 } else { 2 * most };
+        }
+        Ok(())
+    }
+
+    /// Makes one table of what was set aside and what was not.
+    fn settle(&self, table: &mut Table) -> Result<()> {
+        let set_aside = std::mem::take(&mut table.set_aside);
+        set_aside.batches.iter().try_for_each(|states| self.merge_states(table, states))
     }
 
     fn merge_states(&self, table: &mut Table, sum: &RecordBatch) -> Result<()> {
@@ -107,6 +137,7 @@ impl Groups {
         let input = rows.batch();
         let keys: Vec<ArrayRef> = self.keys.iter().map(|key| evaluate(key, input)).collect();
         table.intern(&keys, input.num_rows())?;
+        table.rows += input.num_rows();
         for (accumulator, aggregate) in table.accumulators.iter_mut().zip(self.aggregates.iter()) {
             let arguments: Vec<ArrayRef> =
                 aggregate.function.expressions().iter().map(|argument| evaluate(argument, input)).collect();
@@ -114,7 +145,7 @@ impl Groups {
             let filter = filter.as_ref().map(|filter| filter.as_boolean());
             accumulator.update_batch(&arguments, &table.groups, filter, table.len)?;
         }
-        Ok(())
+        self.set_aside(table)
     }
 
     /// Makes a group of no rows.
@@ -133,6 +164,12 @@ impl Groups {
 
     /// Keys and states as columns.
     fn states(&self, mut table: Table) -> Result<RecordBatch> {
+        self.settle(&mut table)?;
+        self.own_states(&mut table)
+    }
+
+    /// Those of what was not set aside; it is of no use any more.
+    fn own_states(&self, table: &mut Table) -> Result<RecordBatch> {
         let rows = table.len;
         let mut columns = table.keys()?;
         for accumulator in &mut table.accumulators {
@@ -141,20 +178,26 @@ impl Groups {
         Ok(batch(self.state_schema.clone(), columns, rows))
     }
 
-    fn split_states(&self, table: Table, pieces: usize) -> Result<Vec<RecordBatch>> {
-        let all = self.states(table)?;
-        if pieces == 1 {
-            return Ok(vec![all]);
+    /// The states by ranges of their keys' hashes. A group may be in several batches of its range.
+    fn split_states(&self, mut table: Table, pieces: usize) -> Result<Vec<Vec<RecordBatch>>> {
+        let mut batches = std::mem::take(&mut table.set_aside.batches);
+        batches.push(self.own_states(&mut table)?);
+        let mut split = vec![Vec::with_capacity(batches.len()); pieces];
+        for states in batches {
+            let mut lanes = vec![Vec::new(); pieces];
+            let keys = &states.columns()[..self.keys.len()];
+            for (row, hash) in hashes(keys, states.num_rows()).into_iter().enumerate() {
+                lanes[piece_of(hash, pieces)].push(row as u32);
+            }
+            for (piece, rows) in split.iter_mut().zip(lanes) {
+                piece.push(take_record_batch(&states, &UInt32Array::from(rows))?);
+            }
         }
-        let mut lanes = vec![Vec::new(); pieces];
-        let keys = &all.columns()[..self.keys.len()];
-        for (row, hash) in hashes(keys, all.num_rows()).into_iter().enumerate() {
-            lanes[piece_of(hash, pieces)].push(row as u32);
-        }
-        lanes.into_iter().map(|rows| Ok(take_record_batch(&all, &UInt32Array::from(rows))?)).collect()
+        Ok(split)
     }
 
     fn results(&self, mut table: Table, window: Window) -> Result<RecordBatch> {
+        self.settle(&mut table)?;
         let rows = table.len;
         let keys = table.keys()?;
         let values = table.accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All));
@@ -184,6 +227,32 @@ pub(crate) struct Table {
     /// The group of each row of the last batch.
     groups: Vec<usize>,
     len: usize,
+    /// Rows that were taken in.
+    rows: usize,
+    set_aside: SetAside,
+}
+
+/// Groups from which on a table is large: about as many as fit a cache.
+const LARGE: usize = if cfg!(test) { 16 } else { 1 << 17 };
+/// States that are set aside, at first, before it is looked whether they are of the same groups after all.
+const MOST: usize = 32 * LARGE;
+
+/// Tables that have grown too large, as columns.
+#[derive(Default)]
+struct SetAside {
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+    /// How many rows there may be; 0 where nothing is set aside any more.
+    most: usize,
+}
+
+impl SetAside {
+    fn push(&mut self, states: RecordBatch) {
+        self.rows += states.num_rows();
+        self.bytes += states.get_array_memory_size();
+        self.batches.push(states);
+    }
 }
 
 impl Table {
@@ -207,10 +276,40 @@ impl Table {
     }
 }
 
+/// Keys and states of some groups.
+#[derive(Clone)]
+pub(crate) enum Sum {
+    Whole(RecordBatch),
+    /// A piece of a table.
+    Piece(Arc<Pieces>, usize),
+}
+
+/// A table that is split by whoever needs a piece of it first: so kernels split one table each.
+pub(crate) struct Pieces {
+    table: Mutex<Option<Table>>,
+    pieces: usize,
+    split: OnceLock<Vec<Vec<RecordBatch>>>,
+}
+
+impl Sum {
+    fn batches(&self, groups: &Groups) -> &[RecordBatch] {
+        match self {
+            Self::Whole(batch) => std::slice::from_ref(batch),
+            Self::Piece(of, piece) => &of.split.get_or_init(|| of.split(groups))[*piece],
+        }
+    }
+}
+
+impl Pieces {
+    fn split(&self, groups: &Groups) -> Vec<Vec<RecordBatch>> {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner).take();
+        table.map_or_else(Vec::new, |table| expect(groups.split_states(table, self.pieces)))
+    }
+}
+
 impl Grouping for Groups {
     type Partial = Table;
-    /// Keys and states.
-    type Sum = RecordBatch;
+    type Sum = Sum;
 
     fn times(&self, rows: &Rows, time: Time) -> Vec<i64> {
         match self.time {
@@ -219,20 +318,24 @@ impl Grouping for Groups {
         }
     }
 
-    fn create(&self) -> Table {
-        expect(self.table())
+    fn create(&self, pieces: usize) -> Table {
+        expect(self.table(if pieces > 1 { MOST } else { 0 }))
     }
 
     fn update(&self, table: &mut Table, rows: &Rows) {
         expect(self.update_table(table, rows));
     }
 
-    fn merge(&self, table: &mut Table, sum: &RecordBatch) {
-        expect(self.merge_states(table, sum));
+    fn merge(&self, table: &mut Table, sum: &Sum) {
+        expect(sum.batches(self).iter().try_for_each(|states| self.merge_states(table, states)));
     }
 
-    fn split(&self, table: Table, pieces: usize) -> Vec<RecordBatch> {
-        expect(self.split_states(table, pieces))
+    fn split(&self, table: Table, pieces: usize) -> Vec<Sum> {
+        if pieces == 1 {
+            return vec![Sum::Whole(expect(self.states(table)))];
+        }
+        let table = Arc::new(Pieces { table: Mutex::new(Some(table)), pieces, split: OnceLock::new() });
+        (0..pieces).map(|piece| Sum::Piece(table.clone(), piece)).collect()
     }
 
     fn finish(&self, mut table: Table, window: Window, emit: &mut dyn FnMut(Rows)) {
@@ -251,19 +354,30 @@ impl Grouping for Groups {
     }
 
     fn len(&self, table: &Table) -> usize {
-        table.len
+        table.len + table.set_aside.rows
     }
 
     fn bytes(&self, table: &Table) -> usize {
         let keys = table.values.as_ref().map_or(0, |values| values.size());
-        keys + table.accumulators.iter().map(|accumulator| accumulator.size()).sum::<usize>()
+        keys + table.set_aside.bytes + table.accumulators.iter().map(|accumulator| accumulator.size()).sum::<usize>()
     }
 
-    fn sum_bytes(&self, sum: &RecordBatch) -> usize {
-        sum.get_array_memory_size()
+    fn sum_bytes(&self, sum: &Sum) -> usize {
+        sum.batches(self).iter().map(RecordBatch::get_array_memory_size).sum()
     }
 
-    fn save(&self, sum: &RecordBatch) -> std::result::Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
+    fn save(&self, sum: &Sum) -> std::result::Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
+        let one;
+        let sum = match sum.batches(self) {
+            [sum] => sum,
+            // A group that is in several batches is saved once.
+            many => {
+                let mut table = self.table(0)?;
+                many.iter().try_for_each(|states| self.merge_states(&mut table, states))?;
+                one = self.states(table)?;
+                &one
+            }
+        };
         let mut groups = BTreeMap::<KeyGroup, Vec<u32>>::new();
         let keys = &sum.columns()[..self.keys.len()];
         for (row, hash) in hashes(keys, sum.num_rows()).into_iter().enumerate() {
@@ -273,9 +387,9 @@ impl Grouping for Groups {
         groups.into_iter().map(save).collect()
     }
 
-    fn load(&self, _: KeyGroup, bytes: &[u8]) -> std::result::Result<RecordBatch, Error> {
+    fn load(&self, _: KeyGroup, bytes: &[u8]) -> std::result::Result<Sum, Error> {
         let batches = StreamReader::try_new(bytes, None)?.collect::<std::result::Result<Vec<_>, _>>()?;
-        Ok(concat_batches(&self.state_schema, &batches)?)
+        Ok(Sum::Whole(concat_batches(&self.state_schema, &batches)?))
     }
 }
 
@@ -288,4 +402,86 @@ fn to_bytes(batch: &RecordBatch) -> std::result::Result<Vec<u8>, Error> {
 /// The job ends where accumulators fail.
 fn expect<T>(result: Result<T>) -> T {
     result.unwrap_or_else(|error: DataFusionError| fail(error))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use std::collections::BTreeSet;
+
+    use arrow::datatypes::Int64Type;
+    use datafusion_functions_aggregate::count::count_udaf;
+    use datafusion_functions_aggregate::sum::sum_udaf;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::operator::testing::{self, aggregate, column};
+
+    fn groups() -> Groups {
+        let aggregates =
+            vec![aggregate(count_udaf(), vec![column(1)], false), aggregate(sum_udaf(), vec![column(1)], false)];
+        let output = vec![Output::Key(0), Output::Aggregate(0), Output::Aggregate(1)];
+        let field = |name| Field::new(name, DataType::Int64, true);
+        let schema = nullable(&[field("k"), field("count"), field("sum")]);
+        Groups::new(vec![column(0)], aggregates, None, &testing::schema(), output, schema).unwrap()
+    }
+
+    /// What comes of these keys, each with its place as value: taken in by several drivers, in batches, merged in pieces.
+    fn merged(keys: &[i64], drivers: usize, batch: usize, pieces: usize) -> (Vec<[i64; 3]>, usize) {
+        let groups = groups();
+        let mut tables: Vec<_> = (0..drivers).map(|_| groups.create(pieces)).collect();
+        for (at, keys) in keys.chunks(batch).enumerate() {
+            let row = |(place, key): (usize, &i64)| (Some(*key), Some((at * batch + place) as i64), None, 0);
+            let rows: Vec<_> = keys.iter().enumerate().map(row).collect();
+            groups.update(&mut tables[at % drivers], &testing::batch(&rows).into());
+        }
+        let set_aside = tables.iter().map(|table| table.set_aside.batches.len()).sum();
+        let sums: Vec<_> = tables.into_iter().map(|table| groups.split(table, pieces)).collect();
+        let mut out = Vec::new();
+        for piece in 0..pieces {
+            let mut table = groups.create(1);
+            sums.iter().for_each(|of_driver| groups.merge(&mut table, &of_driver[piece]));
+            groups.finish(table, Window { start: Time(0), end: Time(1_000) }, &mut |rows| {
+                let columns = [0, 1, 2].map(|at| rows.batch().column(at).as_primitive::<Int64Type>().clone());
+                out.extend((0..rows.len()).map(|row| [0, 1, 2].map(|at| columns[at].value(row))));
+            });
+        }
+        out.sort_unstable();
+        (out, set_aside)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        /// Each group comes out once, whatever was set aside.
+        #[test]
+        fn groups_are_what_counting_says(
+            keys in 1i64..4_000,
+            rows in 1usize..4_000,
+            drivers in 1usize..4,
+            batch in 1usize..100,
+            pieces in (0u32..4).prop_map(|power| 1 << power),
+        ) {
+            let keys: Vec<_> = (0..rows as i64).map(|row| row.wrapping_mul(7_919) % keys).collect();
+            let mut counted = BTreeMap::<i64, [i64; 2]>::new();
+            for (row, key) in keys.iter().enumerate() {
+                let group = counted.entry(*key).or_default();
+                *group = [group[0] + 1, group[1] + row as i64];
+            }
+            let counted: Vec<_> = counted.into_iter().map(|(key, [count, sum])| [key, count, sum]).collect();
+            prop_assert_eq!(merged(&keys, drivers, batch, pieces).0, counted);
+        }
+    }
+
+    #[test]
+    fn tables_are_set_aside_where_that_pays() {
+        let distinct: Vec<_> = (0..1_000).collect();
+        let again: Vec<_> = (0..4_000).map(|row| row % 100).collect();
+        assert!(merged(&distinct, 2, 10, 8).1 > 10, "nearly each row is a group");
+        assert_eq!(merged(&distinct, 2, 10, 1).1, 0, "nobody shares the work");
+        assert_eq!(merged(&again, 2, 10, 8).1, 0, "rows of a group come again");
+        let keys: BTreeSet<_> = merged(&distinct, 2, 10, 8).0.into_iter().map(|[key, ..]| key).collect();
+        assert_eq!(keys.len(), 1_000);
+    }
 }

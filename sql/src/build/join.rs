@@ -27,7 +27,7 @@ use crate::operator::join::lookup::LookupJoin;
 use crate::operator::join::regular::RegularJoin;
 use crate::operator::join::temporal::TemporalJoin;
 use crate::operator::join::window::{WindowColumns as Edges, WindowJoin};
-use crate::operator::join::{Input, Joined};
+use crate::operator::join::{Input, Joined, Narrow};
 use crate::plan::interval;
 use crate::plan::versioned::AS_OF;
 
@@ -40,13 +40,18 @@ struct JoinOperation<O> {
     clock: Option<Clock>,
 }
 
-impl<O: Operator<Side<Hashed, Hashed>, Out = Rows>> Operation for JoinOperation<O> {
+impl<O: Operator<Side<Hashed, Hashed>, Out = Rows> + Narrow> Operation for JoinOperation<O> {
     fn describe(&self) -> String {
         self.shown.clone()
     }
 
     fn clock(&self) -> Option<Clock> {
         self.clock
+    }
+
+    fn narrow(&mut self, columns: &[usize]) -> bool {
+        self.operator.narrow(columns);
+        true
     }
 
     fn build(self: Box<Self>, inputs: Vec<Flow>, _: &mut Builder) -> Result<Flow> {
@@ -183,7 +188,7 @@ impl Sides {
         }
     }
 
-    fn done<O: Operator<Side<Hashed, Hashed>, Out = Rows>>(
+    fn done<O: Operator<Side<Hashed, Hashed>, Out = Rows> + Narrow>(
         self,
         name: &'static str,
         operator: O,

@@ -73,6 +73,11 @@ pub(crate) trait Operation {
         None
     }
 
+    /// Gives only some of its columns, which are in order; false if it cannot.
+    fn narrow(&mut self, _: &[usize]) -> bool {
+        false
+    }
+
     /// Adds it to the job.
     fn build(self: Box<Self>, inputs: Vec<Flow>, builder: &mut Builder) -> Result<Flow>;
 }

@@ -1,8 +1,9 @@
 //! `SELECT` and `WHERE`: what is done to rows by themselves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion_common::Result;
+use datafusion_common::{DFSchema, Result};
 use datafusion_expr::logical_plan::{Filter, Projection as LogicalProjection};
 use datafusion_expr::{Expr, LogicalPlan};
 use datafusion_physical_expr::PhysicalExpr;
@@ -74,8 +75,24 @@ fn ranked(translator: &Translator, projection: &LogicalProjection) -> Result<Opt
     if asked { Ok(None) } else { rank::translate(translator, filter, &ranked, false).map(Some) }
 }
 
+/// The node without columns that `exprs` do not need, if it can do without.
+fn narrowed(mut input: Node, exprs: &[Expr]) -> Result<Node> {
+    let needed = exprs.iter().flat_map(Expr::column_refs).map(|column| input.schema.maybe_index_of_column(column));
+    let Some(needed) = needed.collect::<Option<BTreeSet<usize>>>() else { return Ok(input) };
+    let needed: Vec<_> = needed.into_iter().collect();
+    if needed.len() == input.schema.fields().len() || input.common.is_some() || !input.operation.narrow(&needed) {
+        return Ok(input);
+    }
+    let fields = needed.iter().map(|column| input.schema.qualified_field(*column));
+    let fields = fields.map(|(name, field)| (name.cloned(), field.clone())).collect();
+    input.schema = Arc::new(DFSchema::new_with_metadata(fields, input.schema.metadata().clone())?);
+    input.traits = input.traits.moved(|column| needed.binary_search(&column).ok());
+    Ok(input)
+}
+
 /// `exprs` over columns of `input`.
 pub(crate) fn node(input: Node, exprs: &[Expr], schema: datafusion_common::DFSchemaRef) -> Result<Node> {
+    let input = narrowed(input, exprs)?;
     let columns: Vec<_> = exprs.iter().map(|expr| column_of(expr, &input.schema)).collect();
     let mut traits = input.traits.moved(|column| columns.iter().position(|other| *other == Some(column)));
     traits.proctimes.extend((0..exprs.len()).filter(|at| is_proctime(&exprs[*at])));

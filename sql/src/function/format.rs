@@ -59,6 +59,19 @@ impl Format {
         Ok(Self(pieces))
     }
 
+    /// How long what it shows stays the same, in seconds that a day or an hour begins with; `None` where that is less than one.
+    pub(super) fn step(&self) -> Option<i64> {
+        let steps = self.0.iter().map(|piece| match piece {
+            Piece::Literal(_) | Piece::Field('y' | 'u' | 'M' | 'L' | 'd' | 'D' | 'E', _) => Some(86_400),
+            Piece::Field('H' | 'k' | 'K' | 'h' | 'a', _) => Some(3_600),
+            Piece::Field('m', _) => Some(60),
+            Piece::Field('S' | 'n', _) => None,
+            // An offset may change at any second.
+            Piece::Field(..) => Some(1),
+        });
+        steps.min().unwrap_or(Some(86_400))
+    }
+
     /// What clocks show, as text.
     pub(super) fn write(&self, moment: NaiveDateTime, offset: FixedOffset) -> String {
         let mut to = String::new();

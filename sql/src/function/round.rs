@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
-use datafusion_common::{Result, exec_err, plan_err};
+use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::ScalarUDF;
 use datafusion_expr::type_coercion::binary::comparison_coercion;
 
 use super::scalar::Kind::{Number, Places};
 use super::scalar::{Call, Given, Gives, Scalar, Takes, scalar};
+use crate::divisor::{Divisor, each};
 
 /// The functions that keep their argument's type.
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
@@ -22,11 +23,21 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         scalar("floor", Takes::all(&[Number]), Gives::By(whole), |call| to_places(call, Mode::Down)),
         scalar("round", Takes::Some(&[Number, Places], 1), Gives::By(rounded), |call| to_places(call, Mode::HalfUp)),
         scalar("truncate", Takes::Some(&[Number, Places], 1), Gives::By(rounded), |call| to_places(call, Mode::ToZero)),
-        scalar("mod", Takes::By(common), Gives::FIRST, |call| {
-            Ok(arrow::compute::kernels::numeric::rem(&call.whole(0)?, &call.whole(1)?)?)
-        }),
+        scalar("mod", Takes::By(common), Gives::FIRST, remainder),
     ];
     list.into_iter().map(Into::into).collect()
+}
+
+fn remainder(call: &Call) -> Result<ArrayRef> {
+    let numbers = call.whole(0)?;
+    let divisor = match call.constant(1)? {
+        Some(ScalarValue::Int64(Some(divisor))) if numbers.data_type() == &DataType::Int64 => Divisor::new(divisor),
+        _ => None,
+    };
+    match divisor {
+        Some(divisor) => Ok(each(&numbers, |number| divisor.remainder(number))),
+        None => Ok(arrow::compute::kernels::numeric::rem(&numbers, &call.whole(1)?)?),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]

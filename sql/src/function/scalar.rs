@@ -402,6 +402,12 @@ impl Call {
         ScalarValue::try_from_array(&arg.values, 0)?.to_array_of_size(self.rows)
     }
 
+    /// An argument that is the same in each row; `None` where it may differ.
+    pub(super) fn constant(&self, place: usize) -> Result<Option<ScalarValue>> {
+        let arg = self.arg(place)?;
+        if arg.scalar { ScalarValue::try_from_array(&arg.values, 0).map(Some) } else { Ok(None) }
+    }
+
     fn arg(&self, place: usize) -> Result<&Arg> {
         let missing = || internal_datafusion_err!("{} was called without argument {place}", self.name);
         self.args.get(place).ok_or_else(missing)

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, StringViewArray};
-use arrow::datatypes::{DataType, IntervalMonthDayNanoType, IntervalUnit, TimeUnit};
-use chrono::{Datelike, Duration, NaiveDateTime, Timelike};
+use arrow::array::builder::StringViewBuilder;
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, StringViewArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType};
+use chrono::{DateTime, Datelike, Duration, FixedOffset, NaiveDateTime, Timelike};
 use datafusion_common::{Result, exec_err, plan_err};
 use datafusion_expr::ScalarUDF;
 
 use super::format::{Format, read_default};
-use super::moment::{Unit, column, moments, recast};
+use super::moment::{Unit, column, micros, moments, recast};
 use super::scalar::Kind::{Int, Moment, Text, Word};
 use super::scalar::{Call, Given, Gives, Scalar, Takes, scalar};
 use super::zone::Zone;
@@ -223,29 +226,76 @@ fn later(start: NaiveDateTime, length: arrow::datatypes::IntervalMonthDayNano) -
 
 /// The format of the row before: most often, that of each row.
 #[derive(Default)]
-struct Formats(Option<(String, Format)>);
+struct Formats(Option<Last>);
+
+struct Last {
+    pattern: String,
+    format: Format,
+    step: Option<i64>,
+    /// What was written last, and the step that it is of: rows that follow each other are most often of the same day.
+    text: String,
+    of: Option<i64>,
+}
 
 impl Formats {
-    fn get(&mut self, pattern: &str) -> Result<&Format> {
-        if self.0.as_ref().is_none_or(|(last, _)| last != pattern) {
-            self.0 = Some((pattern.to_owned(), Format::new(pattern)?));
+    fn last(&mut self, pattern: &str) -> Result<&mut Last> {
+        match &mut self.0 {
+            Some(last) if last.pattern == pattern => {}
+            last => {
+                let format = Format::new(pattern)?;
+                let step = format.step();
+                *last = Some(Last { pattern: pattern.to_owned(), format, step, text: String::new(), of: None });
+            }
         }
-        match &self.0 {
-            Some((_, format)) => Ok(format),
+        match &mut self.0 {
+            Some(last) => Ok(last),
             None => exec_err!("the format '{pattern}' was lost"),
         }
+    }
+
+    fn get(&mut self, pattern: &str) -> Result<&Format> {
+        Ok(&self.last(pattern)?.format)
+    }
+
+    /// What clocks show at `micros` since 1970, as text; `offset` is how far they are from UTC then.
+    fn write(&mut self, pattern: &str, micros: i64, offset: impl Fn(NaiveDateTime) -> FixedOffset) -> Result<&str> {
+        let last = self.last(pattern)?;
+        let of = last.step.map(|step| micros.div_euclid(step * 1_000_000));
+        if of.is_none() || of != last.of {
+            let Some(moment) = DateTime::from_timestamp_micros(micros) else {
+                return exec_err!("{micros} microseconds since 1970 are out of range");
+            };
+            let moment = moment.naive_utc();
+            (last.text, last.of) = (last.format.write(moment, offset(moment)), of);
+        }
+        Ok(&last.text)
     }
 }
 
 const DEFAULT: &str = "yyyy-MM-dd HH:mm:ss";
 
 fn date_format(call: &Call) -> Result<ArrayRef> {
-    let (moments, patterns) = (moments(call, 0)?, call.text(1)?);
-    let mut formats = Formats::default();
-    call.try_each::<StringViewArray, _>(|row| {
-        let (Some(moment), Some(pattern)) = (moments[row], patterns.at(row)) else { return Ok(None) };
-        Ok(Some(formats.get(pattern)?.write(moment, call.zone.offset(call.zone.utc(moment)))))
-    })
+    let (local, patterns) = (local_micros(call, 0)?, call.text(1)?);
+    let (mut formats, mut texts) = (Formats::default(), StringViewBuilder::with_capacity(call.rows));
+    for (row, micros) in local.iter().enumerate() {
+        match micros.zip(patterns.at(row)) {
+            Some((micros, pattern)) => {
+                let offset = |moment| call.zone.offset(call.zone.utc(moment));
+                texts.append_value(formats.write(pattern, micros, offset)?);
+            }
+            None => texts.append_null(),
+        }
+    }
+    Ok(Arc::new(texts.finish()))
+}
+
+/// What clocks show in each row, in microseconds since 1970.
+fn local_micros(call: &Call, place: usize) -> Result<TimestampMicrosecondArray> {
+    let values = call.whole(place)?;
+    if let DataType::Timestamp(_, Some(_)) = values.data_type() {
+        return Ok(moments(call, place)?.iter().map(|moment| Some((*moment)?.and_utc().timestamp_micros())).collect());
+    }
+    Ok(micros(&values)?.as_primitive::<TimestampMicrosecondType>().clone())
 }
 
 fn from_unixtime(call: &Call) -> Result<ArrayRef> {

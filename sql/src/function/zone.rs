@@ -40,6 +40,7 @@ impl Zone {
     /// What clocks show there at this time of UTC.
     pub(super) fn local(self, utc: NaiveDateTime) -> NaiveDateTime {
         match self {
+            Self::Named(Tz::UTC) => utc,
             Self::Named(zone) => zone.from_utc_datetime(&utc).naive_local(),
             Self::Fixed(offset) => offset.from_utc_datetime(&utc).naive_local(),
         }
@@ -48,6 +49,7 @@ impl Zone {
     /// The time of UTC when clocks there show `local`: the earlier one of two; what never shows is taken an hour later.
     pub(super) fn utc(self, local: NaiveDateTime) -> NaiveDateTime {
         match self {
+            Self::Named(Tz::UTC) => local,
             Self::Named(zone) => resolve(zone.from_local_datetime(&local))
                 .or_else(|| {
                     resolve(zone.from_local_datetime(&(local + Duration::hours(1)))).map(|t| t - Duration::hours(1))

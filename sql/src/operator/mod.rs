@@ -21,7 +21,7 @@ mod own;
 pub mod session;
 pub mod sort;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod times;
 pub mod top_n;
 mod touched;

@@ -20,7 +20,7 @@ use super::{Input, Joined};
 /// out by themselves (as those of an outer join do) when both have ended.
 #[derive(Clone, Debug)]
 pub struct HashJoin {
-    plan: Plan,
+    pub(super) plan: Plan,
     build: Input,
     loading: Held,
     /// Rows that have come too early.

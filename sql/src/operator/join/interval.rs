@@ -57,7 +57,7 @@ pub enum Clock {
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub struct IntervalJoin {
-    plan: Plan,
+    pub(super) plan: Plan,
     bounds: Bounds,
     /// Of the left input and of the right one; `None` for processing time.
     columns: Option<[TimeColumn; 2]>,

@@ -18,7 +18,7 @@ use super::{Input, Joined};
 /// back when the table changes.
 #[derive(Clone, Debug)]
 pub struct LookupJoin {
-    plan: Plan,
+    pub(super) plan: Plan,
     table: Store<u32>,
     /// Rows that wait for the table to be complete; `None` where they don't, or no more.
     early: Option<Held>,

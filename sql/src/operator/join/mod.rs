@@ -91,3 +91,28 @@ pub struct Joined {
     /// The columns that come out: those of the left input, then those of the right one; of a semi or anti join, those of one.
     pub schema: SchemaRef,
 }
+
+/// A join that can leave out columns that nobody asks for.
+pub(crate) trait Narrow {
+    /// Gives only these of its columns, which are in order.
+    fn narrow(&mut self, columns: &[usize]);
+}
+
+macro_rules! narrow {
+    ($($join:ty),*) => {
+        $(impl Narrow for $join {
+            fn narrow(&mut self, columns: &[usize]) {
+                self.plan.narrow(columns);
+            }
+        })*
+    };
+}
+
+narrow!(
+    hash::HashJoin,
+    interval::IntervalJoin,
+    lookup::LookupJoin,
+    regular::RegularJoin,
+    temporal::TemporalJoin,
+    window::WindowJoin
+);

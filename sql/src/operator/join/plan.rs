@@ -38,7 +38,7 @@ impl Alone {
 pub(super) struct Plan {
     pub(super) kind: JoinType,
     pub(super) condition: Condition,
-    pub(super) shape: Shape,
+    shape: Shape,
     inputs: [SchemaRef; 2],
     nulls_equal: bool,
 }
@@ -57,6 +57,11 @@ impl Plan {
             inputs: [joined.left, joined.right],
             nulls_equal: joined.nulls == NullEquality::NullEqualsNull,
         })
+    }
+
+    /// Gives only some of the columns that come out.
+    pub(super) fn narrow(&mut self, columns: &[usize]) {
+        or_end(self.shape.narrow(columns));
     }
 
     /// Allows some kinds of join alone.
@@ -178,9 +183,9 @@ fn shape(joined: &Joined) -> Result<Shape, Error> {
         JoinType::RightSemi | JoinType::RightAnti => (false, true),
         kind => return Err(format!("a join of the kind {kind} is not supported").into()),
     };
-    let of = |schema: &Schema, comes: bool| if comes { schema.fields().len() } else { 0 };
+    let of = |schema: &Schema, comes: bool| if comes { (0..schema.fields().len()).collect() } else { Vec::new() };
     let shape = Shape { left: of(&joined.left, left), right: of(&joined.right, right), schema: joined.schema.clone() };
-    let fields = joined.left.fields()[..shape.left].iter().chain(&joined.right.fields()[..shape.right]);
+    let fields = joined.left.fields()[..shape.left.len()].iter().chain(&joined.right.fields()[..shape.right.len()]);
     let fit = fields.map(|field| field.data_type()).eq(joined.schema.fields().iter().map(|field| field.data_type()));
     if fit { Ok(shape) } else { Err(format!("a {} join's columns are not those of its inputs", joined.kind).into()) }
 }

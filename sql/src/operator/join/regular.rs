@@ -24,7 +24,7 @@ use super::{Input, Joined};
 /// That a row is deleted that never was inserted ends the job.
 #[derive(Clone, Debug)]
 pub struct RegularJoin {
-    plan: Plan,
+    pub(super) plan: Plan,
     left: Store<u32>,
     right: Store<u32>,
 }

@@ -1,5 +1,7 @@
 //! What comes out of a join: pairs of rows, or one with nulls in place of the other, in columns.
 
+use std::sync::Arc;
+
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -14,11 +16,25 @@ use super::log::{Log, NONE};
 pub(super) struct Shape {
     pub(super) schema: SchemaRef,
     /// Columns of the left input, none where they don't come out; then those of the right one.
-    pub(super) left: usize,
-    pub(super) right: usize,
+    pub(super) left: Vec<usize>,
+    pub(super) right: Vec<usize>,
 }
 
 impl Shape {
+    /// Gives only some of its columns, which are in order.
+    ///
+    /// # Errors
+    /// When it has not so many.
+    pub(super) fn narrow(&mut self, columns: &[usize]) -> Result<(), ArrowError> {
+        self.schema = Arc::new(self.schema.project(columns)?);
+        let left = self.left.len();
+        let kept = |from: &[usize], at: usize| {
+            columns.iter().filter_map(|column| from.get(column.checked_sub(at)?).copied()).collect()
+        };
+        (self.left, self.right) = (kept(&self.left, 0), kept(&self.right, left));
+        Ok(())
+    }
+
     /// The rows that these pairs make, where [`NONE`] stands for nulls; all are inserted if there are no kinds.
     pub(super) fn rows(
         &self,
@@ -27,12 +43,12 @@ impl Shape {
         pairs: &Pairs,
         kinds: Option<Vec<RowKind>>,
     ) -> Result<Rows, ArrowError> {
-        let mut columns = Vec::with_capacity(self.left + self.right);
-        for (log, rows, width) in [(left, &pairs.left, self.left), (right, &pairs.right, self.right)] {
-            if width > 0 {
+        let mut columns = Vec::with_capacity(self.schema.fields().len());
+        for (log, rows, of) in [(left, &pairs.left, &self.left), (right, &pairs.right, &self.right)] {
+            if !of.is_empty() {
                 let picked = log.pick(rows);
-                for column in 0..width {
-                    columns.push(picked.column(column)?);
+                for column in of {
+                    columns.push(picked.column(*column)?);
                 }
             }
         }

@@ -27,7 +27,7 @@ use super::{Input, Joined};
 /// the `+U` that follows does; a `-D` row's time is when the key ended.
 #[derive(Clone, Debug)]
 pub struct TemporalJoin {
-    plan: Plan,
+    pub(super) plan: Plan,
     columns: [TimeColumn; 2],
     waiting: Vec<Waiting>,
     waiting_bytes: usize,

@@ -28,7 +28,7 @@ pub struct WindowColumns {
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub struct WindowJoin {
-    plan: Plan,
+    pub(super) plan: Plan,
     left: [TimeColumn; 2],
     right: [TimeColumn; 2],
     windows: BTreeMap<Span, Contents>,
