@@ -37,8 +37,10 @@ impl Updraft {
 fn declared(table: &Table) -> String {
     let Table { name, format, path, columns, .. } = table;
     let path = path.display();
+    // DataFusion takes for granted, unless it is told, that no field holds a newline.
+    let lines = if *format == "csv" { ", 'csv.quoted-newlines' = 'false'" } else { "" };
     format!(
-        "CREATE TABLE {name} ({columns}) WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = '{format}')"
+        "CREATE TABLE {name} ({columns}) WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = '{format}'{lines})"
     )
 }
 
