@@ -4,9 +4,9 @@
 //! once. What is merged between drivers and slices are columns of keys and of the accumulators' states.
 //!
 //! Where nearly each row is a group of its own, a table that grows with them is slower than memory itself: then it is
-//! [set aside](Groups::set_aside) as columns as long as it fits a cache, and begun anew. Groups that are in several of these come
-//! together when they are merged by ranges of their hashes, on all kernels if there are several (as in DuckDB: Kuiper, Boncz, Mühleisen, "Robust
-//! External Hash Aggregation in the Solid State Age", ICDE 2024).
+//! [set aside](Groups::set_aside) as columns as long as it fits a cache, and begun anew. Groups that are in several of these
+//! come together when they are merged by ranges of their hashes, by all kernels: only where there are several does that pay.
+//! (As in DuckDB: Kuiper, Boncz, Mühleisen, "Robust External Hash Aggregation in the Solid State Age", ICDE 2024.)
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
