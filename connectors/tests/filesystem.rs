@@ -18,7 +18,7 @@ use arrow_select::concat::concat_batches;
 use arrow_select::take::take_record_batch;
 use batches::{Random, batch, list, nested, numbers, row, scalars, schema};
 use proptest::prelude::*;
-use support::{All, read, read_parts, run, write};
+use support::{All, files, read, read_parts, run, write};
 use tempfile::TempDir;
 use updraft_connectors::{Collect, Filesystem};
 use updraft_dataflow::connector::{Column, Connector, Options, Scan, Table};
@@ -73,16 +73,6 @@ fn in_order(batch: &RecordBatch) -> RecordBatch {
     let mut rows: Vec<u32> = (0..batch.num_rows() as u32).collect();
     rows.sort_by_key(|row| ids.value(*row as usize));
     take_record_batch(batch, &UInt32Array::from(rows)).unwrap()
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in folder.read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files.extend(self::files(&path)) } else { files.push(path) }
-    }
-    files.sort();
-    files
 }
 
 /// Each format, and all that it can hold.

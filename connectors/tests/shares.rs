@@ -4,13 +4,13 @@
 mod support;
 mod tables;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use support::{read_parts, run};
+use support::{files, read_parts, run};
 use tables::lines;
 use updraft_connectors::Filesystem;
 use updraft_dataflow::connector::{Connector, Table};
@@ -158,16 +158,6 @@ fn events() -> SchemaRef {
 fn event(dt: &str, hm: &str, id: i64) -> Rows {
     let text = |text: &str| -> ArrayRef { Arc::new(StringViewArray::from(vec![text])) };
     RecordBatch::try_new(events(), vec![Arc::new(Int64Array::from(vec![id])), text(dt), text(hm)]).unwrap().into()
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in folder.read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files.extend(self::files(&path)) } else { files.push(path) }
-    }
-    files.sort();
-    files
 }
 
 /// The folders that are complete, and how many files each has.

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::io::AsyncWriteExt;
 use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Partition, Sink, Source};
@@ -113,4 +113,15 @@ fn pack(path: &Path, bytes: &[u8]) -> Vec<u8> {
 async fn finish(mut encoder: impl tokio::io::AsyncWrite + Unpin, bytes: &[u8]) {
     encoder.write_all(bytes).await.unwrap();
     encoder.shutdown().await.unwrap();
+}
+
+/// All files of a folder and the folders in it, in order.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(self::files(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
 }
