@@ -39,8 +39,7 @@ pub(super) fn local(values: &ArrayRef, zone: Zone) -> Result<Vec<Option<NaiveDat
     Ok(utc.into_iter().map(|utc| Some(zone.local(utc?.naive_utc()))).collect())
 }
 
-/// What clocks show in each row of a column that has no zone, in microseconds since 1970.
-pub(super) fn micros(values: &ArrayRef) -> Result<ArrayRef> {
+fn micros(values: &ArrayRef) -> Result<ArrayRef> {
     let to = DataType::Timestamp(TimeUnit::Microsecond, None);
     if matches!(values.data_type(), DataType::Time32(_) | DataType::Time64(_)) {
         let micros = recast(values, &DataType::Time64(TimeUnit::Microsecond))?;

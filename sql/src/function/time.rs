@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::builder::StringViewBuilder;
-use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, StringViewArray, TimestampMicrosecondArray,
-};
-use arrow::datatypes::{DataType, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType};
-use chrono::{DateTime, Datelike, Duration, FixedOffset, NaiveDateTime, Timelike};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, StringViewArray};
+use arrow::datatypes::{DataType, IntervalMonthDayNanoType, IntervalUnit, TimeUnit};
+use chrono::{Datelike, Duration, FixedOffset, NaiveDateTime, Timelike};
 use datafusion_common::{Result, exec_err, plan_err};
 use datafusion_expr::ScalarUDF;
 
 use super::format::{Format, read_default};
-use super::moment::{Unit, column, micros, moments, recast};
+use super::moment::{Unit, column, moments, recast};
 use super::scalar::Kind::{Int, Moment, Text, Word};
 use super::scalar::{Call, Given, Gives, Scalar, Takes, scalar};
 use super::zone::Zone;
@@ -239,17 +237,14 @@ struct Last {
 
 impl Formats {
     fn last(&mut self, pattern: &str) -> Result<&mut Last> {
-        match &mut self.0 {
-            Some(last) if last.pattern == pattern => {}
-            last => {
-                let format = Format::new(pattern)?;
-                let step = format.step();
-                *last = Some(Last { pattern: pattern.to_owned(), format, step, text: String::new(), of: None });
-            }
-        }
+        self.0.take_if(|last| last.pattern != pattern);
         match &mut self.0 {
             Some(last) => Ok(last),
-            None => exec_err!("the format '{pattern}' was lost"),
+            none => {
+                let format = Format::new(pattern)?;
+                let step = format.step();
+                Ok(none.insert(Last { pattern: pattern.to_owned(), format, step, text: String::new(), of: None }))
+            }
         }
     }
 
@@ -257,16 +252,12 @@ impl Formats {
         Ok(&self.last(pattern)?.format)
     }
 
-    /// What clocks show at `micros` since 1970, as text; `offset` is how far they are from UTC then.
-    fn write(&mut self, pattern: &str, micros: i64, offset: impl Fn(NaiveDateTime) -> FixedOffset) -> Result<&str> {
+    /// What clocks show, as text; `offset` is how far they are from UTC then.
+    fn write(&mut self, pattern: &str, moment: NaiveDateTime, offset: impl Fn() -> FixedOffset) -> Result<&str> {
         let last = self.last(pattern)?;
-        let of = last.step.map(|step| micros.div_euclid(step * 1_000_000));
+        let of = last.step.map(|step| moment.and_utc().timestamp().div_euclid(step));
         if of.is_none() || of != last.of {
-            let Some(moment) = DateTime::from_timestamp_micros(micros) else {
-                return exec_err!("{micros} microseconds since 1970 are out of range");
-            };
-            let moment = moment.naive_utc();
-            (last.text, last.of) = (last.format.write(moment, offset(moment)), of);
+            (last.text, last.of) = (last.format.write(moment, offset()), of);
         }
         Ok(&last.text)
     }
@@ -275,27 +266,17 @@ impl Formats {
 const DEFAULT: &str = "yyyy-MM-dd HH:mm:ss";
 
 fn date_format(call: &Call) -> Result<ArrayRef> {
-    let (local, patterns) = (local_micros(call, 0)?, call.text(1)?);
+    let (moments, patterns) = (moments(call, 0)?, call.text(1)?);
     let (mut formats, mut texts) = (Formats::default(), StringViewBuilder::with_capacity(call.rows));
-    for (row, micros) in local.iter().enumerate() {
-        match micros.zip(patterns.at(row)) {
-            Some((micros, pattern)) => {
-                let offset = |moment| call.zone.offset(call.zone.utc(moment));
-                texts.append_value(formats.write(pattern, micros, offset)?);
+    for (row, moment) in moments.into_iter().enumerate() {
+        match moment.zip(patterns.at(row)) {
+            Some((moment, pattern)) => {
+                texts.append_value(formats.write(pattern, moment, || call.zone.offset(call.zone.utc(moment)))?);
             }
             None => texts.append_null(),
         }
     }
     Ok(Arc::new(texts.finish()))
-}
-
-/// What clocks show in each row, in microseconds since 1970.
-fn local_micros(call: &Call, place: usize) -> Result<TimestampMicrosecondArray> {
-    let values = call.whole(place)?;
-    if let DataType::Timestamp(_, Some(_)) = values.data_type() {
-        return Ok(moments(call, place)?.iter().map(|moment| Some((*moment)?.and_utc().timestamp_micros())).collect());
-    }
-    Ok(micros(&values)?.as_primitive::<TimestampMicrosecondType>().clone())
 }
 
 fn from_unixtime(call: &Call) -> Result<ArrayRef> {

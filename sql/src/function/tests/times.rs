@@ -62,6 +62,7 @@ fn texts() {
             "DATE_FORMAT(TIMESTAMP '2020-01-02 13:04:05', 'EEE, d MMM yy h:mm a ''o''''clock''')",
             "Thu, 2 Jan 20 1:04 PM o'clock",
         ),
+        ("DATE_FORMAT(CAST('2020-01-02 13:04:05.123456789' AS TIMESTAMP(9)), 'ss.SSSSSSSSS')", "05.123456789"),
         ("DATE_FORMAT(TO_TIMESTAMP_LTZ(0, 3), 'HH:mm XXX')", "01:00 +01:00"),
         ("CONVERT_TZ('1970-01-01 00:00:00', 'UTC', 'America/Los_Angeles')", "1969-12-31 16:00:00"),
         ("CONVERT_TZ('1970-01-01 00:00:00', 'UTC', 'GMT-08:00')", "1969-12-31 16:00:00"),
