@@ -195,8 +195,10 @@ impl Builder {
                 let projection = Projection::of_columns(&scanned.columns, &dead_letter_schema());
                 return Ok(Flow::from(source.dead()?).step(move |rows| Some(projection.apply(rows))));
             }
-            // Whoever waits for all rows has none that is late.
-            (Some(Side::Late), _) if self.mode.batch => return Ok(Flow::from(source.all()).step(|_| None)),
+            // Whoever waits for all rows has none that is late; of a stream of the job, those were left out there.
+            (Some(Side::Late), _) if self.mode.batch || self.streams.contains_key(&reading.0) => {
+                return Ok(Flow::from(source.all()).step(|_| None));
+            }
             (Some(Side::Late), _) => source.late()?,
             (None, true) => source.rows.share(),
             (None, false) => source.all(),

@@ -8,19 +8,21 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion_common::{DFSchema, JoinType, Result, not_impl_err, plan_err};
 use datafusion_expr::logical_plan::Join;
 use datafusion_expr::utils::{conjunction, split_conjunction, split_conjunction_owned};
-use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator as Op};
+use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator as Op};
 use updraft_dataflow::Hashed;
 use updraft_dataflow::Rows;
 use updraft_dataflow::join::Side;
 use updraft_dataflow::operator::Operator;
 
 use super::expr::{batch_schema, physical};
+use super::greatest::{self, Greatest, before_end};
 use super::key::{hashed, with_columns, without_columns};
 use super::project::{column_of, is_proctime};
-use super::{Builder, Clock, Flow, Node, Operation, Traits, Translator, WindowColumns, window};
+use super::{Builder, Clock, Flow, Node, Operation, Traits, Translator, WindowColumns, union, window};
 use crate::operator::join::hash::HashJoin;
 use crate::operator::join::interval::{Bounds, Clock as Times, IntervalJoin};
 use crate::operator::join::lookup::LookupJoin;
@@ -87,12 +89,10 @@ pub(crate) fn translate(translator: &Translator, join: &Join) -> Result<Node> {
     if join.null_aware && !join.on.iter().all(never_null) {
         return not_impl_err!("NOT IN over columns that may be NULL; say NOT EXISTS, or IS NOT NULL in both");
     }
-    let (left, right) = (translator.node(&join.left)?, translator.node(&join.right)?);
-    let (left, right) = (window::assigned(left)?, window::assigned(right)?);
-    let known = [left.schema.fields().len(), join.right.schema().fields().len()];
+    let known = [&join.left, &join.right].map(|plan| plan.schema().fields().len());
     let (on_left, on_right): (Vec<_>, Vec<_>) = join.on.iter().cloned().unzip();
-    let (left, left_keys) = with_columns(left, &on_left)?;
-    let (right, right_keys) = with_columns(right, &on_right)?;
+    let (left, left_keys) = input(translator, &join.left, &on_left)?;
+    let (right, right_keys) = input(translator, &join.right, &on_right)?;
     let mut filter = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
     let time = filter.iter().position(|part| as_of(part).is_some()).map(|at| filter.swap_remove(at));
     let sides =
@@ -101,15 +101,20 @@ pub(crate) fn translate(translator: &Translator, join: &Join) -> Result<Node> {
         return sides.temporal(time, versions);
     }
     if translator.batch {
-        return sides.hash();
+        return sides.without_lesser(translator, false)?.hash();
     }
     if let Some(edges) = sides.windows() {
         return sides.window(edges);
     }
     match sides.interval()? {
-        Some((times, bounds, rest)) => sides.within(times, bounds, rest),
-        None => sides.regular(),
+        Some((times, bounds, rest)) => sides.without_lesser(translator, false)?.within(times, bounds, rest),
+        None => sides.without_lesser(translator, true)?.regular(),
     }
+}
+
+/// An input with columns for its keys, and which they are.
+fn input(translator: &Translator, plan: &LogicalPlan, on: &[Expr]) -> Result<(Node, Vec<usize>)> {
+    with_columns(window::assigned(translator.node(plan)?)?, on)
 }
 
 /// Whether rows of a plan are only those in which this is not NULL.
@@ -144,7 +149,7 @@ fn as_of(part: &Expr) -> Option<&[Expr]> {
 
 impl Sides {
     fn joined(&self, filter: &[Expr]) -> Result<Joined> {
-        let both = self.left.schema.join(&self.right.schema)?;
+        let both = self.both()?;
         let filter = conjunction(filter.iter().cloned()).map(|filter| physical(&filter, &both)).transpose()?;
         let [left, right] = &self.keys;
         Ok(Joined {
@@ -158,12 +163,17 @@ impl Sides {
         })
     }
 
+    /// The columns of both.
+    fn both(&self) -> Result<DFSchema> {
+        self.left.schema.join(&self.right.schema)
+    }
+
     /// The columns of both, or of one.
     fn schema(&self) -> Result<DFSchema> {
         Ok(match self.kind {
             JoinType::LeftSemi | JoinType::LeftAnti => self.left.schema.as_ref().clone(),
             JoinType::RightSemi | JoinType::RightAnti => self.right.schema.as_ref().clone(),
-            _ => self.left.schema.join(&self.right.schema)?,
+            _ => self.both()?,
         })
     }
 
@@ -288,23 +298,59 @@ impl Sides {
         })
     }
 
-    /// What a part of the condition says of `left - right` of two times: the columns, the least and the greatest.
+    /// What a part of the condition says of `left - right` of two columns of event time: which, the least and the greatest.
     fn bound(&self, part: &Expr) -> Option<(usize, usize, i64, i64)> {
-        let Expr::BinaryExpr(BinaryExpr { left, op, right }) = part else { return None };
-        let ((one, plus_one), (other, plus_other)) = (shifted(left)?, shifted(right)?);
         let of = |expr: &Expr, node: &Node| column_of(expr, &node.schema).filter(|c| node.traits.rowtimes.contains(c));
-        // `one + plus_one op other + plus_other`, in terms of `left - right`.
-        let (left, right, bound, op) = match (of(one, &self.left), of(other, &self.right)) {
-            (Some(left), Some(right)) => (left, right, plus_other - plus_one, *op),
-            _ => (of(other, &self.left)?, of(one, &self.right)?, plus_one - plus_other, op.swap()?),
+        apart(part, &self.both().ok()?, |expr| of(expr, &self.left), |expr| of(expr, &self.right))
+    }
+
+    /// Without rows that are joined with the greatest of their window and cannot be it. Those that come too late for the
+    /// window are not compared: where they are joined all the same, they are read apart.
+    fn without_lesser(mut self, translator: &Translator, joins_late: bool) -> Result<Self> {
+        let inputs: &[Input] = match self.kind {
+            JoinType::Inner => &[Input::Left, Input::Right],
+            JoinType::LeftSemi => &[Input::Left],
+            JoinType::RightSemi => &[Input::Right],
+            _ => &[],
         };
-        match op {
-            Op::GtEq => Some((left, right, bound, i64::MAX)),
-            Op::Gt => Some((left, right, bound + 1, i64::MAX)),
-            Op::LtEq => Some((left, right, i64::MIN, bound)),
-            Op::Lt => Some((left, right, i64::MIN, bound - 1)),
-            _ => None,
+        for own in inputs {
+            let Some((filter, on)) = self.lesser(*own)? else { continue };
+            let (rows, _) = own.order(&self.join.left, &self.join.right);
+            let late = if joins_late { Some(input(translator, rows, &on)?.0.late()) } else { None };
+            let without = |node: Node| {
+                let schema = node.schema.clone();
+                let kept = filter.over(node);
+                match late {
+                    None => kept,
+                    Some(late) => Node::new(union::All, vec![kept, late], schema, Traits::default()),
+                }
+            };
+            self = match own {
+                Input::Left => Self { left: without(self.left), ..self },
+                Input::Right => Self { right: without(self.right), ..self },
+            };
         }
+        Ok(self)
+    }
+
+    /// How rows of an input are left out that find no partner as they are less than others, and the keys of that input.
+    fn lesser(&self, own: Input) -> Result<Option<(greatest::Keep, Vec<Expr>)>> {
+        let (rows, results) = own.order(&*self.join.left, &*self.join.right);
+        let (node, _) = own.order(&self.left, &self.right);
+        let on: Vec<_> = self.join.on.iter().map(|(left, right)| own.order(left, right)).collect();
+        let Some(greatest) = Greatest::of(rows, results, &on)? else { return Ok(None) };
+        let both = self.both()?;
+        let time = |expr: &Expr| column_of(expr, &node.schema).filter(|_| greatest.is_time(rows, expr));
+        let end = |expr: &Expr| before_end(results, expr);
+        let (mut column, mut lower, mut upper) = (None, i64::MIN, i64::MAX);
+        for (time, early, low, high) in self.filter.iter().filter_map(|part| apart(part, &both, time, end)) {
+            column = Some(time);
+            lower = lower.max(low.saturating_sub(early));
+            upper = upper.min(high.saturating_sub(early));
+        }
+        let value = self.keys[own as usize][greatest.pair];
+        let keep = column.and_then(|time| greatest.keep(&node.schema, value, time, [lower, upper]));
+        Ok(keep.map(|keep| (keep, on.into_iter().map(|(own, _)| own.clone()).collect())))
     }
 
     fn within(self, times: Times, bounds: Bounds, rest: Vec<Expr>) -> Result<Node> {
@@ -363,13 +409,38 @@ fn external(error: updraft_dataflow::Error) -> datafusion_common::DataFusionErro
     datafusion_common::DataFusionError::External(error)
 }
 
-/// A column and what is added to it, in microseconds.
-fn shifted(expr: &Expr) -> Option<(&Expr, i64)> {
+/// What a part of a join's condition says of `left - right` of two times: what was found of them, the least and the greatest.
+fn apart<L, R>(
+    part: &Expr,
+    both: &DFSchema,
+    left: impl Fn(&Expr) -> Option<L>,
+    right: impl Fn(&Expr) -> Option<R>,
+) -> Option<(L, R, i64, i64)> {
+    let Expr::BinaryExpr(BinaryExpr { left: one, op, right: other }) = part else { return None };
+    let ((one, plus_one), (other, plus_other)) = (shifted(one, both)?, shifted(other, both)?);
+    // `one + plus_one op other + plus_other`, in terms of `left - right`.
+    let (left, right, bound, op) = match (left(one), right(other)) {
+        (Some(left), Some(right)) => (left, right, plus_other - plus_one, *op),
+        _ => (left(other)?, right(one)?, plus_one - plus_other, op.swap()?),
+    };
+    match op {
+        Op::GtEq => Some((left, right, bound, i64::MAX)),
+        Op::Gt => Some((left, right, bound + 1, i64::MAX)),
+        Op::LtEq => Some((left, right, i64::MIN, bound)),
+        Op::Lt => Some((left, right, i64::MIN, bound - 1)),
+        _ => None,
+    }
+}
+
+/// A column of times and what is added to it, in microseconds.
+fn shifted<'a>(expr: &'a Expr, both: &DFSchema) -> Option<(&'a Expr, i64)> {
     match expr {
         Expr::Column(_) => Some((expr, 0)),
-        Expr::Cast(cast) => shifted(&cast.expr),
+        Expr::Cast(cast) if is_exact(&cast.expr.get_type(both).ok()?, cast.field.data_type()) => {
+            shifted(&cast.expr, both)
+        }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            let (column, by) = shifted(left)?;
+            let (column, by) = shifted(left, both)?;
             let Expr::Literal(span, _) = &**right else { return None };
             let span = interval::micros(span)?;
             match op {
@@ -379,5 +450,13 @@ fn shifted(expr: &Expr) -> Option<(&Expr, i64)> {
             }
         }
         _ => None,
+    }
+}
+
+/// Whether times of one type are the same ones as those of another.
+fn is_exact(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (DataType::Timestamp(from, zone), DataType::Timestamp(to, other)) => from <= to && zone == other,
+        _ => from == to,
     }
 }

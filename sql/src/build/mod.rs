@@ -10,6 +10,7 @@ mod builder;
 mod common;
 pub(crate) mod expr;
 mod flow;
+mod greatest;
 mod group;
 mod grouping_sets;
 mod join;
@@ -73,6 +74,9 @@ pub(crate) trait Operation {
         None
     }
 
+    /// Reads what came too late in its table, if it reads one.
+    fn late(&mut self) {}
+
     /// Gives only some of its columns, which are in order; false if it cannot.
     fn narrow(&mut self, _: &[usize]) -> bool {
         false
@@ -90,6 +94,13 @@ impl Node {
         traits: Traits,
     ) -> Self {
         Self { operation: Box::new(operation), inputs, schema, traits, common: None }
+    }
+
+    /// The same of what came too late in the tables that are read.
+    pub(crate) fn late(mut self) -> Self {
+        self.operation.late();
+        self.inputs = self.inputs.into_iter().map(Self::late).collect();
+        self
     }
 }
 

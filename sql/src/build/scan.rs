@@ -287,6 +287,10 @@ impl Operation for ScanOperation {
         Some((&self.scanned, self.side))
     }
 
+    fn late(&mut self) {
+        self.side = Some(Side::Late);
+    }
+
     fn build(self: Box<Self>, _: Vec<Flow>, _: &mut Builder) -> Result<Flow> {
         unreachable!("the builder reads tables itself")
     }

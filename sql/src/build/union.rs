@@ -5,7 +5,8 @@ use datafusion_expr::logical_plan::Union;
 
 use super::{Builder, Flow, Node, Operation, Traits, Translator, window};
 
-struct All;
+/// Rows of all inputs.
+pub(super) struct All;
 
 impl Operation for All {
     fn describe(&self) -> String {

@@ -1,10 +1,13 @@
 //! Points in time: dates, times and timestamps as what clocks show, and back. The steps of TIMESTAMPADD and FLOOR are here.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Date32Array, Int64Array, Time32MillisecondArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Int64Array, Time32MillisecondArray, TimestampMicrosecondArray,
+};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType};
+use arrow::datatypes::{DataType, TimeUnit};
 use chrono::{DateTime, Datelike, Duration, Months, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use datafusion_common::{Result, plan_err};
 
@@ -18,25 +21,67 @@ pub(super) fn moments(call: &Call, place: usize) -> Result<Vec<Option<NaiveDateT
 
 /// What clocks show in each row of a column: in this zone for `TIMESTAMP_LTZ`.
 pub(super) fn local(values: &ArrayRef, zone: Zone) -> Result<Vec<Option<NaiveDateTime>>> {
-    let (zone, values) = match values.data_type() {
-        // By way of the number behind it, so that its own zone plays no part.
-        DataType::Timestamp(unit, Some(_)) => {
-            (zone, recast(&recast(values, &DataType::Int64)?, &DataType::Timestamp(*unit, None))?)
-        }
-        _ => (Zone::UTC, Arc::clone(values)),
-    };
-    let utc: Vec<Option<DateTime<_>>> = match values.data_type() {
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            let nanos = values.as_primitive::<TimestampNanosecondType>();
-            nanos.iter().map(|nanos| nanos.map(DateTime::from_timestamp_nanos)).collect()
-        }
-        _ => micros(&values)?
-            .as_primitive::<TimestampMicrosecondType>()
-            .iter()
-            .map(|m| DateTime::from_timestamp_micros(m?))
-            .collect(),
-    };
-    Ok(utc.into_iter().map(|utc| Some(zone.local(utc?.naive_utc()))).collect())
+    let moments = Moments::of(values, zone)?;
+    Ok((0..values.len()).map(|row| moments.at(row)).collect())
+}
+
+/// The points in time of a column, for whoever does not want them all.
+pub(super) struct Moments {
+    /// Since 1970, in UTC.
+    ticks: Int64Array,
+    unit: TimeUnit,
+    zone: Zone,
+}
+
+impl Moments {
+    /// Those of a column: what clocks show in this zone for `TIMESTAMP_LTZ`, else what the column says.
+    pub(super) fn of(values: &ArrayRef, zone: Zone) -> Result<Self> {
+        let (values, unit, zone) = match values.data_type() {
+            DataType::Timestamp(unit, Some(_)) => (Arc::clone(values), *unit, zone),
+            DataType::Timestamp(unit, None) => (Arc::clone(values), *unit, Zone::UTC),
+            _ => (micros(values)?, TimeUnit::Microsecond, Zone::UTC),
+        };
+        Ok(Self { ticks: recast(&values, &DataType::Int64)?.as_primitive().clone(), unit, zone })
+    }
+
+    /// What clocks show; `None` for NULL and for what no calendar holds.
+    pub(super) fn at(&self, row: usize) -> Option<NaiveDateTime> {
+        let ticks = self.tick(row)?;
+        let utc = match self.unit {
+            TimeUnit::Second => DateTime::from_timestamp_secs(ticks),
+            TimeUnit::Millisecond => DateTime::from_timestamp_millis(ticks),
+            TimeUnit::Microsecond => DateTime::from_timestamp_micros(ticks),
+            TimeUnit::Nanosecond => Some(DateTime::from_timestamp_nanos(ticks)),
+        };
+        Some(self.zone.local(utc?.naive_utc()))
+    }
+
+    /// The number behind it.
+    pub(super) fn tick(&self, row: usize) -> Option<i64> {
+        self.ticks.is_valid(row).then(|| self.ticks.value(row))
+    }
+
+    /// The numbers behind all moments of the same step of so many seconds, of an hour or of a day; none where clocks are
+    /// changed within it.
+    pub(super) fn step_around(&self, tick: i64, seconds: i64) -> Range<i64> {
+        let second = match self.unit {
+            TimeUnit::Second => 1,
+            TimeUnit::Millisecond => 1_000,
+            TimeUnit::Microsecond => 1_000_000,
+            TimeUnit::Nanosecond => 1_000_000_000,
+        };
+        let offset =
+            |utc| Some(i64::from(self.zone.offset(DateTime::from_timestamp_secs(utc)?.naive_utc()).local_minus_utc()));
+        let range = || {
+            let utc = tick.div_euclid(second);
+            let early = offset(utc)?;
+            let start = (utc + early).div_euclid(seconds) * seconds - early;
+            let end = start + seconds;
+            let is_steady = offset(start)? == early && offset(end - 1)? == early;
+            is_steady.then_some(start.checked_mul(second)?..end.checked_mul(second)?)
+        };
+        range().unwrap_or_default()
+    }
 }
 
 fn micros(values: &ArrayRef) -> Result<ArrayRef> {

@@ -1,16 +1,17 @@
 //! Dates and times: parts of them, steps between them, and their text. What the clock shows now is in [`super::clock`].
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::builder::StringViewBuilder;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, StringViewArray};
 use arrow::datatypes::{DataType, IntervalMonthDayNanoType, IntervalUnit, TimeUnit};
-use chrono::{Datelike, Duration, FixedOffset, NaiveDateTime, Timelike};
+use chrono::{Datelike, Duration, NaiveDateTime, Timelike};
 use datafusion_common::{Result, exec_err, plan_err};
 use datafusion_expr::ScalarUDF;
 
 use super::format::{Format, read_default};
-use super::moment::{Unit, column, moments, recast};
+use super::moment::{Moments, Unit, column, moments, recast};
 use super::scalar::Kind::{Int, Moment, Text, Word};
 use super::scalar::{Call, Given, Gives, Scalar, Takes, scalar};
 use super::zone::Zone;
@@ -230,9 +231,9 @@ struct Last {
     pattern: String,
     format: Format,
     step: Option<i64>,
-    /// What was written last, and the step that it is of: rows that follow each other are most often of the same day.
+    /// What was written last, and the moments that it is of: rows that follow each other are most often of the same day.
     text: String,
-    of: Option<i64>,
+    of: Range<i64>,
 }
 
 impl Formats {
@@ -243,7 +244,7 @@ impl Formats {
             none => {
                 let format = Format::new(pattern)?;
                 let step = format.step();
-                Ok(none.insert(Last { pattern: pattern.to_owned(), format, step, text: String::new(), of: None }))
+                Ok(none.insert(Last { pattern: pattern.to_owned(), format, step, text: String::new(), of: 0..0 }))
             }
         }
     }
@@ -252,27 +253,26 @@ impl Formats {
         Ok(&self.last(pattern)?.format)
     }
 
-    /// What clocks show, as text; `offset` is how far they are from UTC then.
-    fn write(&mut self, pattern: &str, moment: NaiveDateTime, offset: impl Fn() -> FixedOffset) -> Result<&str> {
-        let last = self.last(pattern)?;
-        let of = last.step.map(|step| moment.and_utc().timestamp().div_euclid(step));
-        if of.is_none() || of != last.of {
-            (last.text, last.of) = (last.format.write(moment, offset()), of);
+    /// What clocks show in a row, as text.
+    fn write(&mut self, pattern: &str, moments: &Moments, row: usize, zone: Zone) -> Result<Option<&str>> {
+        let (last, Some(tick)) = (self.last(pattern)?, moments.tick(row)) else { return Ok(None) };
+        if !last.of.contains(&tick) {
+            let Some(moment) = moments.at(row) else { return Ok(None) };
+            last.text = last.format.write(moment, zone.offset(zone.utc(moment)));
+            last.of = last.step.map_or(0..0, |step| moments.step_around(tick, step));
         }
-        Ok(&last.text)
+        Ok(Some(&last.text))
     }
 }
 
 const DEFAULT: &str = "yyyy-MM-dd HH:mm:ss";
 
 fn date_format(call: &Call) -> Result<ArrayRef> {
-    let (moments, patterns) = (moments(call, 0)?, call.text(1)?);
+    let (moments, patterns) = (Moments::of(&call.whole(0)?, call.zone)?, call.text(1)?);
     let (mut formats, mut texts) = (Formats::default(), StringViewBuilder::with_capacity(call.rows));
-    for (row, moment) in moments.into_iter().enumerate() {
-        match moment.zip(patterns.at(row)) {
-            Some((moment, pattern)) => {
-                texts.append_value(formats.write(pattern, moment, || call.zone.offset(call.zone.utc(moment)))?);
-            }
+    for row in 0..call.rows {
+        match patterns.at(row) {
+            Some(pattern) => texts.append_option(formats.write(pattern, &moments, row, call.zone)?),
             None => texts.append_null(),
         }
     }

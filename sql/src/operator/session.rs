@@ -6,13 +6,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, internal_err};
+use smallvec::SmallVec;
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::{Bundle, Hashed, Punctuation, Rows, Time};
 
@@ -59,17 +60,28 @@ pub struct Sessions {
 struct State {
     gap: i64,
     keys: Keys,
-    /// Those of each key, in order; most often one.
-    open: Vec<Vec<Session>>,
-    /// Keys with a session whose last row may have been in this part of time, some more than once.
-    lasts: BTreeMap<i64, Vec<Id>>,
+    /// By key.
+    open: Vec<Open>,
+    /// Keys whose first session ends in this part of time or after it: when that is over, they are looked at again.
+    looks: BTreeMap<i64, Vec<Id>>,
     /// Microseconds of such a part.
     width: i64,
     seen: Vec<Id>,
     contents: Contents,
+    /// How many batches have come.
+    batches: u32,
     /// Numbers of sessions that are free.
     free: Vec<Id>,
     sessions: Id,
+}
+
+/// The sessions of a key that are not over.
+#[derive(Default)]
+struct Open {
+    /// In order; most often one.
+    sessions: SmallVec<[Session; 1]>,
+    /// The part of time that is to be over when the key is looked at.
+    look: Option<i64>,
 }
 
 #[derive(Clone, Copy)]
@@ -77,9 +89,37 @@ struct Session {
     first: i64,
     last: i64,
     id: Id,
+    /// The batch in which its first row came.
+    since: u32,
 }
 
-/// In how many parts a gap is divided, by which keys are looked for that have ended.
+/// Sessions of which a row of a batch has made one, in this order.
+#[derive(Default)]
+struct Joined(Vec<Join>);
+
+struct Join {
+    from: Id,
+    into: Id,
+    /// Whether rows of batches before are in it, which are to be folded into the other's; then there are such in both.
+    is_stored: bool,
+}
+
+impl Joined {
+    /// Calls sessions by those that they are part of in the end.
+    fn rename(&mut self, sessions: &mut [Id]) {
+        if self.0.is_empty() {
+            return;
+        }
+        let mut ends = HashMap::new();
+        for join in self.0.iter_mut().rev() {
+            join.into = ends.get(&join.into).copied().unwrap_or(join.into);
+            ends.insert(join.from, join.into);
+        }
+        sessions.iter_mut().for_each(|id| *id = ends.get(id).copied().unwrap_or(*id));
+    }
+}
+
+/// In how many parts a gap is divided, by which keys are looked at whose sessions may be over.
 const PARTS: i64 = 8;
 
 /// What sessions are made of.
@@ -146,8 +186,9 @@ impl State {
             seen: Vec::new(),
             keys: Keys::of(&plan.input, &plan.keys)?,
             open: Vec::new(),
-            lasts: BTreeMap::new(),
+            looks: BTreeMap::new(),
             contents,
+            batches: 0,
             free: Vec::new(),
             sessions: 0,
         })
@@ -160,57 +201,59 @@ impl State {
         }
         let times = micros(batch.column(plan.time))?;
         let keys = self.keys.intern(&columns_of(batch, &plan.keys), &hashed.hashes)?;
-        self.open.resize_with(self.keys.bound(), Vec::new);
-        let order = in_order(&Groups::new(&keys, &mut self.seen, self.keys.bound()), &times);
-        let (mut sessions, mut folds) = (vec![0; order.len()], Vec::new());
-        let gap = self.gap;
-        let same = |a: &u32, b: &u32| {
-            let (a, b) = (*a as usize, *b as usize);
-            keys[a] == keys[b] && times[b] <= times[a].saturating_add(gap)
-        };
-        for run in order.chunk_by(same) {
-            let [start, end] = [run[0], run[run.len() - 1]].map(|row| row as usize);
-            let id = self.fit_in(keys[start], times[start], times[end], &mut folds);
-            run.iter().for_each(|row| sessions[*row as usize] = id);
-        }
-        // Runs come in order, so what is folded was open before, and is folded into what stays.
-        self.contents.fold(&folds)?;
+        self.open.resize_with(self.keys.bound(), Open::default);
+        self.batches = self.batches.wrapping_add(1);
+        let mut joined = Joined::default();
+        let mut sessions: Vec<_> =
+            keys.iter().zip(&times).map(|(key, time)| self.fit_in(*key, *time, &mut joined)).collect();
+        joined.rename(&mut sessions);
+        let stored: Vec<_> = joined.0.iter().filter(|join| join.is_stored).map(|join| (join.from, join.into)).collect();
+        self.contents.fold(&stored)?;
         self.contents.add(batch, &sessions, self.sessions, &mut self.seen)?;
-        self.free.extend(folds.iter().map(|(from, _)| *from));
+        self.free.extend(joined.0.iter().map(|join| join.from));
         Ok(())
     }
 
-    /// The session that a run of rows is of; those that it joins are to be folded.
-    fn fit_in(&mut self, key: Id, first: i64, last: i64, folds: &mut Vec<(Id, Id)>) -> Id {
-        let (gap, width) = (self.gap, self.width);
-        let open = &mut self.open[key as usize];
-        let touches =
-            |other: &Session| first <= other.last.saturating_add(gap) && other.first <= last.saturating_add(gap);
+    /// The session that a row is of.
+    fn fit_in(&mut self, key: Id, time: i64, joined: &mut Joined) -> Id {
+        let gap = self.gap;
+        let Open { sessions: open, look } = &mut self.open[key as usize];
+        let touches = |one: &Session| time <= one.last.saturating_add(gap) && one.first <= time.saturating_add(gap);
         if let [one] = &mut open[..]
             && touches(one)
         {
-            let before = one.last;
-            (one.first, one.last) = (one.first.min(first), before.max(last));
-            if one.last.div_euclid(width) != before.div_euclid(width) {
-                self.lasts.entry(one.last.div_euclid(width)).or_default().push(key);
-            }
+            (one.first, one.last) = (one.first.min(time), one.last.max(time));
             return one.id;
         }
-        let from = open.partition_point(|other| other.last.saturating_add(gap) < first);
-        let to = from + open[from..].iter().take_while(|other| touches(other)).count();
-        let joined: Vec<_> = open.drain(from..to).collect();
-        let id = match joined.first() {
-            Some(session) => session.id,
-            None => self.free.pop().unwrap_or_else(|| {
-                self.sessions += 1;
-                self.sessions - 1
-            }),
+        let from = open.partition_point(|one| one.last.saturating_add(gap) < time);
+        let to = from + open[from..].iter().take_while(|one| touches(one)).count();
+        // What was there before stays: what is new is but the number of rows that are not added yet.
+        let stays = open[from..to].iter().position(|one| one.since != self.batches).unwrap_or_default();
+        let touched: SmallVec<[Session; 2]> = open.drain(from..to).collect();
+        let (id, since) = match touched.get(stays) {
+            Some(session) => (session.id, session.since),
+            None => {
+                let new = self.free.pop().unwrap_or_else(|| {
+                    self.sessions += 1;
+                    self.sessions - 1
+                });
+                (new, self.batches)
+            }
         };
-        folds.extend(joined.iter().skip(1).map(|other| (other.id, id)));
-        let first = joined.first().map_or(first, |other| other.first.min(first));
-        let last = joined.last().map_or(last, |other| other.last.max(last));
-        open.insert(from, Session { first, last, id });
-        self.lasts.entry(last.div_euclid(width)).or_default().push(key);
+        let others = touched.iter().enumerate().filter(|(at, _)| *at != stays);
+        joined.0.extend(others.map(|(_, other)| Join {
+            from: other.id,
+            into: id,
+            is_stored: other.since != self.batches,
+        }));
+        let first = touched.first().map_or(time, |one| one.first.min(time));
+        let last = touched.last().map_or(time, |one| one.last.max(time));
+        open.insert(from, Session { first, last, id, since });
+        let part = open[0].last.div_euclid(self.width);
+        if look.is_none_or(|look| part < look) {
+            *look = Some(part);
+            self.looks.entry(part).or_default().push(key);
+        }
         id
     }
 
@@ -218,17 +261,25 @@ impl State {
     fn over(&mut self, watermark: Time) -> Vec<(Id, Session)> {
         let (gap, width, mut over) = (self.gap, self.width, Vec::new());
         let is_over = |last: i64| watermark == Time::MAX || last.saturating_add(gap) < watermark.0;
-        while let Some(entry) = self.lasts.first_entry().filter(|entry| is_over(entry.key().saturating_mul(width))) {
+        while let Some(entry) = self.looks.first_entry().filter(|entry| is_over(entry.key().saturating_mul(width))) {
             let (part, mut keys) = entry.remove_entry();
             keys.retain(|key| {
-                let open = &mut self.open[*key as usize];
-                let ended = open.iter().take_while(|session| is_over(session.last)).count();
-                over.extend(open.drain(..ended).map(|session| (*key, session)));
-                open.iter().any(|session| session.last.div_euclid(width) == part)
+                let Open { sessions, look } = &mut self.open[*key as usize];
+                if *look != Some(part) {
+                    // It is looked at earlier than was thought once.
+                    return false;
+                }
+                let ended = sessions.iter().take_while(|session| is_over(session.last)).count();
+                over.extend(sessions.drain(..ended).map(|session| (*key, session)));
+                *look = sessions.first().map(|first| first.last.div_euclid(width));
+                if let Some(next) = look.filter(|next| *next != part) {
+                    self.looks.entry(next).or_default().push(*key);
+                }
+                *look == Some(part)
             });
             if !keys.is_empty() {
                 // The watermark is within this part.
-                self.lasts.insert(part, keys);
+                self.looks.insert(part, keys);
                 break;
             }
         }
@@ -272,7 +323,7 @@ impl State {
         self.contents.forget(&ids)?;
         self.free.extend(ids);
         for (key, _) in over {
-            if self.open[*key as usize].is_empty() {
+            if self.open[*key as usize].sessions.is_empty() {
                 self.keys.remove(*key);
             }
         }
@@ -285,7 +336,7 @@ impl State {
             Contents::Rows { bytes, .. } => *bytes,
         };
         let by_session = size_of::<Session>() + size_of::<(i64, Id)>();
-        self.keys.bytes() + contents + self.sessions as usize * by_session + self.open.len() * size_of::<Vec<Session>>()
+        self.keys.bytes() + contents + self.sessions as usize * by_session + self.open.len() * size_of::<Open>()
     }
 }
 
@@ -335,27 +386,6 @@ impl Contents {
             }
         }
     }
-}
-
-/// The rows by group, and those of a group by time.
-fn in_order(groups: &Groups, times: &[i64]) -> Vec<u32> {
-    let mut ends = vec![0; groups.ids.len() + 1];
-    groups.of.iter().for_each(|group| ends[group + 1] += 1);
-    (1..ends.len()).for_each(|group| ends[group] += ends[group - 1]);
-    let mut order = vec![0; groups.of.len()];
-    for (row, group) in groups.of.iter().enumerate() {
-        order[ends[*group]] = row as u32;
-        ends[*group] += 1;
-    }
-    let mut start = 0;
-    for end in &ends[..groups.ids.len()] {
-        let rows = &mut order[start..*end];
-        if !rows.is_sorted_by_key(|row| times[*row as usize]) {
-            rows.sort_by_key(|row| times[*row as usize]);
-        }
-        start = *end;
-    }
-    order
 }
 
 fn bytes_of(row: &[u8]) -> usize {

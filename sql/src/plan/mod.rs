@@ -8,6 +8,7 @@ mod group_windows;
 pub(crate) mod interval;
 mod names;
 mod one_row;
+pub(crate) mod origin;
 pub(crate) mod proctime;
 mod ranks;
 mod refused;

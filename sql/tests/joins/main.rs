@@ -8,6 +8,7 @@ mod support;
 mod by_hand;
 mod datafusion;
 mod flowing;
+mod greatest;
 mod model;
 mod regular;
 mod timed;
