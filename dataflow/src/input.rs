@@ -1,6 +1,7 @@
 //! An [`Input`]: a source as a job reads it, until it becomes a [`Stream`].
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use updraft_kernel::clock;
@@ -131,6 +132,7 @@ impl<S: Source> Input<S> {
         job.step(move |assembly| {
             let partitions = source.open().map_err(|error| At::new(format!("source `{name}`"), error))?;
             let metrics = assembly.source_metrics(name.clone());
+            let open = Arc::new(AtomicUsize::new(partitions.len()));
             for partition in partitions {
                 let feed = Feed {
                     options,
@@ -141,6 +143,7 @@ impl<S: Source> Input<S> {
                     shared: assembly.shared.clone(),
                     metrics: metrics.clone(),
                     partition: metrics.add_partition(),
+                    open: open.clone(),
                     bell: assembly.shared.clock.sources.hang(),
                     epoch: Epoch(0),
                     declared: Time::MIN,

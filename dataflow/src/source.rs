@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use updraft_kernel::Bell;
@@ -189,6 +189,8 @@ pub(crate) struct Feed<T, S> {
     pub(crate) metrics: Arc<SourceMetrics>,
     /// Its number among the source's.
     pub(crate) partition: usize,
+    /// Partitions of the source that have not ended.
+    pub(crate) open: Arc<AtomicUsize>,
     /// Rung when another partition closes an epoch, and when there is room.
     pub(crate) bell: Arc<Bell>,
     /// The epoch of what is read now.
@@ -416,6 +418,10 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
     async fn end(mut self) {
         let now = clock::now();
         self.shared.clock.end_partition(now);
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Who waits for the end of this source need not wait for somebody else to close the epoch.
+            self.shared.clock.advance_past(self.epoch, now);
+        }
         loop {
             while self.shared.clock.current() > self.epoch {
                 self.punctuate(Time::MAX);

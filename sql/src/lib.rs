@@ -9,6 +9,7 @@ mod divisor;
 mod embed;
 mod fail;
 pub mod function;
+pub mod gate;
 pub mod native;
 pub mod operator;
 pub mod parse;

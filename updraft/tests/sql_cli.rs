@@ -308,6 +308,25 @@ mod explain {
         )
     }
 
+    #[test]
+    fn rows_that_cannot_be_the_greatest_are_left_out_before_a_join() {
+        let windows = "SELECT MAX(id) AS most, window_end AS at FROM TABLE(TUMBLE(TABLE a, DESCRIPTOR(t), \
+                       INTERVAL '1' HOUR)) GROUP BY window_start, window_end";
+        let query = format!(
+            "SELECT a.id FROM a JOIN ({windows}) AS w ON a.id = w.most AND a.t BETWEEN w.at - INTERVAL '1' HOUR AND w.at;"
+        );
+        let told = |query: &str| {
+            let folder = folder(&[("job.sql", &[&*table("a"), query].concat())]);
+            let told = stdout(&mut within(&folder, &["explain", "job.sql"]));
+            told.matches("id may be the greatest of its window").count()
+        };
+        assert_eq!(told(&query), 1);
+        // Where the greatest is of fewer rows, or of each key, or the window may be another one, all rows may be joined.
+        assert_eq!(told(&query.replace("TABLE a,", "(SELECT * FROM a WHERE id < 9),")), 0);
+        assert_eq!(told(&query.replace("window_end)", "window_end, id)")), 0);
+        assert_eq!(told(&query.replace("- INTERVAL '1' HOUR", "- INTERVAL '3' HOUR")), 0);
+    }
+
     fn why(files: &[(&str, &str)], query: &str) -> String {
         let job = [table("a"), table("b"), query.to_owned()].concat();
         let folder = folder(&[files, &[("job.sql", &job)]].concat());

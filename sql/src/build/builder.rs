@@ -17,6 +17,7 @@ use super::flow::Flow;
 use super::scan::{Disorder, Scanned, dead_letters, disorder, micros, watermarks};
 use super::{Clock, Node};
 use crate::catalog::{BadRows, Side, dead_letter_schema};
+use crate::gate::Gate;
 
 /// How often epochs are closed where no time is gone by.
 const TICK: Duration = Duration::from_millis(100);
@@ -78,6 +79,9 @@ struct Want {
     untimed: bool,
     /// Whether some of them read what was set aside.
     sides: Vec<Side>,
+    /// How often it is read, and what those who read it wait for.
+    readers: usize,
+    gates: Vec<Gate>,
 }
 
 /// A table that is read, for whoever wants it.
@@ -127,7 +131,7 @@ impl Builder {
             streams: BTreeMap::new(),
             common: BTreeMap::new(),
         };
-        queries.into_iter().try_for_each(|query| builder.look(query, Clocks::default()))?;
+        queries.into_iter().try_for_each(|query| builder.look(query, Clocks::default(), &[]))?;
         Ok(builder)
     }
 
@@ -137,13 +141,18 @@ impl Builder {
         self
     }
 
-    /// Notes what `node` wants of tables; `clocks` are those of the operators that read from it.
-    fn look(&mut self, node: &Node, clocks: Clocks) -> Result<()> {
+    /// Notes what `node` wants of tables; `clocks` are those of the operators that read from it, who wait for `gates`.
+    fn look(&mut self, node: &Node, clocks: Clocks, gates: &[Gate]) -> Result<()> {
         if let Some((scanned, side)) = node.operation.scans() {
-            self.want(scanned, side, clocks)?;
+            self.want(scanned, side, clocks, gates)?;
         }
         let clocks = self.clocks(node, clocks);
-        node.inputs.iter().try_for_each(|input| self.look(input, clocks))
+        for (place, input) in node.inputs.iter().enumerate() {
+            let waits = node.operation.waits().filter(|(which, _)| *which as usize == place);
+            let gates: Vec<_> = gates.iter().chain(waits.map(|(_, gate)| gate)).cloned().collect();
+            self.look(input, clocks, &gates)?;
+        }
+        Ok(())
     }
 
     /// Those of a node and of all that read from it. Where only final rows are asked for, nobody goes by any.
@@ -151,14 +160,23 @@ impl Builder {
         if self.mode.batch { clocks } else { clocks.and(node.operation.clock()) }
     }
 
-    fn want(&mut self, scanned: &Scanned, side: Option<Side>, clocks: Clocks) -> Result<()> {
+    fn want(&mut self, scanned: &Scanned, side: Option<Side>, clocks: Clocks, gates: &[Gate]) -> Result<()> {
         let table = &scanned.table.table.name;
         if clocks.processing && clocks.event.is_some() {
             return not_impl_err!("a query that goes by both event time and processing time of '{table}'");
         }
-        let new = || Want { scanned: scanned.least(), step: None, untimed: false, sides: Vec::new() };
+        let new = || Want {
+            scanned: scanned.least(),
+            step: None,
+            untimed: false,
+            sides: Vec::new(),
+            readers: 0,
+            gates: Vec::new(),
+        };
         let want = self.wants.entry(clocks.reading(table)).or_insert_with(new);
         want.sides.extend(side);
+        want.readers += 1;
+        want.gates.extend_from_slice(gates);
         if side == Some(Side::DeadLetters) {
             return Ok(());
         }
@@ -220,7 +238,9 @@ impl Builder {
             let all = Scanned { columns: (0..scanned.table.columns.len()).collect(), ..scanned };
             return Ok(Source { rows: rows.share(), scanned: all, late: None, dead: None });
         }
-        let reader = scanned.open(self.mode.batch).map_err(DataFusionError::External)?;
+        // Who reads a table for several would have those wait who open the gate.
+        let gates = if want.readers == 1 { want.gates.clone() } else { Vec::new() };
+        let reader = scanned.open(self.mode.batch, gates).map_err(DataFusionError::External)?;
         let bad = if scanned.table.bad == BadRows::Fail { BadRecords::Stop } else { BadRecords::SetAside };
         let mut input = self.job.source(name.clone(), reader).bad_records(bad).epochs(Epochs::WallClock(TICK));
         if let Some(after) = scanned.table.idle.or(self.mode.idle) {

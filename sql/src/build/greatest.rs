@@ -66,12 +66,15 @@ impl Greatest {
         };
         let of = rows.field(value).data_type();
         let has_order = of.is_signed_integer() || matches!(of, DataType::Timestamp(..) | DataType::Date32);
-        if !has_order || lower == i64::MIN || upper == i64::MAX {
-            return None;
-        }
         let Self { is_least, size, offset, .. } = *self;
         let windows = Windows { unit, size, offset, lower, upper };
-        Some(Keep { value, time, is_least, windows, shown: rows.field(value).name().clone() })
+        (has_order && windows.some_are_only()).then(|| Keep {
+            value,
+            time,
+            is_least,
+            windows,
+            shown: rows.field(value).name().clone(),
+        })
     }
 }
 
@@ -223,6 +226,12 @@ struct Window {
 }
 
 impl Windows {
+    /// Whether there are times of which rows are joined with their own window only.
+    fn some_are_only(&self) -> bool {
+        let (after, before) = (self.upper, self.lower.saturating_add(2 * self.size));
+        after.max(0) < before.min(self.size)
+    }
+
     /// Whether rows may be the greatest of their windows, or are joined with other windows as well.
     fn kept(&self, times: &[i64], values: &PrimitiveArray<Int64Type>) -> BooleanBuffer {
         let mut window = self.window(times[0]);

@@ -23,6 +23,7 @@ use super::greatest::{self, Greatest, before_end};
 use super::key::{hashed, with_columns, without_columns};
 use super::project::{column_of, is_proctime};
 use super::{Builder, Clock, Flow, Node, Operation, Traits, Translator, WindowColumns, union, window};
+use crate::gate::Gate;
 use crate::operator::join::hash::HashJoin;
 use crate::operator::join::interval::{Bounds, Clock as Times, IntervalJoin};
 use crate::operator::join::lookup::LookupJoin;
@@ -40,6 +41,7 @@ struct JoinOperation<O> {
     keys: [Vec<usize>; 2],
     shown: String,
     clock: Option<Clock>,
+    waits: Option<(Input, Gate)>,
 }
 
 impl<O: Operator<Side<Hashed, Hashed>, Out = Rows> + Narrow> Operation for JoinOperation<O> {
@@ -49,6 +51,10 @@ impl<O: Operator<Side<Hashed, Hashed>, Out = Rows> + Narrow> Operation for JoinO
 
     fn clock(&self) -> Option<Clock> {
         self.clock
+    }
+
+    fn waits(&self) -> Option<(Input, &Gate)> {
+        self.waits.as_ref().map(|(input, gate)| (*input, gate))
     }
 
     fn narrow(&mut self, columns: &[usize]) -> bool {
@@ -77,7 +83,11 @@ struct Sides {
     kind: JoinType,
     filter: Vec<Expr>,
     join: Join,
+    waits: Option<(Input, Gate)>,
 }
+
+/// How many times the input that is kept the other one has to be, so that it waits.
+const MUCH: u64 = 8;
 
 /// How far apart an interval join has to have the watermark stand, in parts of its span.
 const PARTS: i64 = 8;
@@ -95,8 +105,16 @@ pub(crate) fn translate(translator: &Translator, join: &Join) -> Result<Node> {
     let (right, right_keys) = input(translator, &join.right, &on_right)?;
     let mut filter = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
     let time = filter.iter().position(|part| as_of(part).is_some()).map(|at| filter.swap_remove(at));
-    let sides =
-        Sides { left, right, known, keys: [left_keys, right_keys], kind: join.join_type, filter, join: join.clone() };
+    let sides = Sides {
+        left,
+        right,
+        known,
+        keys: [left_keys, right_keys],
+        kind: join.join_type,
+        filter,
+        join: join.clone(),
+        waits: None,
+    };
     if let Some([time, versions @ ..]) = time.as_ref().and_then(as_of) {
         return sides.temporal(time, versions);
     }
@@ -210,7 +228,7 @@ impl Sides {
         let condition: Vec<_> = on.chain(filter).collect();
         let shown = format!("{name}(joinType=[{}], where=[{}])", self.kind, condition.join(" AND "));
         let (schema, kept) = (Arc::new(self.schema()?), self.kept());
-        let operation = JoinOperation { operator, name, keys: self.keys, shown, clock };
+        let operation = JoinOperation { operator, name, keys: self.keys, shown, clock, waits: self.waits };
         let node = Node::new(operation, vec![self.left, self.right], schema, traits);
         without_columns(node, &kept, self.join.schema.clone())
     }
@@ -233,18 +251,26 @@ impl Sides {
     }
 
     /// All that is read has an end: one side is kept, and the other flows by.
-    fn hash(self) -> Result<Node> {
+    fn hash(mut self) -> Result<Node> {
         self.must_insert_only("a join")?;
         // What flows by need not be kept. Of a join that gives all rows of one side, this is that side.
+        let sizes = [&self.left, &self.right].map(size);
         let build = match self.kind {
             JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => Input::Right,
             JoinType::Right | JoinType::RightSemi | JoinType::RightAnti => Input::Left,
-            _ => match [&self.left, &self.right].map(size) {
+            _ => match sizes {
                 [Some(left), Some(right)] if left < right => Input::Left,
                 _ => Input::Right,
             },
         };
-        let operator = HashJoin::new(self.joined(&self.filter)?, build).map_err(external)?;
+        let mut operator = HashJoin::new(self.joined(&self.filter)?, build).map_err(external)?;
+        let (kept, flowing) = build.order(sizes[0], sizes[1]);
+        // Both at once keep more cores busy, while there is much to load.
+        if kept.zip(flowing).is_some_and(|(kept, flowing)| kept <= flowing / MUCH) {
+            let gate = Gate::default();
+            self.waits = Some((build.other(), gate.clone()));
+            operator = operator.opens(gate);
+        }
         self.done("HashJoin", operator, None, Traits::default())
     }
 

@@ -36,6 +36,8 @@ use datafusion_common::{DFSchemaRef, Result, not_impl_err};
 use datafusion_expr::{Distinct, LogicalPlan};
 
 use crate::catalog::Side;
+use crate::gate::Gate;
+use crate::operator::join::Input;
 use crate::plan::unnest::Unnested;
 use crate::plan::versioned::Versioned;
 use crate::plan::window::WindowTvf;
@@ -71,6 +73,11 @@ pub(crate) trait Operation {
 
     /// The table that it reads, or what was set aside of it: the builder does that itself.
     fn scans(&self) -> Option<(&scan::Scanned, Option<Side>)> {
+        None
+    }
+
+    /// Which of its inputs is not to be read before it opens the gate, if one of them had better wait.
+    fn waits(&self) -> Option<(Input, &Gate)> {
         None
     }
 

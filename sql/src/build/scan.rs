@@ -22,6 +22,7 @@ use super::expr::{Projection, evaluate, nullable, physical};
 use super::{Builder, Flow, Node, Operation, Traits, project};
 use crate::catalog::{BadRows, ConnectorTable, Origin, Side, SideTable};
 use crate::fail::fail;
+use crate::gate::Gate;
 use crate::plan::interval;
 
 /// Rows of a batch, about.
@@ -61,12 +62,13 @@ impl Scanned {
     }
 
     /// The source, which has an end if `bounded`.
-    pub(crate) fn open(&self, bounded: bool) -> Result<TableReader, Error> {
+    /// Nothing is read before all `gates` are open.
+    pub(crate) fn open(&self, bounded: bool, gates: Vec<Gate>) -> Result<TableReader, Error> {
         let base = self.base()?;
         let scan = Scan { schema: base.schema.clone(), columns: base.wanted.clone(), batch: BATCH };
         let source = self.table.connector.source(&self.table.bounded(bounded), &scan)?;
         let rowtime = self.table.rowtime.as_ref().and_then(|rowtime| self.position(rowtime.column));
-        Ok(TableReader { source, name: self.table.table.name.clone(), prepare: Prepare { base, rowtime } })
+        Ok(TableReader { source, name: self.table.table.name.clone(), prepare: Prepare { base, rowtime }, gates })
     }
 
     /// What the connector has to give, and what becomes of it.
@@ -141,6 +143,7 @@ pub(crate) struct TableReader {
     source: AnySource,
     name: Arc<str>,
     prepare: Prepare,
+    gates: Vec<Gate>,
 }
 
 impl Source for TableReader {
@@ -153,6 +156,7 @@ impl Source for TableReader {
             partition,
             origin: self.name.clone(),
             prepare: self.prepare.clone(),
+            gates: self.gates.clone(),
             taken: 0,
         };
         Ok(partitions.into_iter().map(partition).collect())
@@ -164,6 +168,8 @@ pub(crate) struct TablePartition {
     partition: AnyPartition,
     origin: Arc<str>,
     prepare: Prepare,
+    /// Those that are still to be passed.
+    gates: Vec<Gate>,
     /// Rows read so far.
     taken: u64,
 }
@@ -172,6 +178,10 @@ impl Partition for TablePartition {
     type Item = Rows;
 
     async fn next(&mut self, limit: usize) -> Result<Option<Batch<Rows>>, Error> {
+        while let Some(gate) = self.gates.last() {
+            gate.pass().await;
+            self.gates.pop();
+        }
         let Some(Batch { records, mut rejected }) = self.partition.next(limit).await? else { return Ok(None) };
         let mut ready = Vec::with_capacity(records.len());
         for rows in records.into_vec() {

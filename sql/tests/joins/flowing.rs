@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use updraft_dataflow::join::Side;
 use updraft_dataflow::operator::{Operator, Outbox};
-use updraft_dataflow::testing::{Scripted, gather};
-use updraft_dataflow::{Bundle, Hashed, Job, RowKind, Rows, Time};
+use updraft_dataflow::testing::{Script, Scripted, gather};
+use updraft_dataflow::{Batch, Bundle, Epochs, Error, Hashed, Job, Partition, RowKind, Rows, Source, Time};
+use updraft_sql::gate::Gate;
 use updraft_sql::operator::join::Input;
 use updraft_sql::operator::join::hash::HashJoin;
 use updraft_sql::operator::join::lookup::LookupJoin;
@@ -14,9 +15,9 @@ use crate::model::{Case, KINDS, Row, cases, inserted, plain, rows, told};
 use crate::support::{Driver, drivers};
 
 /// By partition and batch.
-type Script = Vec<Vec<Vec<Row>>>;
+type Given = Vec<Vec<Vec<Row>>>;
 
-fn scripts() -> impl Strategy<Value = Script> {
+fn scripts() -> impl Strategy<Value = Given> {
     let batch = proptest::collection::vec(rows(), 1..9);
     proptest::collection::vec(proptest::collection::vec(batch, 0..6), 1..3)
 }
@@ -25,12 +26,12 @@ fn inputs() -> impl Strategy<Value = Input> {
     prop_oneof![Just(Input::Left), Just(Input::Right)]
 }
 
-fn hashed(case: &Case, script: &Script) -> Scripted<Hashed> {
+fn hashed(case: &Case, script: &Given) -> Scripted<Hashed> {
     let record = |rows: &Vec<Row>| vec![case.hashed(&plain(rows))];
     Scripted(script.iter().map(|partition| partition.iter().map(record).collect()).collect())
 }
 
-fn run<O>(case: &Case, left: &Script, right: &Script, driver: Driver, join: O) -> Vec<Rows>
+fn run<O>(case: &Case, left: &Given, right: &Given, driver: Driver, join: O) -> Vec<Rows>
 where
     O: Operator<Side<Hashed, Hashed>, Out = Rows>,
 {
@@ -40,6 +41,33 @@ where
     left.deal_with(right).operator("join", join).sink("out", sink);
     driver.run(job);
     out.take()
+}
+
+/// What is read only when a gate is open.
+struct Behind(Scripted<Hashed>, Gate);
+
+struct BehindPart(Script<Hashed>, Gate);
+
+impl Source for Behind {
+    type Item = Hashed;
+    type Partition = BehindPart;
+
+    fn open(self) -> Result<Vec<BehindPart>, Error> {
+        Ok(self.0.open()?.into_iter().map(|partition| BehindPart(partition, self.1.clone())).collect())
+    }
+}
+
+impl Partition for BehindPart {
+    type Item = Hashed;
+
+    async fn next(&mut self, limit: usize) -> Result<Option<Batch<Hashed>>, Error> {
+        self.1.pass().await;
+        self.0.next(limit).await
+    }
+
+    fn position(&self) -> String {
+        self.0.position()
+    }
 }
 
 proptest! {
@@ -52,6 +80,23 @@ proptest! {
         let out = run(&case, &left, &right, driver, HashJoin::new(case.joined(), build).unwrap());
         let [left, right] = [left, right].map(|script| script.concat().concat());
         prop_assert_eq!(inserted(&out), case.expected(&left, &right, |_, _| true));
+    }
+
+    /// The end of what is kept is told while nothing is read of the other input, though epochs are long.
+    #[test]
+    fn hash_joins_that_the_other_input_waits_for(
+        case in cases(&KINDS), left in scripts(), right in scripts(), driver in drivers(),
+    ) {
+        let (job, gate) = (Job::new("join"), Gate::default());
+        let (sink, out) = gather();
+        let flowing = Behind(hashed(&case, &left), gate.clone());
+        let flowing = job.source("left", flowing).epochs(Epochs::Records(usize::MAX)).stream();
+        let kept = job.source("right", hashed(&case, &right)).epochs(Epochs::Records(usize::MAX)).stream();
+        let join = HashJoin::new(case.joined(), Input::Right).unwrap().opens(gate);
+        flowing.deal_with(kept).operator("join", join).sink("out", sink);
+        driver.run(job);
+        let [left, right] = [left, right].map(|script| script.concat().concat());
+        prop_assert_eq!(inserted(&out.take()), case.expected(&left, &right, |_, _| true));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::probe::{probe, rest};
 use super::regular::remember;
 use super::store::Store;
 use super::{Input, Joined};
+use crate::gate::Gate;
 
 /// See the module's page.
 ///
@@ -27,6 +28,8 @@ pub struct HashJoin {
     early: Held,
     /// Once it is complete.
     store: Option<Store<u32>>,
+    /// Where those wait who read the other input.
+    gate: Option<Gate>,
 }
 
 impl HashJoin {
@@ -36,11 +39,20 @@ impl HashJoin {
     /// When what was asked for does not fit the inputs.
     pub fn new(joined: Joined, build: Input) -> Result<Self, Error> {
         let plan = Plan::new(joined)?;
-        Ok(Self { plan, build, loading: Held::default(), early: Held::default(), store: None })
+        Ok(Self { plan, build, loading: Held::default(), early: Held::default(), store: None, gate: None })
+    }
+
+    /// Opens a gate as soon as the input that is kept has ended, on any kernel.
+    #[must_use]
+    pub fn opens(self, gate: Gate) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 
     /// The input that is kept has ended.
     fn complete(&mut self, out: &mut Outbox<'_, Rows>) {
+        if let Some(gate) = self.gate.take() {
+            gate.open();
+        }
         if self.store.is_none() {
             let mut store = build(&self.plan, self.build, &self.loading.take());
             for rows in self.early.take() {
