@@ -131,6 +131,10 @@ impl<S: Source> Input<S> {
         });
         job.step(move |assembly| {
             let partitions = source.open().map_err(|error| At::new(format!("source `{name}`"), error))?;
+            if partitions.is_empty() {
+                let error = "it was opened without a partition, and a source has at least one".into();
+                return Err(At::new(format!("source `{name}`"), error).into());
+            }
             let metrics = assembly.source_metrics(name.clone());
             let open = Arc::new(AtomicUsize::new(partitions.len()));
             for partition in partitions {

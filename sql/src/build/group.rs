@@ -104,12 +104,24 @@ impl Groups {
             return Ok(());
         }
         let mut set_aside = std::mem::take(&mut table.set_aside);
+        set_aside.is_bare = 4 * table.rows <= 5 * table.len && self.has_only_numbers();
         set_aside.push(self.own_states(table)?);
         *table = Table { set_aside, ..self.table(0)? };
+        self.settle_much(table)
+    }
+
+    /// Whether rows keep nothing but themselves: texts would keep all that was read with them.
+    fn has_only_numbers(&self) -> bool {
+        self.state_schema.fields().iter().all(|field| field.data_type().is_primitive())
+    }
+
+    /// Makes one table again where much was set aside.
+    fn settle_much(&self, table: &mut Table) -> Result<()> {
         let rows = table.set_aside.rows;
         if rows >= table.set_aside.most {
             let most = table.set_aside.most;
             self.settle(table)?;
+            table.rows = rows;
             // Where rows of a group come again, though late, one table for all it is.
             table.set_aside.most = if rows > 2 * table.len { 0 } else { 2 * most };
         }
@@ -135,15 +147,25 @@ impl Groups {
 
     fn update_table(&self, table: &mut Table, rows: &Rows) -> Result<()> {
         let input = rows.batch();
-        let keys: Vec<ArrayRef> = self.keys.iter().map(|key| evaluate(key, input)).collect();
-        table.intern(&keys, input.num_rows())?;
-        table.rows += input.num_rows();
+        let mut columns: Vec<ArrayRef> = self.keys.iter().map(|key| evaluate(key, input)).collect();
+        let is_bare = table.set_aside.is_bare;
+        if !is_bare {
+            table.intern(&columns, input.num_rows())?;
+            table.rows += input.num_rows();
+        }
         for (accumulator, aggregate) in table.accumulators.iter_mut().zip(self.aggregates.iter()) {
             let arguments: Vec<ArrayRef> =
                 aggregate.function.expressions().iter().map(|argument| evaluate(argument, input)).collect();
             let filter = aggregate.filter.as_ref().map(|filter| evaluate(filter, input));
             let filter = filter.as_ref().map(|filter| filter.as_boolean());
-            accumulator.update_batch(&arguments, &table.groups, filter, table.len)?;
+            match is_bare {
+                true => columns.extend(accumulator.convert_to_state(&arguments, filter)?),
+                false => accumulator.update_batch(&arguments, &table.groups, filter, table.len)?,
+            }
+        }
+        if is_bare {
+            table.set_aside.push(batch(self.state_schema.clone(), columns, input.num_rows()));
+            return self.settle_much(table);
         }
         self.set_aside(table)
     }
@@ -245,6 +267,8 @@ struct SetAside {
     bytes: usize,
     /// How many rows there may be; 0 where nothing is set aside any more.
     most: usize,
+    /// Whether nearly each row is a group: then rows are set aside without being looked for in a table.
+    is_bare: bool,
 }
 
 impl SetAside {
@@ -411,24 +435,31 @@ mod tests {
     use std::collections::BTreeSet;
 
     use arrow::datatypes::Int64Type;
+    use datafusion_expr::Operator;
     use datafusion_functions_aggregate::count::count_udaf;
     use datafusion_functions_aggregate::sum::sum_udaf;
+    use datafusion_physical_expr::expressions::{binary, lit};
     use proptest::prelude::*;
 
     use super::*;
     use crate::operator::testing::{self, aggregate, column};
 
+    /// Values below this are counted by themselves.
+    const LOW: i64 = 500;
+
     fn groups() -> Groups {
-        let aggregates =
-            vec![aggregate(count_udaf(), vec![column(1)], false), aggregate(sum_udaf(), vec![column(1)], false)];
-        let output = vec![Output::Key(0), Output::Aggregate(0), Output::Aggregate(1)];
+        let of = |function| aggregate(function, vec![column(1)], false);
+        let low = binary(column(1), Operator::Lt, lit(LOW), &testing::schema()).unwrap();
+        let some = Aggregate { filter: Some(low), ..of(count_udaf()) };
+        let aggregates = vec![of(count_udaf()), of(sum_udaf()), some];
+        let output = vec![Output::Key(0), Output::Aggregate(0), Output::Aggregate(1), Output::Aggregate(2)];
         let field = |name| Field::new(name, DataType::Int64, true);
-        let schema = nullable(&[field("k"), field("count"), field("sum")]);
+        let schema = nullable(&[field("k"), field("count"), field("sum"), field("some")]);
         Groups::new(vec![column(0)], aggregates, None, &testing::schema(), output, schema).unwrap()
     }
 
     /// What comes of these keys, each with its place as value: taken in by several drivers, in batches, merged in pieces.
-    fn merged(keys: &[i64], drivers: usize, batch: usize, pieces: usize) -> (Vec<[i64; 3]>, usize) {
+    fn merged(keys: &[i64], drivers: usize, batch: usize, pieces: usize) -> (Vec<[i64; 4]>, usize) {
         let groups = groups();
         let mut tables: Vec<_> = (0..drivers).map(|_| groups.create(pieces)).collect();
         for (at, keys) in keys.chunks(batch).enumerate() {
@@ -443,8 +474,8 @@ mod tests {
             let mut table = groups.create(1);
             sums.iter().for_each(|of_driver| groups.merge(&mut table, &of_driver[piece]));
             groups.finish(table, Window { start: Time(0), end: Time(1_000) }, &mut |rows| {
-                let columns = [0, 1, 2].map(|at| rows.batch().column(at).as_primitive::<Int64Type>().clone());
-                out.extend((0..rows.len()).map(|row| [0, 1, 2].map(|at| columns[at].value(row))));
+                let columns = [0, 1, 2, 3].map(|at| rows.batch().column(at).as_primitive::<Int64Type>().clone());
+                out.extend((0..rows.len()).map(|row| [0, 1, 2, 3].map(|at| columns[at].value(row))));
             });
         }
         out.sort_unstable();
@@ -464,12 +495,12 @@ mod tests {
             pieces in (0u32..4).prop_map(|power| 1 << power),
         ) {
             let keys: Vec<_> = (0..rows as i64).map(|row| row.wrapping_mul(7_919) % keys).collect();
-            let mut counted = BTreeMap::<i64, [i64; 2]>::new();
+            let mut counted = BTreeMap::<i64, [i64; 3]>::new();
             for (row, key) in keys.iter().enumerate() {
                 let group = counted.entry(*key).or_default();
-                *group = [group[0] + 1, group[1] + row as i64];
+                *group = [group[0] + 1, group[1] + row as i64, group[2] + i64::from((row as i64) < LOW)];
             }
-            let counted: Vec<_> = counted.into_iter().map(|(key, [count, sum])| [key, count, sum]).collect();
+            let counted: Vec<_> = counted.into_iter().map(|(key, [count, sum, some])| [key, count, sum, some]).collect();
             prop_assert_eq!(merged(&keys, drivers, batch, pieces).0, counted);
         }
     }

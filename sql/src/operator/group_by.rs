@@ -267,8 +267,8 @@ impl State {
         let weight = |row| weights.map_or(1, |weights: &Vec<i64>| weights[row]);
         ids.iter().enumerate().for_each(|(row, id)| self.counts[*id as usize] += weight(row));
         self.touched.add(&groups.ids, bound);
-        let input = Input { rows, ids, groups: &groups, weights: weights.map(Vec::as_slice) };
-        self.merged.absorb(&input)?;
+        let input = Input { rows, ids, weights: weights.map(Vec::as_slice) };
+        self.merged.absorb(&input, || &groups)?;
         self.others.iter_mut().try_for_each(|other| other.absorb(&input))
     }
 
@@ -328,8 +328,8 @@ impl State {
             self.keys.intern(&[], &[0])?;
             let nothing = RecordBatch::new_empty(plan.input.clone());
             let groups = Groups { ids: vec![0], of: Vec::new() };
-            let input = Input { rows: &nothing, ids: &[], groups: &groups, weights: None };
-            self.merged.absorb(&input)?;
+            let input = Input { rows: &nothing, ids: &[], weights: None };
+            self.merged.absorb(&input, || groups)?;
             self.counts.resize(1, 0);
         }
         let ids: Vec<_> = self.keys.ids().filter(|id| owns_all || self.counts[*id as usize] > 0).collect();

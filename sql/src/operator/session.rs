@@ -16,6 +16,7 @@ use datafusion_common::{Result, internal_err};
 use smallvec::SmallVec;
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::{Bundle, Hashed, Punctuation, Rows, Time};
+use updraft_kernel::prefetch;
 
 use super::aggregate::{Aggregate, Groups};
 use super::codec::{Codec, columns_of};
@@ -93,6 +94,25 @@ struct Session {
     since: u32,
 }
 
+impl Open {
+    /// The session that a row is of, where it can be but one: nearly always.
+    #[inline]
+    fn extend(&mut self, time: i64, gap: i64) -> Option<Id> {
+        let [one] = &mut self.sessions[..] else { return None };
+        one.touches(time, gap).then(|| {
+            (one.first, one.last) = (one.first.min(time), one.last.max(time));
+            one.id
+        })
+    }
+}
+
+impl Session {
+    #[inline]
+    fn touches(&self, time: i64, gap: i64) -> bool {
+        time <= self.last.saturating_add(gap) && self.first <= time.saturating_add(gap)
+    }
+}
+
 /// Sessions of which a row of a batch has made one, in this order.
 #[derive(Default)]
 struct Joined(Vec<Join>);
@@ -118,6 +138,9 @@ impl Joined {
         sessions.iter_mut().for_each(|id| *id = ends.get(id).copied().unwrap_or(*id));
     }
 }
+
+/// How many rows before its turn a key is asked for: it may be far away in memory.
+const AHEAD: usize = 8;
 
 /// In how many parts a gap is divided, by which keys are looked at whose sessions may be over.
 const PARTS: i64 = 8;
@@ -204,8 +227,16 @@ impl State {
         self.open.resize_with(self.keys.bound(), Open::default);
         self.batches = self.batches.wrapping_add(1);
         let mut joined = Joined::default();
-        let mut sessions: Vec<_> =
-            keys.iter().zip(&times).map(|(key, time)| self.fit_in(*key, *time, &mut joined)).collect();
+        let of_row = |(row, (key, time)): (usize, (&Id, &i64))| {
+            if let Some(later) = keys.get(row + AHEAD) {
+                prefetch(&self.open, *later as usize);
+            }
+            match self.open[*key as usize].extend(*time, self.gap) {
+                Some(session) => session,
+                None => self.fit_in(*key, *time, &mut joined),
+            }
+        };
+        let mut sessions: Vec<_> = keys.iter().zip(&times).enumerate().map(of_row).collect();
         joined.rename(&mut sessions);
         let stored: Vec<_> = joined.0.iter().filter(|join| join.is_stored).map(|join| (join.from, join.into)).collect();
         self.contents.fold(&stored)?;
@@ -214,17 +245,11 @@ impl State {
         Ok(())
     }
 
-    /// The session that a row is of.
+    /// The session that a row is of, which may be a new one, or one that was several.
     fn fit_in(&mut self, key: Id, time: i64, joined: &mut Joined) -> Id {
         let gap = self.gap;
         let Open { sessions: open, look } = &mut self.open[key as usize];
-        let touches = |one: &Session| time <= one.last.saturating_add(gap) && one.first <= time.saturating_add(gap);
-        if let [one] = &mut open[..]
-            && touches(one)
-        {
-            (one.first, one.last) = (one.first.min(time), one.last.max(time));
-            return one.id;
-        }
+        let touches = |one: &Session| one.touches(time, gap);
         let from = open.partition_point(|one| one.last.saturating_add(gap) < time);
         let to = from + open[from..].iter().take_while(|one| touches(one)).count();
         // What was there before stays: what is new is but the number of rows that are not added yet.
@@ -344,8 +369,8 @@ impl Contents {
     fn add(&mut self, batch: &RecordBatch, sessions: &[Id], bound: Id, seen: &mut Vec<Id>) -> Result<()> {
         match self {
             Self::States(states) => {
-                let groups = Groups::new(sessions, seen, bound as usize);
-                states.absorb(&Input { rows: batch, ids: sessions, groups: &groups, weights: None })
+                let input = Input { rows: batch, ids: sessions, weights: None };
+                states.absorb(&input, || Groups::new(sessions, seen, bound as usize))
             }
             Self::Rows { whole, rows, bytes } => {
                 rows.resize_with(bound as usize, Vec::new);

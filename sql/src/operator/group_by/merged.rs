@@ -3,6 +3,7 @@
 //!
 //! Where rows may go too, that is done for sums and counts: what went is taken off.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
@@ -23,7 +24,6 @@ pub(crate) struct Input<'a> {
     pub(crate) rows: &'a RecordBatch,
     /// Each row's group.
     pub(crate) ids: &'a [Id],
-    pub(crate) groups: &'a Groups,
     /// 1 where the row comes, -1 where it goes; `None` where all come.
     pub(crate) weights: Option<&'a [i64]>,
 }
@@ -76,7 +76,7 @@ impl Part {
     }
 
     /// What the rows add to their groups.
-    fn partial(&mut self, input: &Input<'_>) -> Result<Vec<ArrayRef>> {
+    fn partial(&mut self, input: &Input<'_>, groups: &Groups) -> Result<Vec<ArrayRef>> {
         let arguments = self.aggregate.arguments(input.rows)?;
         let mut counted = self.aggregate.counted(input.rows)?;
         let mut weights = input.weights.map(<[i64]>::to_vec);
@@ -86,10 +86,10 @@ impl Part {
             weights = weights.map(|_| only);
         }
         if !self.signed {
-            return self.aggregate.partial(&arguments, input.groups, counted.as_ref());
+            return self.aggregate.partial(&arguments, groups, counted.as_ref());
         }
-        let mut state = vec![weigh(&arguments, input.groups, counted.as_ref(), weights.as_deref())];
-        state.extend(self.difference(&arguments, input.groups, counted, weights)?);
+        let mut state = vec![weigh(&arguments, groups, counted.as_ref(), weights.as_deref())];
+        state.extend(self.difference(&arguments, groups, counted, weights)?);
         Ok(state)
     }
 
@@ -210,18 +210,20 @@ impl Merged {
         next.collect()
     }
 
-    pub(crate) fn absorb(&mut self, input: &Input<'_>) -> Result<()> {
+    /// Takes rows in. `groups` are those of all `ids`; numbers go without.
+    pub(crate) fn absorb<G: Borrow<Groups>>(&mut self, input: &Input<'_>, groups: impl FnOnce() -> G) -> Result<()> {
         self.plain.iter_mut().try_for_each(|(_, plain)| plain.absorb(input))?;
         if self.parts.is_empty() {
             return Ok(());
         }
-        let ids = &input.groups.ids;
+        let groups = groups();
+        let (groups, ids) = (groups.borrow(), &groups.borrow().ids);
         let known: Vec<_> = (0..ids.len()).filter(|group| self.log.has(ids[*group])).collect();
         let stored = self.log.gather(&known.iter().map(|group| ids[*group]).collect::<Vec<_>>())?;
         let stored = self.split(stored.columns());
         let mut columns = Vec::new();
         for (part, stored) in self.parts.iter_mut().zip(stored) {
-            let added = part.partial(input)?;
+            let added = part.partial(input, groups)?;
             columns.extend(part.merge(stored, &known, added, ids.len())?);
         }
         let columns = columns.iter().zip(self.schema.fields());

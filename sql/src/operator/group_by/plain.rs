@@ -65,7 +65,7 @@ impl Plain {
 
     /// Takes rows in.
     pub(super) fn absorb(&mut self, input: &Input<'_>) -> Result<()> {
-        let bound = input.groups.ids.iter().max().map_or(0, |id| *id as usize + 1);
+        let bound = input.ids.iter().max().map_or(0, |id| *id as usize + 1);
         self.groups.resize(bound.max(self.groups.len()), Group::default());
         let counted = self.aggregate.counted(input.rows)?;
         let argument = if self.all { None } else { self.aggregate.arguments(input.rows)?.pop() };
