@@ -104,15 +104,16 @@ impl Groups {
             return Ok(());
         }
         let mut set_aside = std::mem::take(&mut table.set_aside);
-        set_aside.is_bare = 4 * table.rows <= 5 * table.len && self.has_only_numbers();
+        set_aside.is_bare = 4 * table.rows <= 5 * table.len && self.is_flat();
         set_aside.push(self.own_states(table)?);
         *table = Table { set_aside, ..self.table(0)? };
         self.settle_much(table)
     }
 
-    /// Whether rows keep nothing but themselves: texts would keep all that was read with them.
-    fn has_only_numbers(&self) -> bool {
-        self.state_schema.fields().iter().all(|field| field.data_type().is_primitive())
+    /// Whether keys and states are numbers and texts: it is known what rows of such keep in memory.
+    fn is_flat(&self) -> bool {
+        let is_text = |data_type: &DataType| matches!(data_type, DataType::Utf8View | DataType::BinaryView);
+        self.state_schema.fields().iter().map(|field| field.data_type()).all(|of| of.is_primitive() || is_text(of))
     }
 
     /// Makes one table again where much was set aside.
@@ -164,6 +165,7 @@ impl Groups {
             }
         }
         if is_bare {
+            let columns = columns.into_iter().map(compact).collect();
             table.set_aside.push(batch(self.state_schema.clone(), columns, input.num_rows()));
             return self.settle_much(table);
         }
@@ -232,6 +234,15 @@ impl Groups {
             Output::WindowTime => edge(window.end.as_millis() - 1, rows, field.data_type()),
         });
         Ok(batch(self.schema.clone(), columns.collect::<Result<_>>()?, rows))
+    }
+}
+
+/// A column that keeps nothing of what was read with it.
+fn compact(column: ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        _ => column,
     }
 }
 
