@@ -5,9 +5,10 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -17,13 +18,15 @@ use support::{example, shell, sorted, stdout};
 struct Nginx {
     child: Child,
     folder: PathBuf,
-    port: u16,
+    address: SocketAddr,
 }
 
 impl Nginx {
     fn start(folder: &Path) -> Self {
-        // A port that was free a moment ago.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Each has an address of its own among those of this machine: of a port nobody knows whether it stays free.
+        static STARTED: AtomicU8 = AtomicU8::new(1);
+        let (process, number) = (std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        let address = SocketAddr::from(([127, (process >> 8) as u8, process as u8, number], 8088));
         let at = folder.display();
         std::fs::create_dir_all(folder.join("site")).unwrap();
         std::fs::write(folder.join("site/index.html"), "<h1>hello</h1>").unwrap();
@@ -37,14 +40,14 @@ impl Nginx {
                  access_log {at}/access.log combined_; keepalive_requests 1000000;
                  client_body_temp_path {at}/t1; proxy_temp_path {at}/t2; fastcgi_temp_path {at}/t3;
                  uwsgi_temp_path {at}/t4; scgi_temp_path {at}/t5;
-                 server {{ listen 127.0.0.1:{port}; root {at}/site; location /old {{ return 302 /; }} }}
+                 server {{ listen {address}; root {at}/site; location /old {{ return 302 /; }} }}
              }}"
         );
         std::fs::write(folder.join("nginx.conf"), config).unwrap();
         let child = Command::new("nginx").arg("-c").arg(folder.join("nginx.conf")).stderr(Stdio::null()).spawn();
         let child = child.expect("nginx is missing: run scripts/setup");
-        let nginx = Self { child, folder: folder.into(), port };
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let nginx = Self { child, folder: folder.into(), address };
+        while TcpStream::connect(address).is_err() {
             thread::sleep(Duration::from_millis(10));
         }
         nginx
@@ -54,7 +57,7 @@ impl Nginx {
     fn load(&self, n: usize) {
         thread::scope(|scope| {
             for client in 0..4 {
-                scope.spawn(move || request_all(self.port, client, n));
+                scope.spawn(move || request_all(self.address, client, n));
             }
         });
     }
@@ -71,9 +74,9 @@ impl Drop for Nginx {
     }
 }
 
-fn request_all(port: u16, client: usize, n: usize) {
+fn request_all(address: SocketAddr, client: usize, n: usize) {
     const PATHS: [&str; 5] = ["/", "/index.html?page=2", "/large.bin", "/missing", "/old"];
-    let mut socket = BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
+    let mut socket = BufReader::new(TcpStream::connect(address).unwrap());
     for i in 0..n {
         let path = PATHS[(i * 7 + client) % PATHS.len()];
         let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");

@@ -1,0 +1,52 @@
+//! [`Manifest`]: what a checkpoint is made of.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A checkpoint: of each part of a job, by its stable name, what it was.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The job's name.
+    pub job: String,
+    /// The last epoch that is in it.
+    pub epoch: u64,
+    /// When it was asked for: microseconds since 1970.
+    pub at: i64,
+    /// Sources, stages and sinks.
+    pub parts: BTreeMap<String, Part>,
+}
+
+/// What a part of a job was.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Part {
+    /// What is too small for a file, as its owner writes it: the positions of a source, the open transactions of a sink.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub note: serde_json::Value,
+    /// In this order: what is in a later one is newer. Many are files of checkpoints before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
+}
+
+/// A file of state.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct File {
+    /// Its name in the folder of data.
+    pub name: String,
+    /// How long it is.
+    pub bytes: u64,
+    /// The CRC-32 of all of it.
+    pub checksum: u32,
+}
+
+impl Manifest {
+    /// All files that it is made of.
+    pub fn files(&self) -> impl Iterator<Item = &File> {
+        self.parts.values().flat_map(|part| &part.files)
+    }
+
+    /// How many bytes all files are.
+    pub fn bytes(&self) -> u64 {
+        self.files().map(|file| file.bytes).sum()
+    }
+}
