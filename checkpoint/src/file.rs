@@ -82,19 +82,17 @@ impl Writer {
         let frames = self.frames;
         self.frame(0, END, &frames.to_le_bytes());
         let error = Error::store("cannot write", &self.path);
-        match self.upload.is_some() {
-            true => {
-                self.send().await?;
-                if let Some(upload) = &mut self.upload {
-                    upload.complete().await.map_err(error)?;
-                }
-            }
-            false => {
-                let payload = self.take();
-                let options = PutOptions::from(PutMode::Create);
-                self.store.put_opts(&self.path, payload, options).await.map_err(error)?;
-            }
+        if self.upload.is_some() {
+            self.send().await?;
         }
+        let stored = match &mut self.upload {
+            Some(upload) => upload.complete().await,
+            None => {
+                let payload = self.take();
+                self.store.put_opts(&self.path, payload, PutOptions::from(PutMode::Create)).await
+            }
+        };
+        stored.map_err(error)?;
         Ok(File { name: self.name, bytes: self.bytes, checksum: self.checksum.finalize() })
     }
 

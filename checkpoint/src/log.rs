@@ -97,7 +97,7 @@ impl Log {
                     there => match Entry::read(&there) {
                         Ok(entry) if entry.attempt != self.attempt => return Err(self.fenced(number)),
                         // Another checkpoint of this process, of which an error was told; or a torn one, that says nothing.
-                        Ok(_) | Err(_) => {
+                        _ => {
                             self.last = number;
                             continue;
                         }
@@ -112,19 +112,16 @@ impl Log {
     }
 
     /// An error if somebody has taken over.
-    pub(crate) async fn must_be_own(&mut self) -> Result<(), Error> {
+    pub(crate) async fn must_be_own(&self) -> Result<(), Error> {
         self.must_be_newest(self.last).await
     }
 
     /// Entries beyond `number` are not by this process.
-    async fn must_be_newest(&mut self, number: u64) -> Result<(), Error> {
-        let mut beyond = self.numbers().await?;
-        beyond.retain(|other| *other > number);
-        for other in beyond {
+    async fn must_be_newest(&self, number: u64) -> Result<(), Error> {
+        for other in self.numbers().await?.into_iter().filter(|other| *other > number) {
             // Those that an error was told of are one's own.
-            match Entry::read(&self.text(other).await?) {
-                Ok(entry) if entry.attempt != self.attempt => return Err(self.fenced(other)),
-                Ok(_) | Err(_) => {}
+            if Entry::read(&self.text(other).await?).is_ok_and(|entry| entry.attempt != self.attempt) {
+                return Err(self.fenced(other));
             }
         }
         Ok(())

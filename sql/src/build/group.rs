@@ -148,28 +148,28 @@ impl Groups {
 
     fn update_table(&self, table: &mut Table, rows: &Rows) -> Result<()> {
         let input = rows.batch();
-        let mut columns: Vec<ArrayRef> = self.keys.iter().map(|key| evaluate(key, input)).collect();
-        let is_bare = table.set_aside.is_bare;
-        if !is_bare {
-            table.intern(&columns, input.num_rows())?;
-            table.rows += input.num_rows();
+        let keys: Vec<ArrayRef> = self.keys.iter().map(|key| evaluate(key, input)).collect();
+        if table.set_aside.is_bare {
+            return self.set_rows_aside(table, keys, input);
         }
+        table.intern(&keys, input.num_rows())?;
+        table.rows += input.num_rows();
         for (accumulator, aggregate) in table.accumulators.iter_mut().zip(self.aggregates.iter()) {
-            let arguments: Vec<ArrayRef> =
-                aggregate.function.expressions().iter().map(|argument| evaluate(argument, input)).collect();
-            let filter = aggregate.filter.as_ref().map(|filter| evaluate(filter, input));
-            let filter = filter.as_ref().map(|filter| filter.as_boolean());
-            match is_bare {
-                true => columns.extend(accumulator.convert_to_state(&arguments, filter)?),
-                false => accumulator.update_batch(&arguments, &table.groups, filter, table.len)?,
-            }
-        }
-        if is_bare {
-            let columns = columns.into_iter().map(compact).collect();
-            table.set_aside.push(batch(self.state_schema.clone(), columns, input.num_rows()));
-            return self.settle_much(table);
+            let (arguments, filter) = given(aggregate, input);
+            accumulator.update_batch(&arguments, &table.groups, filter.as_ref(), table.len)?;
         }
         self.set_aside(table)
+    }
+
+    /// Takes rows as groups of their own, which are told apart when they are merged.
+    fn set_rows_aside(&self, table: &mut Table, mut columns: Vec<ArrayRef>, input: &RecordBatch) -> Result<()> {
+        for (accumulator, aggregate) in table.accumulators.iter().zip(self.aggregates.iter()) {
+            let (arguments, filter) = given(aggregate, input);
+            columns.extend(accumulator.convert_to_state(&arguments, filter.as_ref())?);
+        }
+        let columns = columns.into_iter().map(compact).collect();
+        table.set_aside.push(batch(self.state_schema.clone(), columns, input.num_rows()));
+        self.settle_much(table)
     }
 
     /// Makes a group of no rows.
@@ -179,8 +179,7 @@ impl Groups {
         let no_row = BooleanArray::from(Vec::<bool>::new());
         table.len = 1;
         for (accumulator, aggregate) in table.accumulators.iter_mut().zip(self.aggregates.iter()) {
-            let arguments = aggregate.function.expressions();
-            let arguments: Vec<ArrayRef> = arguments.iter().map(|argument| evaluate(argument, &none)).collect();
+            let (arguments, _) = given(aggregate, &none);
             accumulator.update_batch(&arguments, &[], Some(&no_row), table.len)?;
         }
         Ok(())
@@ -235,6 +234,13 @@ impl Groups {
         });
         Ok(batch(self.schema.clone(), columns.collect::<Result<_>>()?, rows))
     }
+}
+
+/// The arguments of an aggregate, and which rows count, if not all.
+fn given(aggregate: &Aggregate, input: &RecordBatch) -> (Vec<ArrayRef>, Option<BooleanArray>) {
+    let arguments = aggregate.function.expressions().iter().map(|argument| evaluate(argument, input)).collect();
+    let filter = aggregate.filter.as_ref().map(|filter| evaluate(filter, input).as_boolean().clone());
+    (arguments, filter)
 }
 
 /// A column that keeps nothing of what was read with it.

@@ -299,10 +299,13 @@ impl Sides {
 
     /// How far apart event times may be, and the rest of the condition.
     fn interval(&self) -> Result<Option<(Times, Bounds, Vec<Expr>)>> {
+        let both = self.both()?;
+        let of = |expr: &Expr, node: &Node| column_of(expr, &node.schema).filter(|c| node.traits.rowtimes.contains(c));
+        let (left, right) = (|expr: &Expr| of(expr, &self.left), |expr: &Expr| of(expr, &self.right));
         let mut found: Option<(usize, usize, i64, i64)> = None;
         let mut rest = Vec::new();
         for part in &self.filter {
-            match self.bound(part) {
+            match apart(part, &both, left, right) {
                 Some((left, right, lower, upper)) if found.is_none_or(|found| (found.0, found.1) == (left, right)) => {
                     let (_, _, low, high) = found.unwrap_or((left, right, i64::MIN, i64::MAX));
                     found = Some((left, right, low.max(lower), high.min(upper)));
@@ -322,12 +325,6 @@ impl Sides {
             }
             _ => None,
         })
-    }
-
-    /// What a part of the condition says of `left - right` of two columns of event time: which, the least and the greatest.
-    fn bound(&self, part: &Expr) -> Option<(usize, usize, i64, i64)> {
-        let of = |expr: &Expr, node: &Node| column_of(expr, &node.schema).filter(|c| node.traits.rowtimes.contains(c));
-        apart(part, &self.both().ok()?, |expr| of(expr, &self.left), |expr| of(expr, &self.right))
     }
 
     /// Without rows that are joined with the greatest of their window and cannot be it. Those that come too late for the

@@ -230,7 +230,6 @@ struct Formats(Option<Last>);
 struct Last {
     pattern: String,
     format: Format,
-    step: Option<i64>,
     /// What was written last, and the moments that it is of: rows that follow each other are most often of the same day.
     text: String,
     of: Range<i64>,
@@ -242,9 +241,8 @@ impl Formats {
         match &mut self.0 {
             Some(last) => Ok(last),
             none => {
-                let format = Format::new(pattern)?;
-                let step = format.step();
-                Ok(none.insert(Last { pattern: pattern.to_owned(), format, step, text: String::new(), of: 0..0 }))
+                let (format, pattern) = (Format::new(pattern)?, pattern.to_owned());
+                Ok(none.insert(Last { pattern, format, text: String::new(), of: 0..0 }))
             }
         }
     }
@@ -259,7 +257,7 @@ impl Formats {
         if !last.of.contains(&tick) {
             let Some(moment) = moments.at(row) else { return Ok(None) };
             last.text = last.format.write(moment, zone.offset(zone.utc(moment)));
-            last.of = last.step.map_or(0..0, |step| moments.step_around(tick, step));
+            last.of = last.format.step().map_or(0..0, |step| moments.step_around(tick, step));
         }
         Ok(Some(&last.text))
     }

@@ -249,9 +249,8 @@ impl State {
     fn fit_in(&mut self, key: Id, time: i64, joined: &mut Joined) -> Id {
         let gap = self.gap;
         let Open { sessions: open, look } = &mut self.open[key as usize];
-        let touches = |one: &Session| one.touches(time, gap);
         let from = open.partition_point(|one| one.last.saturating_add(gap) < time);
-        let to = from + open[from..].iter().take_while(|one| touches(one)).count();
+        let to = from + open[from..].iter().take_while(|one| one.touches(time, gap)).count();
         // What was there before stays: what is new is but the number of rows that are not added yet.
         let stays = open[from..to].iter().position(|one| one.since != self.batches).unwrap_or_default();
         let touched: SmallVec<[Session; 2]> = open.drain(from..to).collect();

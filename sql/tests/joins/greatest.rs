@@ -1,7 +1,6 @@
 //! Rows that are joined with the greatest of their window: against nested loops, and, where rows come too late, against the same
 //! query in a form in which nobody can tell that it is the greatest.
 
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMillisecondArray};
@@ -101,13 +100,8 @@ fn numbered(script: &Script) -> Vec<Vec<Vec<(i64, Row)>>> {
 }
 
 /// The connector of these rows.
+#[derive(Debug)]
 struct Written(Mutex<Vec<Vec<Vec<Rows>>>>);
-
-impl Debug for Written {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Written")
-    }
-}
 
 impl Connector for Written {
     fn name(&self) -> &'static str {
@@ -184,7 +178,7 @@ proptest! {
 
     #[test]
     fn rows_that_are_late_for_their_window(script in scripts(2), query in queries(), delay in 0..9i64, driver in drivers()) {
-        // A sum of both, as the table is read twice by two queries, and other rows may be late then.
+        // Both in one query: two would read the table twice, and other rows may be late then.
         let each = ["w.most", "CASE WHEN w.most < 9 THEN w.most ELSE 9 END"].map(|greatest| query.text(greatest));
         let both = format!("SELECT id, 0 AS q FROM ({}) UNION ALL SELECT id, 1 AS q FROM ({})", each[0], each[1]);
         let found = run(&script, "SET 'execution.runtime-mode' = 'streaming'", delay, &both, driver);
