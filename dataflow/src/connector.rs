@@ -14,8 +14,8 @@ use arrow_schema::{DataType, SchemaRef};
 
 use crate::bundle::Bundle;
 use crate::rows::Rows;
-use crate::sink::Sink;
-use crate::source::{Batch, Error, Partition, Progress, Source};
+use crate::sink::{Prepared, Sink};
+use crate::source::{Batch, Error, Partition, Place, Progress, Source};
 use crate::time::Punctuation;
 
 /// An option that a connector knows.
@@ -243,12 +243,18 @@ impl Registry {
 type Local<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + 'a>>;
 
 /// Some source of rows.
-pub struct AnySource(Box<dyn FnOnce() -> Result<Vec<AnyPartition>, Error> + Send>);
+pub struct AnySource(Box<Open>);
+
+/// Opens it, or has it go on from places.
+type Open = dyn FnOnce(Option<Vec<Option<Place>>>) -> Result<Vec<AnyPartition>, Error> + Send;
 
 impl AnySource {
     /// Forgets which source it is.
     pub fn new(source: impl Source<Item = Rows>) -> Self {
-        let open = || Ok(source.open()?.into_iter().map(AnyPartition::new).collect());
+        let open = |places: Option<Vec<Option<Place>>>| {
+            let partitions = if let Some(places) = places { source.resume(places) } else { source.open() };
+            Ok(partitions?.into_iter().map(AnyPartition::new).collect())
+        };
         Self(Box::new(open))
     }
 }
@@ -264,7 +270,11 @@ impl Source for AnySource {
     type Partition = AnyPartition;
 
     fn open(self) -> Result<Vec<AnyPartition>, Error> {
-        (self.0)()
+        (self.0)(None)
+    }
+
+    fn resume(self, places: Vec<Option<Place>>) -> Result<Vec<AnyPartition>, Error> {
+        (self.0)(Some(places))
     }
 }
 
@@ -282,6 +292,8 @@ trait DynPartition: Send {
     fn next(&mut self, limit: usize) -> Local<'_, Option<Batch<Rows>>>;
     fn position(&self) -> String;
     fn progress(&self) -> Option<Progress>;
+    fn place(&self) -> Option<Place>;
+    fn seek(&mut self, place: Place) -> Result<(), Error>;
 }
 
 impl<P: Partition<Item = Rows>> DynPartition for P {
@@ -295,6 +307,14 @@ impl<P: Partition<Item = Rows>> DynPartition for P {
 
     fn progress(&self) -> Option<Progress> {
         Partition::progress(self)
+    }
+
+    fn place(&self) -> Option<Place> {
+        Partition::place(self)
+    }
+
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        Partition::seek(self, place)
     }
 }
 
@@ -311,6 +331,14 @@ impl Partition for AnyPartition {
 
     fn progress(&self) -> Option<Progress> {
         self.0.progress()
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.0.place()
+    }
+
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        self.0.seek(place)
     }
 }
 
@@ -333,6 +361,9 @@ impl fmt::Debug for AnySink {
 trait DynSink: Send {
     fn write(&mut self, bundle: Bundle<Rows>) -> Local<'_, ()>;
     fn complete(&mut self, punctuation: Punctuation) -> Local<'_, ()>;
+    fn begin(&mut self, attempt: u64, prepared: Vec<Prepared>) -> Local<'_, ()>;
+    fn prepare(&mut self) -> Local<'_, Prepared>;
+    fn commit(&mut self, prepared: Prepared) -> Local<'_, ()>;
     fn close(&mut self) -> Local<'_, ()>;
     fn abort(&mut self);
 }
@@ -344,6 +375,18 @@ impl<S: Sink<Rows>> DynSink for S {
 
     fn complete(&mut self, punctuation: Punctuation) -> Local<'_, ()> {
         Box::pin(Sink::complete(self, punctuation))
+    }
+
+    fn begin(&mut self, attempt: u64, prepared: Vec<Prepared>) -> Local<'_, ()> {
+        Box::pin(Sink::begin(self, attempt, prepared))
+    }
+
+    fn prepare(&mut self) -> Local<'_, Prepared> {
+        Box::pin(Sink::prepare(self))
+    }
+
+    fn commit(&mut self, prepared: Prepared) -> Local<'_, ()> {
+        Box::pin(Sink::commit(self, prepared))
     }
 
     fn close(&mut self) -> Local<'_, ()> {
@@ -362,6 +405,18 @@ impl Sink<Rows> for AnySink {
 
     async fn complete(&mut self, punctuation: Punctuation) -> Result<(), Error> {
         self.0.complete(punctuation).await
+    }
+
+    async fn begin(&mut self, attempt: u64, prepared: Vec<Prepared>) -> Result<(), Error> {
+        self.0.begin(attempt, prepared).await
+    }
+
+    async fn prepare(&mut self) -> Result<Prepared, Error> {
+        self.0.prepare().await
+    }
+
+    async fn commit(&mut self, prepared: Prepared) -> Result<(), Error> {
+        self.0.commit(prepared).await
     }
 
     async fn close(&mut self) -> Result<(), Error> {

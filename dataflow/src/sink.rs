@@ -20,6 +20,12 @@ use crate::time::{Epoch, Punctuation};
 use crate::worker::Shared;
 
 /// Where records go. One task drives it, on one kernel.
+///
+/// # Exactly once
+/// A job that takes checkpoints tells its sinks with [`begin`](Self::begin). Then each checkpoint is a transaction: what was written is
+/// [prepared](Self::prepare), the checkpoint is stored, and what was prepared is [committed](Self::commit). If the process dies
+/// before the checkpoint is stored, what it has written since the one before does not count, and will be written again; if it dies after
+/// that, the next process commits what was prepared. A sink that does none of this writes such records twice.
 pub trait Sink<T>: Send + 'static {
     /// Takes a bundle. Bundles of several open epochs may come interleaved (not those that come of a keyed stage); while this future is
     /// pending the sink's queue fills, and then the sources wait.
@@ -32,7 +38,29 @@ pub trait Sink<T>: Send + 'static {
         async { Ok(()) }
     }
 
-    /// All records have been written, here and at the job's other sinks: flush, and close what is open.
+    /// The job takes checkpoints. Called before all else. `attempt` is greater than that of any process that has
+    /// run the job before, which may still be there, stopped: it must not be able to disturb this one. `prepared` is what was prepared
+    /// for the checkpoint that the job goes on from, and perhaps not committed: commit it. What else such processes have written does not
+    /// count.
+    fn begin(&mut self, attempt: u64, prepared: Vec<Prepared>) -> impl Future<Output = Result<(), Error>> {
+        let _ = (attempt, prepared);
+        async { Ok(()) }
+    }
+
+    /// A checkpoint is taken: all that was written, and [completed](Self::complete), is to be kept, though nobody may see it yet. What is written
+    /// from now on is of the next one.
+    fn prepare(&mut self) -> impl Future<Output = Result<Prepared, Error>> {
+        async { Ok(Prepared::Null) }
+    }
+
+    /// The checkpoint for which this was prepared is stored: from now on it counts. In order of checkpoints; more may have been
+    /// written meanwhile.
+    fn commit(&mut self, prepared: Prepared) -> impl Future<Output = Result<(), Error>> {
+        let _ = prepared;
+        async { Ok(()) }
+    }
+
+    /// All records have been written, here and at the job's other sinks (and, in a job that takes checkpoints, committed): flush, and close what is open.
     fn close(&mut self) -> impl Future<Output = Result<(), Error>> {
         async { Ok(()) }
     }
@@ -43,9 +71,13 @@ pub trait Sink<T>: Send + 'static {
     /// waiting has been dropped where it waited, so what it began must be visible in `self`. No call follows.
     ///
     /// It cannot wait, so it must be quick; it must not panic. Once all sinks have all records, each is closed by itself: one
-    /// that was closed is not told when another fails to. A process that is killed calls nothing.
+    /// that was closed is not told when another fails to. A process that is killed calls nothing. What was prepared is not taken back: a
+    /// process to come may have to commit it.
     fn abort(&mut self) {}
 }
+
+/// What a sink has prepared: what it needs to commit it, in this process or in one to come.
+pub type Prepared = serde_json::Value;
 
 /// A sink that has not been closed yet: dropped as such, it is told to give up.
 pub(crate) struct Unclosed<T, S: Sink<T>> {

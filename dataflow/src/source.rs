@@ -38,7 +38,31 @@ pub trait Source: Send + 'static {
 
     /// Opens the source. At least one partition.
     fn open(self) -> Result<Vec<Self::Partition>, Error>;
+
+    /// Opens it to go on where each of its partitions stood, in their order; partitions that had no place begin anew.
+    ///
+    /// # Errors
+    /// When it cannot go on: what it reads is not what it was.
+    fn resume(self, places: Vec<Option<Place>>) -> Result<Vec<Self::Partition>, Error>
+    where
+        Self: Sized,
+    {
+        let mut partitions = self.open()?;
+        if partitions.len() != places.len() {
+            let remedy = "read what was read before, or start anew";
+            return Err(
+                format!("{} partitions were read, and there are {}: {remedy}", places.len(), partitions.len()).into()
+            );
+        }
+        for (partition, place) in partitions.iter_mut().zip(places) {
+            place.map_or(Ok(()), |place| partition.seek(place))?;
+        }
+        Ok(partitions)
+    }
 }
+
+/// Where a partition stands, in its own words: what it needs to go on from there, in a process to come.
+pub type Place = serde_json::Value;
 
 /// One ordered part of a source, read by one task on one kernel.
 pub trait Partition: Send + 'static {
@@ -59,6 +83,21 @@ pub trait Partition: Send + 'static {
     /// How much of it has been read, about, where it is known how much there is.
     fn progress(&self) -> Option<Progress> {
         None
+    }
+
+    /// Where it stands after all that [`next`](Self::next) has given: asked between two calls of it, for a checkpoint. `None` where it
+    /// cannot be read again: then what it gives between a checkpoint and a crash is lost.
+    fn place(&self) -> Option<Place> {
+        None
+    }
+
+    /// Goes on from a place, before the first call of [`next`](Self::next), which then gives what it would have given there: the
+    /// same records in the same order, however they are cut into batches.
+    ///
+    /// # Errors
+    /// When it cannot: the file is gone, say.
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        Err(format!("it cannot be read from a place, and is to go on from {place}").into())
     }
 }
 

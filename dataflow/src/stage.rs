@@ -5,7 +5,10 @@
 //! a test ([`crate::testing`]), another engine's task, a browser. Next: [`crate::exchange`], how what it
 //! gives reaches the stages after it.
 
+use std::ops::RangeInclusive;
+
 use crate::bundle::{Bundle, Record};
+use crate::snapshot::{Records, Snapshot};
 use crate::source::Error;
 use crate::time::{Generation, Punctuation, Time};
 
@@ -15,6 +18,11 @@ use crate::time::{Generation, Punctuation, Time};
 pub struct KeyGroup(pub u8);
 
 impl KeyGroup {
+    /// This one alone.
+    pub fn alone(self) -> RangeInclusive<Self> {
+        self..=self
+    }
+
     /// The one that keys with this hash are in: its top eight bits.
     pub const fn of(hash: u64) -> Self {
         Self((hash >> 56) as u8)
@@ -50,6 +58,8 @@ pub trait Stage: Send + Sync + 'static {
     const KEYED: bool = false;
     /// Whether what comes of a bundle is to stay in the order of the bundles.
     const ORDERED: bool = false;
+    /// What it keeps from one bundle to the next.
+    const KEEPS: Keeps = Keeps::Nothing;
 
     /// The share of driver `driver`, from 0.
     fn local(&self, driver: usize) -> Self::Local;
@@ -79,16 +89,39 @@ pub trait Stage: Send + Sync + 'static {
         0
     }
 
-    /// The state that generations up to `through` have left, by key group. To be called when the last epoch of that
-    /// generation is complete, and before the next one is sealed; writes of later generations do not show.
-    fn snapshot(&self, locals: &[Self::Local], through: Generation) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
-        let _ = (locals, through);
-        Ok(Vec::new())
-    }
-
-    /// Takes back some or all key groups of a snapshot, before the first bundle. The number of locals may be another.
-    fn restore(&self, locals: &[Self::Local], groups: Vec<(KeyGroup, Vec<u8>)>) -> Result<(), Error> {
-        let _ = (locals, groups);
+    /// A driver's share of the state that generations up to `through` have left. To be called for each driver, by
+    /// any, when the last epoch of that generation is complete, and before the next one is sealed; writes of later generations do not show.
+    ///
+    /// # Errors
+    /// When something cannot be serialised.
+    fn snapshot(
+        &self,
+        locals: &[Self::Local],
+        driver: usize,
+        through: Generation,
+        snapshot: &mut Snapshot,
+    ) -> Result<(), Error> {
+        let _ = (locals, driver, through, snapshot);
         Ok(())
     }
+
+    /// Goes on from a snapshot, before the first bundle. `at` is what closed its last epoch; the number of locals may be another.
+    ///
+    /// # Errors
+    /// When a record is not what was saved.
+    fn restore(&self, locals: &[Self::Local], at: Punctuation, saved: Records<'_>) -> Result<(), Error> {
+        let _ = (locals, at, saved);
+        Ok(())
+    }
+}
+
+/// What a stage keeps from one bundle to the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keeps {
+    /// Nothing.
+    Nothing,
+    /// What its snapshots hold.
+    State,
+    /// Something that its snapshots do not hold: its job cannot take checkpoints.
+    More,
 }

@@ -5,6 +5,7 @@
 //! an index of the right side, small enough for the cache, that the left side is looked up in.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,9 @@ use super::index::Index;
 use super::{Kind, Side};
 use crate::aggregate::State;
 use crate::bundle::{Bundle, Record, Times};
+use crate::snapshot::{Object, Records, Snapshot};
 use crate::source::Error;
-use crate::stage::{Emit, KeyGroup, Stage};
+use crate::stage::{Emit, Keeps, KeyGroup, Stage};
 use crate::sync::{Mutex, lock};
 use crate::table::{Key, hash_of};
 use crate::time::{Generation, Punctuation, Time};
@@ -59,15 +61,16 @@ struct Slice<K, L, R> {
 }
 
 /// Records of both sides.
-#[derive(Clone, Serialize, Deserialize)]
 struct Sides<K, L, R> {
     left: Vec<(K, L)>,
     right: Vec<(K, R)>,
+    /// As what they are in snapshots; none where they are in none yet.
+    object: Option<Object>,
 }
 
 impl<K, L, R> Default for Sides<K, L, R> {
     fn default() -> Self {
-        Self { left: Vec::new(), right: Vec::new() }
+        Self { left: Vec::new(), right: Vec::new(), object: None }
     }
 }
 
@@ -118,11 +121,46 @@ struct Partition<K, L, R> {
     slices: Vec<(i64, Vec<Sides<K, L, R>>)>,
 }
 
-/// A partition's state, as stored: its key groups are those of the same top bits.
+/// A record of a snapshot, of a partition: its key groups are those of the same top bits.
 #[derive(Serialize, Deserialize)]
-struct Saved<K, L, R> {
-    next_end: Option<i64>,
-    slices: Vec<(i64, Sides<K, L, R>)>,
+enum Saved<L, R> {
+    /// Where its windows have come to.
+    NextEnd(i64),
+    /// Records of the slice that starts there.
+    Slice(i64, Vec<L>, Vec<R>),
+}
+
+/// Records of a side in a record of a snapshot, at most.
+const CHUNK: usize = 1024;
+
+/// Adds records of a slice to a snapshot, or has them kept there.
+fn save<K: Key, L: State, R: State>(
+    snapshot: &mut Snapshot,
+    partition: usize,
+    start: i64,
+    sides: &mut Sides<K, L, R>,
+) -> Result<(), Error> {
+    if let Some(object) = sides.object {
+        snapshot.keep(object);
+        return Ok(());
+    }
+    let object = *sides.object.insert(snapshot.create());
+    for left in sides.left.chunks(CHUNK) {
+        let records = Saved::<_, &(K, R)>::Slice(start, left.iter().collect(), Vec::new());
+        snapshot.add(object, groups_of_partition(partition), &records)?;
+        yield_point();
+    }
+    for right in sides.right.chunks(CHUNK) {
+        let records = Saved::<&(K, L), _>::Slice(start, Vec::new(), right.iter().collect());
+        snapshot.add(object, groups_of_partition(partition), &records)?;
+        yield_point();
+    }
+    Ok(())
+}
+
+fn groups_of_partition(partition: usize) -> RangeInclusive<KeyGroup> {
+    let first = partition * (256 / PARTITIONS);
+    KeyGroup(first as u8)..=KeyGroup((first + 256 / PARTITIONS - 1) as u8)
 }
 
 fn partition_of<K: Key>(key: &K) -> usize {
@@ -147,6 +185,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> WindowJoinStage<K, L, R, J> {
         for mut sides in all {
             sides.left.clear();
             sides.right.clear();
+            sides.object = None;
             match &mut *lock(&self.spare) {
                 Some(spare) if spare.len() < SPARE => spare.push(sides),
                 _ => {
@@ -294,6 +333,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
     type Part = Part<K, L, R>;
 
     const ABOUT: &'static str = "records on each kernel, joined by hash range when the watermark has passed";
+    const KEEPS: Keeps = Keeps::State;
 
     fn local(&self, _: usize) -> Self::Local {
         Local(Mutex::default())
@@ -357,41 +397,47 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
         self.bytes.load(Ordering::Relaxed)
     }
 
-    fn snapshot(&self, locals: &[Self::Local], through: Generation) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
-        let mut saved: Vec<Saved<K, L, R>> = Vec::new();
-        for retained in self.retained.iter().map(lock) {
-            let slices =
-                retained.slices.iter().flat_map(|(start, all)| all.iter().map(|sides| (*start, sides.clone())));
-            saved.push(Saved { next_end: retained.next_end, slices: slices.collect() });
-        }
-        for local in locals {
-            for slice in lock(&local.0).iter().filter(|slice| slice.generation <= through) {
-                for (saved, sides) in saved.iter_mut().zip(&slice.sides).filter(|(_, sides)| sides.len() > 0) {
-                    saved.slices.push((slice.start, sides.clone()));
-                }
+    fn snapshot(
+        &self,
+        locals: &[Self::Local],
+        driver: usize,
+        through: Generation,
+        snapshot: &mut Snapshot,
+    ) -> Result<(), Error> {
+        for (index, retained) in self.retained.iter().enumerate().skip(driver).step_by(locals.len()) {
+            let retained = &mut *lock(retained);
+            if let Some(end) = retained.next_end {
+                snapshot.add_whole(groups_of_partition(index), &Saved::<(), ()>::NextEnd(end))?;
+            }
+            for (start, all) in &mut retained.slices {
+                all.iter_mut().try_for_each(|sides| save(snapshot, index, *start, sides))?;
             }
         }
-        let groups = saved.iter().enumerate().filter(|(_, saved)| !saved.slices.is_empty());
-        let group = |partition: usize| KeyGroup((partition * (256 / PARTITIONS)) as u8);
-        groups.map(|(index, saved)| Ok((group(index), postcard::to_allocvec(saved)?))).collect()
+        for slice in lock(&locals[driver].0).iter_mut().filter(|slice| slice.generation <= through) {
+            let sides = slice.sides.iter_mut().enumerate().filter(|(_, sides)| sides.len() > 0);
+            sides.into_iter().try_for_each(|(index, sides)| save(snapshot, index, slice.start, sides))?;
+        }
+        Ok(())
     }
 
-    fn restore(&self, locals: &[Self::Local], groups: Vec<(KeyGroup, Vec<u8>)>) -> Result<(), Error> {
-        for (group, bytes) in groups {
-            let saved = postcard::from_bytes::<Saved<K, L, R>>(&bytes)
-                .map_err(|error| format!("the snapshot of {group:?} cannot be read: {error}"))?;
-            let index = usize::from(group.0) / (256 / PARTITIONS);
-            lock(&self.retained[index]).next_end = saved.next_end;
-            for (start, sides) in saved.slices {
-                // Sealed once more, with the next watermark.
-                let taken = locals[index % locals.len()].take(Generation(0), start);
-                let mut slice = taken.unwrap_or_else(|| self.slice(Generation(0), start));
-                slice.sides[index].left.extend(sides.left);
-                slice.sides[index].right.extend(sides.right);
-                let bytes = slice.sides.iter().map(Sides::bytes).sum();
-                self.bytes.fetch_add(bytes, Ordering::Relaxed);
-                self.bytes.fetch_sub(std::mem::replace(&mut slice.bytes, bytes), Ordering::Relaxed);
-                lock(&locals[index % locals.len()].0).push(slice);
+    fn restore(&self, locals: &[Self::Local], _: Punctuation, saved: Records<'_>) -> Result<(), Error> {
+        for record in saved {
+            let record = record?;
+            let index = usize::from(record.groups.start().0) / (256 / PARTITIONS);
+            let local = &locals[index % locals.len()];
+            match record.read::<Saved<(K, L), (K, R)>>()? {
+                Saved::NextEnd(end) => lock(&self.retained[index]).next_end = Some(end),
+                Saved::Slice(start, left, right) => {
+                    // Sealed once more, with the next watermark.
+                    let taken = local.take(Generation(0), start);
+                    let mut slice = taken.unwrap_or_else(|| self.slice(Generation(0), start));
+                    slice.sides[index].left.extend(left);
+                    slice.sides[index].right.extend(right);
+                    let bytes = slice.sides.iter().map(Sides::bytes).sum();
+                    self.bytes.fetch_add(bytes, Ordering::Relaxed);
+                    self.bytes.fetch_sub(std::mem::replace(&mut slice.bytes, bytes), Ordering::Relaxed);
+                    lock(&local.0).push(slice);
+                }
             }
         }
         Ok(())

@@ -3,8 +3,9 @@
 use crate::aggregate::State;
 use crate::bundle::{Bundle, Record, Times};
 use crate::join::Side;
+use crate::snapshot::{ALL_GROUPS, Records, Snapshot};
 use crate::source::Error;
-use crate::stage::{Emit, KeyGroup, Stage};
+use crate::stage::{Emit, Keeps, Stage};
 use crate::table::Key;
 use crate::time::{Generation, Punctuation, Time};
 
@@ -61,6 +62,7 @@ where
 
     const ABOUT: &'static str = KeyedStage::<K, T, P>::ABOUT;
     const KEYED: bool = true;
+    const KEEPS: Keeps = Keeps::State;
 
     fn local(&self, driver: usize) -> Self::Local {
         self.keyed.local(driver)
@@ -105,29 +107,39 @@ where
         self.keyed.state_bytes()
     }
 
-    /// What was heard goes with each key group, as each may be restored elsewhere.
-    fn snapshot(&self, locals: &[Self::Local], through: Generation) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
-        let mut heard = None;
-        locals.iter().take(1).for_each(|local| self.keyed.with(local, |owned| heard = Some(owned.process.heard())));
-        let mut groups = self.keyed.snapshot(locals, through)?;
-        if groups.is_empty() {
-            groups.push((KeyGroup(0), Vec::new()));
+    fn snapshot(
+        &self,
+        locals: &[Self::Local],
+        driver: usize,
+        through: Generation,
+        snapshot: &mut Snapshot,
+    ) -> Result<(), Error> {
+        self.keyed.snapshot(locals, driver, through, snapshot)?;
+        snapshot.saved.iter_mut().for_each(|saved| saved.bytes.push(OF_KEYS));
+        if driver == 0 {
+            // All drivers have heard the same.
+            let mut heard = None;
+            self.keyed.with(&locals[0], |owned| heard = Some(owned.process.heard()));
+            snapshot.add_whole(ALL_GROUPS, &heard)?;
+            snapshot.saved.last_mut().into_iter().for_each(|saved| saved.bytes.push(OF_HEARD));
         }
-        let with = |(group, bytes): (KeyGroup, Vec<u8>)| Ok((group, postcard::to_allocvec(&(&heard, bytes))?));
-        groups.into_iter().map(with).collect()
+        Ok(())
     }
 
-    fn restore(&self, locals: &[Self::Local], groups: Vec<(KeyGroup, Vec<u8>)>) -> Result<(), Error> {
-        let mut keyed = Vec::with_capacity(groups.len());
-        for (group, bytes) in groups {
-            let (heard, bytes) = postcard::from_bytes::<(Option<P::Heard>, Vec<u8>)>(&bytes)
-                .map_err(|error| format!("the snapshot of {group:?} cannot be read: {error}"))?;
-            if let (true, Some(heard)) = (keyed.is_empty(), heard) {
+    fn restore(&self, locals: &[Self::Local], at: Punctuation, saved: Records<'_>) -> Result<(), Error> {
+        self.keyed.resume(at);
+        for saved in saved {
+            let mut saved = saved?;
+            if saved.bytes.pop() == Some(OF_KEYS) {
+                self.keyed.load(locals, &saved)?;
+            } else if let Some(heard) = saved.read::<Option<P::Heard>>()? {
                 locals.iter().for_each(|local| self.keyed.with(local, |owned| owned.process.remember(heard.clone())));
             }
-            keyed.push((group, bytes));
         }
-        keyed.retain(|(_, bytes)| !bytes.is_empty());
-        self.keyed.restore(locals, keyed)
+        Ok(())
     }
 }
+
+/// The last byte of a record: what it is of.
+const OF_KEYS: u8 = 0;
+const OF_HEARD: u8 = 1;

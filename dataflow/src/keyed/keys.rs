@@ -6,6 +6,7 @@
 
 use updraft_kernel::prefetch;
 
+use super::changes::Changes;
 use crate::table::{Key, hash_of};
 
 /// Bytes of a cache line.
@@ -18,6 +19,8 @@ pub(super) struct Keys<K, V> {
     /// By the low bits of the hash, with linear probing; a power of two of them, at most 5/8 full, or none.
     index: Vec<Slot>,
     entries: Vec<(K, V)>,
+    /// Which of them have changed since which snapshot.
+    pub(super) changes: Changes<K>,
 }
 
 /// Where an entry stands, and as much of its hash as tells it from nearly all others: neither comparing nor growing has to
@@ -46,7 +49,7 @@ impl Slot {
 
 impl<K, V> Default for Keys<K, V> {
     fn default() -> Self {
-        Self { index: Vec::new(), entries: Vec::new() }
+        Self { index: Vec::new(), entries: Vec::new(), changes: Changes::default() }
     }
 }
 
@@ -117,6 +120,7 @@ impl<K: Key, V> Keys<K, V> {
         let at = self.entries.len();
         self.index[slot] = Slot::new(hash, at);
         self.entries.push((key, create()));
+        self.changes.touch(at);
         at
     }
 
@@ -128,9 +132,10 @@ impl<K: Key, V> Keys<K, V> {
         self.index[self.find(hash, key)].at()
     }
 
-    /// The entry at a place that was located.
+    /// The entry at a place that was located, to be changed.
     #[inline(always)]
     pub(super) fn at(&mut self, at: usize) -> (&K, &mut V) {
+        self.changes.touch(at);
         let (key, value) = &mut self.entries[at];
         (key, value)
     }
@@ -144,7 +149,8 @@ impl<K: Key, V> Keys<K, V> {
         let last = self.entries.len() - 1;
         let (slot, of_last) = (slot_of(self, at), slot_of(self, last));
         self.index[of_last].entry = self.index[slot].entry;
-        self.entries.swap_remove(at);
+        let (key, _) = self.entries.swap_remove(at);
+        self.changes.remove(&key, at, last);
         self.vacate(slot);
     }
 
@@ -182,12 +188,18 @@ impl<K: Key, V> Keys<K, V> {
 
     /// Bytes of memory held, without what keys and values own elsewhere.
     pub(super) fn bytes(&self) -> usize {
-        self.index.capacity() * size_of::<Slot>() + self.entries.capacity() * size_of::<(K, V)>()
+        let entries = self.entries.capacity() * size_of::<(K, V)>();
+        self.index.capacity() * size_of::<Slot>() + entries + self.changes.bytes()
     }
 
-    /// The entries, in no particular order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(K, V)> {
-        self.entries.iter()
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The entries, in the order of their places.
+    pub(super) fn entries(&self) -> &[(K, V)] {
+        &self.entries
     }
 }
 
@@ -217,7 +229,7 @@ mod tests {
                 *model.entry(key).or_insert(0) += 1;
             }
         }
-        prop_assert_eq!(&keys.iter().cloned().collect::<HashMap<_, _>>(), &model);
+        prop_assert_eq!(&keys.entries().iter().cloned().collect::<HashMap<_, _>>(), &model);
         for key in (0..500).map(key) {
             let at = keys.position(hash_of(&key), &key);
             prop_assert_eq!(at.map(|at| *keys.at(at).1), model.get(&key).copied());

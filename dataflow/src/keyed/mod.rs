@@ -7,8 +7,10 @@
 //! Joins and windows with triggers are [`Process`]es too: see [`crate::join`] and [`crate::window`].
 
 mod broadcast;
+mod changes;
 mod context;
 mod keys;
+mod saved;
 mod shuffle;
 mod stage;
 mod timers;
@@ -16,7 +18,7 @@ mod timers;
 pub use broadcast::{BroadcastStage, Listen};
 pub use context::Context;
 pub(crate) use shuffle::owner_of_hash;
-pub use shuffle::{Dealt, ShuffleStage};
+pub use shuffle::{Dealt, ShuffleStage, groups_of, owner_of};
 pub use stage::{Aside, KeyedStage, Nothing, Watched};
 pub(crate) use timers::TimerQueue;
 

@@ -1,6 +1,7 @@
 //! The stage that sends each record to the driver that owns its key.
 
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bundle::{Bundle, Record, Times};
@@ -16,8 +17,15 @@ pub(super) fn group_of(hash: u64) -> KeyGroup {
 }
 
 /// Which of `drivers` owns a key group: each has about as many, next to each other.
-pub(super) fn owner_of(group: KeyGroup, drivers: usize) -> usize {
+pub fn owner_of(group: KeyGroup, drivers: usize) -> usize {
     usize::from(group.0) * drivers / 256
+}
+
+/// The key groups that `driver` of `drivers` owns: the first and the last.
+pub fn groups_of(driver: usize, drivers: usize) -> RangeInclusive<KeyGroup> {
+    let first = |driver: usize| (driver * 256).div_ceil(drivers).min(256);
+    let start = first(driver).min(255);
+    KeyGroup(start as u8)..=KeyGroup((first(driver + 1) - 1).max(start) as u8)
 }
 
 /// Which of `drivers` owns the keys of a hash.

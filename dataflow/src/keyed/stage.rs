@@ -1,6 +1,5 @@
 //! The stage of a [`Process`]: tables of state by key, one for each driver, and timers.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -8,14 +7,15 @@ use updraft_kernel::yield_point;
 
 use super::context::{Context, Moment, Output, Queues};
 use super::keys::Keys;
-use super::shuffle::{group_of, owner_of};
+use super::saved;
 use super::timers::{Pending, TimerQueue};
 use super::{Clock, Process, TimeToLive};
 use crate::aggregate::State;
 use crate::bundle::{Bundle, Record};
 use crate::partial::BATCH;
+use crate::snapshot::{Records, Saved, Snapshot};
 use crate::source::Error;
-use crate::stage::{Emit, KeyGroup, Stage};
+use crate::stage::{Emit, Keeps, Stage};
 use crate::sync::{Mutex, lock};
 use crate::table::{Key, hash_of};
 use crate::time::{Generation, Punctuation, Time};
@@ -261,6 +261,7 @@ where
 
     const ABOUT: &'static str = "state and timers of 256 key groups, each owned by one kernel";
     const KEYED: bool = true;
+    const KEEPS: Keeps = Keeps::State;
 
     fn local(&self, driver: usize) -> Self::Local {
         let owned = Owned {
@@ -342,27 +343,64 @@ where
         self.bytes.load(Ordering::Relaxed)
     }
 
-    fn snapshot(&self, locals: &[Self::Local], _: Generation) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
-        let mut groups = BTreeMap::<KeyGroup, Vec<(K, Entry<P::State, X>)>>::new();
-        for local in locals {
-            for (key, entry) in lock(&local.owned).iter().flat_map(|owned| owned.keys.iter()) {
-                groups.entry(group_of(hash_of(key))).or_default().push((key.clone(), entry.clone()));
-            }
-        }
-        groups.iter().map(|(group, saved)| Ok((*group, postcard::to_allocvec(saved)?))).collect()
+    fn snapshot(
+        &self,
+        locals: &[Self::Local],
+        driver: usize,
+        _: Generation,
+        snapshot: &mut Snapshot,
+    ) -> Result<(), Error> {
+        let mut result = Ok(());
+        self.with(&locals[driver], |owned| result = saved::save(&mut owned.keys, driver, self.drivers, snapshot));
+        result
     }
 
-    fn restore(&self, locals: &[Self::Local], groups: Vec<(KeyGroup, Vec<u8>)>) -> Result<(), Error> {
-        for (group, bytes) in groups {
-            let saved = postcard::from_bytes::<Vec<(K, Entry<P::State, X>)>>(&bytes)
-                .map_err(|error| format!("the snapshot of {group:?} cannot be read: {error}"))?;
-            let driver = owner_of(group, locals.len());
-            self.with(&locals[driver], |owned| {
-                for (key, entry) in saved {
-                    owned.heap += owned.process.heap_bytes(&entry.state);
-                    owned.restore(key, entry);
-                }
+    fn restore(&self, locals: &[Self::Local], at: Punctuation, saved: Records<'_>) -> Result<(), Error> {
+        self.resume(at);
+        for saved in saved {
+            self.load(locals, &saved?)?;
+        }
+        Ok(())
+    }
+}
+
+impl<K, T, P, X> KeyedStage<K, T, P, X>
+where
+    K: Key,
+    T: Record,
+    P: Process<K, T>,
+    X: Aside,
+{
+    /// Goes on at the end of an epoch.
+    pub(super) fn resume(&self, at: Punctuation) {
+        self.watermark.store(at.watermark.0, Ordering::Release);
+        self.now.fetch_max(at.now.0, Ordering::AcqRel);
+    }
+
+    /// Takes a record of a snapshot back.
+    pub(super) fn load(&self, locals: &[Local<K, P::State, P, X>], saved: &Saved) -> Result<(), Error> {
+        for local in locals.iter().filter(|local| saved.is_for(local.driver, self.drivers)) {
+            let mut result = Ok(());
+            self.with(local, |owned| {
+                let Owned { process, keys, queues, expiries, heap, .. } = owned;
+                let heap = std::cell::Cell::from_mut(heap);
+                let change = |state: &P::State, sign: usize| {
+                    heap.set(heap.get().wrapping_add(process.heap_bytes(state).wrapping_mul(sign)));
+                };
+                let insert = |keys: &mut Keys<K, Entry<P::State, X>>, key: K, mut entry: Entry<P::State, X>| {
+                    change(&entry.state, 1);
+                    if let Some(watched) = entry.aside.watched() {
+                        watched.pending.iter().for_each(|timer| queues.of(timer.clock).push(timer.at, key.clone()));
+                        if watched.expires < Time::MAX {
+                            expiries.push(watched.expires, key.clone());
+                        }
+                    }
+                    keys.locate_without(hash_of(&key), key, || entry);
+                };
+                let forget = |entry: &Entry<P::State, X>| change(&entry.state, usize::MAX);
+                result = saved::load(keys, (local.driver, self.drivers), saved, insert, forget);
             });
+            result?;
         }
         Ok(())
     }
@@ -374,16 +412,5 @@ impl<K: Key, S: State, P, X: Aside> Owned<K, S, P, X> {
         self.queues.event.is_due(moment.watermark)
             || self.queues.processing.is_due(moment.now)
             || live.is_some_and(|live| self.expiries.is_due(moment.of(live.clock)))
-    }
-
-    fn restore(&mut self, key: K, mut entry: Entry<S, X>) {
-        if let Some(watched) = entry.aside.watched() {
-            watched.pending.iter().for_each(|timer| self.queues.of(timer.clock).push(timer.at, key.clone()));
-            if watched.expires < Time::MAX {
-                self.expiries.push(watched.expires, key.clone());
-            }
-        }
-        let hash = hash_of(&key);
-        self.keys.locate_without(hash, key, || entry);
     }
 }

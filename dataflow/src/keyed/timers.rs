@@ -153,6 +153,17 @@ impl<K> TimerQueue<K> {
     }
 
     /// Bytes held, about: without what keys own elsewhere.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// When they are due, in no particular order.
+    pub(crate) fn times(&self) -> impl Iterator<Item = Time> {
+        let near = self.near.iter().chain(self.added.iter().map(|Reverse(due)| due));
+        near.chain(self.far.values().chain([&self.last.1]).flatten()).map(|due| Time(due.at))
+    }
+
+    /// Bytes of memory held.
     pub(crate) fn bytes(&self) -> usize {
         self.len * size_of::<Due<K>>()
     }

@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use crate::bundle::{Bundle, Record, Times};
-use crate::keyed::TimerQueue;
+use crate::keyed::{TimerQueue, groups_of};
 use crate::operator::Shuffled;
 use crate::pipe::Pipe;
-use crate::stage::{Emit, Stage};
+use crate::snapshot::{Records, Saved, Snapshot};
+use crate::source::Error;
+use crate::stage::{Emit, Keeps, Stage};
 use crate::stream::Stream;
 use crate::sync::{Mutex, lock};
 use crate::table::Key;
@@ -72,6 +74,31 @@ pub trait Operator<T>: Clone + Send + Sync + 'static {
     fn bytes(&self) -> usize {
         0
     }
+
+    /// What an instance keeps from one bundle to the next. Unless it is said, a job with the operator cannot take checkpoints:
+    /// [`Keeps::Nothing`], or [`Keeps::State`] where [`save`](Self::save) and [`load`](Self::load) are written.
+    const KEEPS: Keeps = Keeps::More;
+
+    /// Adds all that the instance keeps, its timers aside, to a snapshot. Called between two epochs. What is not written any
+    /// more is best an object of its own, which the next snapshot [keeps](Snapshot::keep).
+    ///
+    /// # Errors
+    /// When something cannot be serialised.
+    fn save(&mut self, snapshot: &mut Snapshot) -> Result<(), Error> {
+        let _ = snapshot;
+        Ok(())
+    }
+
+    /// Takes back what was saved: called after [`open`](Self::open), before the first bundle, with each record of which this
+    /// instance owns some key groups, in order of the objects. The number of instances may be another then; of keys that it
+    /// does not own (see [`owner_of`](crate::keyed::owner_of)) it leaves out what there is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn load(&mut self, saved: Saved) -> Result<(), Error> {
+        let _ = saved;
+        Ok(())
+    }
 }
 
 /// Where an [`Operator`] gives records, and sets timers.
@@ -94,7 +121,8 @@ impl<T: 'static> Outbox<'_, T> {
         }
     }
 
-    /// Has [`timer`](Operator::timer) called when the watermark has come to `at`.
+    /// Has [`timer`](Operator::timer) called when the watermark has come to `at`. After a job has gone on from a checkpoint with another
+    /// number of kernels, other instances may be called, too.
     pub fn set_timer(&mut self, at: Time) {
         self.timers.push(at, ());
     }
@@ -157,6 +185,7 @@ impl<T: Record, O: Operator<T>> Stage for OperatorStage<T, O> {
 
     const ABOUT: &'static str = "an instance on each kernel, epochs in order";
     const KEYED: bool = true;
+    const KEEPS: Keeps = O::KEEPS;
 
     fn local(&self, driver: usize) -> Instance<O> {
         Instance { driver, operator: Mutex::new(None) }
@@ -206,7 +235,51 @@ impl<T: Record, O: Operator<T>> Stage for OperatorStage<T, O> {
     fn state_bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
+
+    fn snapshot(
+        &self,
+        instances: &[Instance<O>],
+        driver: usize,
+        _: Generation,
+        snapshot: &mut Snapshot,
+    ) -> Result<(), Error> {
+        let mut result = Ok(());
+        self.with(&instances[driver], |operator, timers| {
+            result = operator.save(snapshot);
+            snapshot.saved.iter_mut().for_each(|saved| saved.bytes.push(OF_OPERATOR));
+            if O::KEEPS == Keeps::State && !timers.is_empty() {
+                let times: Vec<Time> = timers.times().collect();
+                let timers = snapshot.add_whole(groups_of(driver, self.drivers), &times);
+                result = std::mem::replace(&mut result, Ok(())).and(timers.map(drop));
+                snapshot.saved.last_mut().into_iter().for_each(|saved| saved.bytes.push(OF_TIMERS));
+            }
+        });
+        result
+    }
+
+    fn restore(&self, instances: &[Instance<O>], at: Punctuation, saved: Records<'_>) -> Result<(), Error> {
+        self.watermark.store(at.watermark.0, Ordering::Release);
+        for saved in saved {
+            let mut saved = saved?;
+            let of = saved.bytes.pop();
+            for instance in instances.iter().filter(|instance| saved.is_for(instance.driver, self.drivers)) {
+                let mut result = Ok(());
+                self.with(instance, |operator, timers| {
+                    result = match of {
+                        Some(OF_OPERATOR) => operator.load(saved.clone()),
+                        _ => saved.read::<Vec<Time>>().map(|times| times.iter().for_each(|at| timers.push(*at, ()))),
+                    };
+                });
+                result?;
+            }
+        }
+        Ok(())
+    }
 }
+
+/// The last byte of a record: whose it is.
+const OF_OPERATOR: u8 = 0;
+const OF_TIMERS: u8 = 1;
 
 impl<I: Record, P: Pipe<I>> Stream<I, P>
 where

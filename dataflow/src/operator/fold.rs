@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use crate::bundle::{Bundle, Record};
 use crate::pipe::Pipe;
-use crate::stage::{Emit, Stage};
+use crate::stage::{Emit, Keeps, Stage};
 use crate::stream::Stream;
 use crate::sync::{Mutex, lock};
 use crate::time::{Generation, Punctuation, Time};
@@ -33,6 +33,7 @@ where
     type Part = V;
 
     const ABOUT: &'static str = "a value on each kernel, merged at the end";
+    const KEEPS: Keeps = Keeps::More;
 
     fn local(&self, _: usize) -> Self::Local {
         (self.pipe.clone(), self.step.clone(), Mutex::new(self.start.clone()))

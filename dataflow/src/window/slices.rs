@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use super::Slicing;
 use super::store::{Store, pieces_of};
+use crate::snapshot::Object;
 use crate::source::Error;
 use crate::sync::{Mutex, lock};
 use crate::time::{Generation, Punctuation, Time};
@@ -45,6 +46,8 @@ pub(super) struct Slice<S: Store> {
     pub(super) start: i64,
     pub(super) end: i64,
     pub(super) partial: S::Partial,
+    /// As what it is in snapshots; none where it is in none yet.
+    pub(super) object: Option<Object>,
     /// As last accounted.
     bytes: usize,
 }
@@ -173,7 +176,7 @@ impl<S: Store> Held<'_, S> {
 
     fn create(&self, start: i64, end: i64) -> Slice<S> {
         let partial = self.slicer.store.create(self.open.large.load(Ordering::Relaxed));
-        Slice { generation: self.generation, start, end, partial, bytes: 0 }
+        Slice { generation: self.generation, start, end, partial, object: None, bytes: 0 }
     }
 
     /// Gives the slices back.

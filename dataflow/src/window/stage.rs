@@ -9,16 +9,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
+use updraft_kernel::yield_point;
 
-use super::panes::Panes;
+use super::panes::{Pane, Panes};
 use super::slices::{Open, Part, Piece, Slicer};
 use super::store::{Store, piece_of_group, pieces_of};
 use super::{Sliced, Slicing, Tables};
 use crate::aggregate::Aggregate;
 use crate::bundle::{Bundle, Record};
 use crate::pipe::Pipe;
+use crate::snapshot::{ALL_GROUPS, Object, Records, Snapshot};
 use crate::source::Error;
-use crate::stage::{Emit, KeyGroup, Stage};
+use crate::stage::{Emit, Keeps, KeyGroup, Stage};
 use crate::sync::{Mutex, lock};
 use crate::table::Key;
 use crate::time::{Generation, Punctuation};
@@ -40,21 +42,24 @@ pub struct Local<P, S: Store> {
     open: Open<S>,
 }
 
-/// A key group's state, as stored.
+/// A record of a snapshot.
 #[derive(Serialize, Deserialize)]
-struct Saved<E> {
-    next_end: Option<i64>,
-    /// Slices of which windows may still need the sum, as [`Panes`] hold them.
-    front: Vec<(i64, E)>,
-    back: Vec<(i64, E)>,
-    /// Slices that are not sealed.
-    open: Vec<(i64, E)>,
+enum Saved<E> {
+    /// Where the windows have come to.
+    NextEnd(i64),
+    /// Some of the slice that starts there.
+    Slice(Role, i64, E),
 }
 
-impl<E> Default for Saved<E> {
-    fn default() -> Self {
-        Self { next_end: None, front: Vec::new(), back: Vec::new(), open: Vec::new() }
-    }
+/// What a slice is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Role {
+    /// A level of the older ones, as [`Panes`] hold them.
+    Front,
+    /// One of the newer ones there.
+    Back,
+    /// Not sealed.
+    Open,
 }
 
 impl<In, P, F, K, A> WindowStage<In, P, Tables<P::Out, F, K, A>>
@@ -119,31 +124,40 @@ impl<In, P, S: Store> WindowStage<In, P, S> {
 
     /// Puts the panes of all pieces back. All have the same slices, also those that none of a piece's keys are in: when
     /// they turn over must not depend on the keys.
-    fn restore_panes(&self, groups: &mut [(KeyGroup, Saved<S::Saved>)]) -> Result<(), Error> {
-        let starts = |list: fn(&Saved<S::Saved>) -> &Vec<(i64, S::Saved)>| -> BTreeSet<i64> {
-            groups.iter().flat_map(|(_, saved)| list(saved)).map(|(start, _)| *start).collect()
+    fn restore_panes(&self, next_end: Option<i64>, mut sums: BTreeMap<(usize, Role, i64), Vec<S::Sum>>) {
+        let starts = |role: Role| -> BTreeSet<i64> {
+            sums.keys().filter(|(_, other, _)| *other == role).map(|(_, _, start)| *start).collect()
         };
-        let (front, back) = (starts(|saved| &saved.front), starts(|saved| &saved.back));
-        let next_end = groups.iter().find_map(|(_, saved)| saved.next_end);
+        let (front, back) = (starts(Role::Front), starts(Role::Back));
         for (index, panes) in self.pieces.iter().enumerate() {
-            let of_piece = groups.iter_mut().filter(|(group, _)| piece_of_group(*group, self.slicer.pieces) == index);
-            let (mut older, mut newer) = (BTreeMap::<i64, Vec<_>>::new(), BTreeMap::<i64, Vec<_>>::new());
-            for (group, saved) in of_piece {
-                let lists = [(&mut older, &mut saved.front), (&mut newer, &mut saved.back)];
-                for (sums, saved) in lists {
-                    for (start, saved) in saved.drain(..) {
-                        sums.entry(start).or_default().push(self.slicer.store.load(*group, saved)?);
-                    }
-                }
-            }
-            let sum = |sums: Option<Vec<S::Sum>>| self.slicer.store.gather(sums.unwrap_or_default());
+            let mut sum = |role: Role, start: &i64| {
+                self.slicer.store.gather(sums.remove(&(index, role, *start)).unwrap_or_default())
+            };
             let panes = &mut *lock(panes);
             let before = panes.bytes(&self.slicer.store);
             panes.next_end = next_end;
-            front.iter().rev().for_each(|start| panes.restore_front(*start, sum(older.remove(start))));
-            back.iter().for_each(|start| panes.push(*start, sum(newer.remove(start)), &self.slicer.store));
+            front.iter().rev().for_each(|start| panes.restore_front(*start, sum(Role::Front, start)));
+            back.iter().for_each(|start| panes.push(*start, sum(Role::Back, start), &self.slicer.store));
             let after = panes.bytes(&self.slicer.store);
             self.slicer.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        }
+    }
+
+    /// Adds a slice to a snapshot, or has it kept there.
+    fn save(
+        snapshot: &mut Snapshot,
+        (role, start): (Role, i64),
+        object: &mut Option<Object>,
+        save: impl FnOnce() -> Result<Vec<(KeyGroup, S::Saved)>, Error>,
+    ) -> Result<(), Error> {
+        if let Some(object) = *object {
+            snapshot.keep(object);
+            return Ok(());
+        }
+        let new = *object.insert(snapshot.create());
+        for (group, saved) in save()? {
+            snapshot.add(new, group.alone(), &Saved::Slice(role, start, saved))?;
+            yield_point();
         }
         Ok(())
     }
@@ -161,6 +175,7 @@ where
     type Part = Part<S>;
 
     const ABOUT: &'static str = "tables on each kernel, merged by hash range when the watermark has passed";
+    const KEEPS: Keeps = Keeps::State;
 
     fn local(&self, _: usize) -> Self::Local {
         Local { pipe: self.pipe.clone(), reader: self.reader.clone(), open: Open::default() }
@@ -191,49 +206,55 @@ where
         self.slicer.bytes.load(Ordering::Relaxed) + self.slicer.store.spare_bytes()
     }
 
-    fn snapshot(&self, locals: &[Self::Local], through: Generation) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
-        let (store, mut groups) = (&self.slicer.store, BTreeMap::<KeyGroup, Saved<S::Saved>>::new());
-        for panes in self.pieces.iter().map(lock) {
-            let (front, back) = panes.slices();
-            for (start, level) in front {
-                let saved = store.save(level)?.into_iter();
-                saved.for_each(|(group, saved)| groups.entry(group).or_default().front.push((*start, saved)));
+    fn snapshot(
+        &self,
+        locals: &[Self::Local],
+        driver: usize,
+        through: Generation,
+        snapshot: &mut Snapshot,
+    ) -> Result<(), Error> {
+        let store = &self.slicer.store;
+        for panes in self.pieces.iter().skip(driver).step_by(locals.len()) {
+            let panes = &mut *lock(panes);
+            for (role, slices) in [Role::Front, Role::Back].into_iter().zip(panes.slices()) {
+                for Pane { start, sum, object } in slices {
+                    Self::save(snapshot, (role, *start), object, || store.save(sum))?;
+                }
             }
-            for (start, slice) in back {
-                let saved = store.save(slice)?.into_iter();
-                saved.for_each(|(group, saved)| groups.entry(group).or_default().back.push((*start, saved)));
-            }
         }
-        for local in locals {
-            Slicer::visit(&local.open, through, |slice| {
-                let saved = store.save_partial(&mut slice.partial)?.into_iter();
-                saved.for_each(|(group, saved)| groups.entry(group).or_default().open.push((slice.start, saved)));
-                Ok(())
-            })?;
+        if driver == 0
+            && let Some(end) = self.pieces.iter().find_map(|panes| lock(panes).next_end)
+        {
+            snapshot.add_whole(ALL_GROUPS, &Saved::<()>::NextEnd(end))?;
         }
-        for (group, saved) in &mut groups {
-            saved.next_end = lock(&self.pieces[piece_of_group(*group, self.slicer.pieces)]).next_end;
-        }
-        groups.iter().map(|(group, saved)| Ok((*group, postcard::to_allocvec(saved)?))).collect()
+        Slicer::visit(&locals[driver].open, through, |slice| {
+            let place = (Role::Open, slice.start);
+            Self::save(snapshot, place, &mut slice.object, || store.save_partial(&mut slice.partial))
+        })
     }
 
-    fn restore(&self, locals: &[Self::Local], groups: Vec<(KeyGroup, Vec<u8>)>) -> Result<(), Error> {
-        let groups = groups.into_iter().map(|(group, bytes)| {
-            let saved = postcard::from_bytes::<Saved<S::Saved>>(&bytes);
-            saved.map(|saved| (group, saved)).map_err(|e| format!("the snapshot of {group:?} cannot be read: {e}"))
-        });
-        let mut groups = groups.collect::<Result<Vec<_>, _>>()?;
-        self.restore_panes(&mut groups)?;
-        for (group, saved) in groups {
-            let local = &locals[usize::from(group.0) % locals.len()];
-            let mut held = self.slicer.hold(&local.open, Generation(0));
-            for (start, saved) in saved.open {
-                let sum = self.slicer.store.load(group, saved)?;
-                let at = held.turn_to(start);
-                self.slicer.store.add(&mut held.slices[at].partial, sum);
+    fn restore(&self, locals: &[Self::Local], _: Punctuation, saved: Records<'_>) -> Result<(), Error> {
+        let (mut next_end, mut sums) = (None, BTreeMap::<_, Vec<_>>::new());
+        for record in saved {
+            let record = record?;
+            let group = *record.groups.start();
+            match record.read::<Saved<S::Saved>>()? {
+                Saved::NextEnd(end) => next_end = Some(end),
+                Saved::Slice(Role::Open, start, saved) => {
+                    let sum = self.slicer.store.load(group, saved)?;
+                    let local = &locals[usize::from(group.0) % locals.len()];
+                    let mut held = self.slicer.hold(&local.open, Generation(0));
+                    let at = held.turn_to(start);
+                    self.slicer.store.add(&mut held.slices[at].partial, sum);
+                    held.put_back();
+                }
+                Saved::Slice(role, start, saved) => {
+                    let place = (piece_of_group(group, self.slicer.pieces), role, start);
+                    sums.entry(place).or_default().push(self.slicer.store.load(group, saved)?);
+                }
             }
-            held.put_back();
         }
+        self.restore_panes(next_end, sums);
         Ok(())
     }
 }

@@ -1,0 +1,115 @@
+//! [`Snapshot`]: what the state of a stage is made of when a generation is over.
+//!
+//! State is kept as *objects*: pieces of it that are not written any more, each under a number. A snapshot says which there
+//! are; the records of those that no snapshot had before are added to it. So what is stored grows with what has changed, not
+//! with what there is. Whoever drives the stage stores the records, and lets go of objects that no snapshot that it
+//! still needs is made of.
+//!
+//! When a stage goes on from a snapshot it gets the records of all of its objects, in order of their numbers; the number of
+//! its drivers may be another then. Next: [`crate::checkpoint`], which stores them.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::keyed::owner_of;
+use crate::source::Error;
+use crate::stage::KeyGroup;
+
+/// What the key groups of a record without keys are: whoever owns any of them gets it.
+pub const ALL_GROUPS: RangeInclusive<KeyGroup> = KeyGroup(0)..=KeyGroup(u8::MAX);
+
+/// A piece of state that is not written any more, as its stage counts them: later ones are greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Object(pub u64);
+
+/// A record of an object.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Saved {
+    /// What it is part of.
+    pub object: Object,
+    /// The key groups that it holds keys of: the first and the last.
+    pub groups: RangeInclusive<KeyGroup>,
+    /// What the stage has made of it.
+    pub bytes: Vec<u8>,
+}
+
+impl Saved {
+    /// Whether driver `driver` of `drivers` owns some of its key groups.
+    pub fn is_for(&self, driver: usize, drivers: usize) -> bool {
+        (owner_of(*self.groups.start(), drivers)..=owner_of(*self.groups.end(), drivers)).contains(&driver)
+    }
+
+    /// What was [added](Snapshot::add).
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        postcard::from_bytes(&self.bytes)
+            .map_err(|error| format!("the snapshot of {:?} cannot be read: {error}", self.groups).into())
+    }
+}
+
+/// A driver's share of a snapshot, as its stage fills it.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The numbers of the stage's objects.
+    next: Arc<AtomicU64>,
+    /// What the state is made of.
+    pub objects: Vec<Object>,
+    /// The records of those that no snapshot had before.
+    pub saved: Vec<Saved>,
+}
+
+impl Snapshot {
+    /// Without objects; `next` is the number of the next one, of all drivers of the stage.
+    pub fn new(next: Arc<AtomicU64>) -> Self {
+        Self { next, objects: Vec::new(), saved: Vec::new() }
+    }
+
+    /// An object that is new.
+    pub fn create(&mut self) -> Object {
+        let object = Object(self.next.fetch_add(1, Ordering::Relaxed));
+        self.objects.push(object);
+        object
+    }
+
+    /// An object that a snapshot before had: it is part of the state still.
+    pub fn keep(&mut self, object: Object) {
+        self.objects.push(object);
+    }
+
+    /// A record of an object that is new: `value`, of keys in `groups`.
+    ///
+    /// # Errors
+    /// When it cannot be serialised.
+    pub fn add(
+        &mut self,
+        object: Object,
+        groups: RangeInclusive<KeyGroup>,
+        value: &(impl Serialize + ?Sized),
+    ) -> Result<(), Error> {
+        self.saved.push(Saved { object, groups, bytes: postcard::to_allocvec(value)? });
+        Ok(())
+    }
+
+    /// An object of which this is all.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn add_whole(
+        &mut self,
+        groups: RangeInclusive<KeyGroup>,
+        value: &(impl Serialize + ?Sized),
+    ) -> Result<Object, Error> {
+        let object = self.create();
+        self.add(object, groups, value).map(|()| object)
+    }
+}
+
+/// The records of all objects of a snapshot, in order of the objects.
+pub type Records<'a> = &'a mut dyn Iterator<Item = Result<Saved, Error>>;
