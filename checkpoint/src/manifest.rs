@@ -13,6 +13,9 @@ pub struct Manifest {
     pub epoch: u64,
     /// When it was asked for: microseconds since 1970.
     pub at: i64,
+    /// Whether the job has come to its end: then it is of sinks alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub finished: bool,
     /// Sources, stages and sinks.
     pub parts: BTreeMap<String, Part>,
 }

@@ -41,7 +41,13 @@ impl State {
 
     fn manifest(&self) -> Manifest {
         let part = Part { note: serde_json::json!({ "files": self.files.len() }), files: self.files.clone() };
-        Manifest { job: "count".into(), epoch: self.epoch, at: 0, parts: [("counter".to_owned(), part)].into() }
+        Manifest {
+            job: "count".into(),
+            epoch: self.epoch,
+            at: 0,
+            finished: false,
+            parts: [("counter".to_owned(), part)].into(),
+        }
     }
 }
 

@@ -65,4 +65,4 @@ pub use nexmark::Nexmark;
 pub use socket::{Socket, SocketSink};
 pub use stdin::Stdin;
 pub use stdout::Stdout;
-pub use store::memory_store;
+pub use store::{memory_store, state_store};

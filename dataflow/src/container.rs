@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::checkpoint::marks::Marks;
 use crate::sync::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::time::{Epoch, Punctuation, Time};
 
@@ -32,6 +33,8 @@ pub(crate) struct Container {
     queued: AtomicUsize,
     /// Whether what is pending now is the work that completes the epoch.
     sealed: AtomicBool,
+    /// Whether it is a snapshot.
+    saved: AtomicBool,
 }
 
 impl Container {
@@ -44,6 +47,7 @@ impl Container {
             added: AtomicU64::new(0),
             queued: AtomicUsize::new(0),
             sealed: AtomicBool::new(false),
+            saved: AtomicBool::new(false),
         }
     }
 
@@ -69,6 +73,11 @@ impl Container {
     /// Marks that the work of completion follows: whether it was not marked before.
     pub(crate) fn seal(&self) -> bool {
         !self.sealed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Marks that a snapshot follows, after the work of completion: whether it was not marked before.
+    pub(crate) fn save(&self) -> bool {
+        !self.saved.swap(true, Ordering::AcqRel)
     }
 }
 
@@ -103,6 +112,8 @@ pub(crate) struct Containers<W> {
     /// How many close each epoch.
     inputs: AtomicUsize,
     service: Service,
+    /// Epochs after a marked one wait until that is complete, where it is said.
+    marks: Option<Arc<Marks>>,
     lanes: Box<[Lane<W>]>,
     open: Mutex<Open>,
     /// The first epoch that is not complete.
@@ -161,11 +172,17 @@ impl<W> Containers<W> {
         Self {
             inputs: AtomicUsize::new(0),
             service,
+            marks: None,
             lanes: std::iter::repeat_with(lane).take(kernels).collect(),
             open: Mutex::new(Open { first: Epoch(0), containers: VecDeque::new() }),
             first: AtomicU64::new(0),
             queued: AtomicUsize::new(0),
         }
+    }
+
+    /// Has epochs after a marked one wait until that is complete.
+    pub(crate) fn stopping_at(self, marks: Arc<Marks>) -> Self {
+        Self { marks: Some(marks), ..self }
     }
 
     /// One more input will close each epoch. Before the first epoch only.
@@ -266,9 +283,12 @@ impl<W> Containers<W> {
 
     /// The latest epoch that work may be claimed of.
     fn at_most(&self) -> u64 {
+        let first = self.first.load(Ordering::Acquire);
         match self.service.order {
-            EpochOrder::Out => EMPTY,
-            EpochOrder::In => self.first.load(Ordering::Acquire),
+            EpochOrder::Out => {
+                self.marks.as_ref().and_then(|marks| marks.next(Epoch(first))).map_or(EMPTY, |mark| mark.0)
+            }
+            EpochOrder::In => first,
         }
     }
 

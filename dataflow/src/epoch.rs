@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use updraft_kernel::Bells;
 use updraft_kernel::clock::{self, Nanos};
+use updraft_kernel::{Bell, Bells};
 
+use crate::checkpoint::marks::Marks;
 use crate::sync::{Mutex, lock};
 use crate::time::{Epoch, Time, micros};
 
@@ -61,10 +63,17 @@ pub(crate) struct EpochClock {
     strays: Mutex<BTreeMap<Epoch, Nanos>>,
     /// Sources that wait, for an epoch to follow or for room.
     pub(crate) sources: Bells,
+    /// The epochs that checkpoints are taken at the end of.
+    pub(crate) marks: Arc<Marks>,
+    /// Whether the last epoch is to be marked.
+    marks_last: bool,
+    /// Rung when the last epoch is known.
+    pub(crate) ended: Arc<Bell>,
 }
 
 impl EpochClock {
-    pub(crate) fn new() -> Self {
+    /// `marks_last` tells whether the job takes checkpoints.
+    pub(crate) fn new(marks_last: bool) -> Self {
         Self {
             current: AtomicU64::new(0),
             live: AtomicUsize::new(0),
@@ -74,6 +83,9 @@ impl EpochClock {
             tick: AtomicU64::new(0),
             strays: Mutex::default(),
             sources: Bells::default(),
+            marks: Arc::default(),
+            marks_last,
+            ended: Arc::default(),
         }
     }
 
@@ -89,22 +101,59 @@ impl EpochClock {
 
     /// Begins the epoch after `epoch`, if that is not begun yet.
     pub(crate) fn advance_past(&self, epoch: Epoch, now: Nanos) {
-        let mut closed = lock(&self.closed);
-        if self.current.load(Ordering::Relaxed) == epoch.0 {
-            let latest = closed.times.back().map_or(closed.before, |(_, wall)| *wall);
-            closed.times.push_back((now, wall().max(latest)));
-            self.current.store(epoch.0 + 1, Ordering::Release);
-            drop(closed);
-            self.sources.ring_all();
+        let closed = &mut *lock(&self.closed);
+        if self.current() == epoch {
+            self.advance(closed, now);
         }
+    }
+
+    /// The same, unless `epoch` is marked: whether it is not.
+    pub(crate) fn advance_past_unmarked(&self, epoch: Epoch, now: Nanos) -> bool {
+        let closed = &mut *lock(&self.closed);
+        let is_current = self.current() == epoch;
+        if is_current {
+            self.advance(closed, now);
+        }
+        is_current || !self.marks.is_marked(epoch)
+    }
+
+    /// Begins the next epoch.
+    fn advance(&self, closed: &mut Closed, now: Nanos) {
+        let latest = closed.times.back().map_or(closed.before, |(_, wall)| *wall);
+        closed.times.push_back((now, wall().max(latest)));
+        self.current.fetch_add(1, Ordering::Release);
+        self.sources.ring_all();
+    }
+
+    /// Marks the current epoch, and begins the next one: which it is. The last one of the job is marked anyway.
+    pub(crate) fn mark(&self, now: Nanos) -> Result<Epoch, Epoch> {
+        let closed = &mut *lock(&self.closed);
+        if let Some(last) = self.last() {
+            return Err(last);
+        }
+        let epoch = self.current();
+        self.marks.mark(epoch);
+        self.advance(closed, now);
+        Ok(epoch)
+    }
+
+    /// A job goes on at this calendar time, or later.
+    pub(crate) fn begins_after(&self, now: Time) {
+        let closed = &mut *lock(&self.closed);
+        closed.before = closed.before.max(now);
     }
 
     /// One partition has ended: when it is the last, so does the job, with the current epoch.
     pub(crate) fn end_partition(&self, now: Nanos) {
         if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let closed = &mut *lock(&self.closed);
             let current = self.current();
             self.last.store(current.0, Ordering::Release);
-            self.advance_past(current, now);
+            if self.marks_last {
+                self.marks.mark(current);
+            }
+            self.advance(closed, now);
+            self.ended.ring();
         }
     }
 
@@ -207,7 +256,7 @@ mod tests {
 
     #[test]
     fn results_that_stray_are_late() {
-        let clock = EpochClock::new();
+        let clock = EpochClock::new(false);
         clock.add_partition();
         let close = |epoch, at| clock.advance_past(Epoch(epoch), Nanos(at));
         assert_eq!(clock.stray(Epoch(0)), Epoch(0), "as long as it is open it is the newest");

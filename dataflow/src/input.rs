@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use updraft_kernel::clock;
 
+use crate::checkpoint::Taking;
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
 use crate::job::{Assembly, At, Job};
 use crate::lateness::{ByCount, RowWatermarks, Stamp, Stamping, Watermarks, row_stamp};
 use crate::pipe::{Identity, Stamped};
 use crate::rows::{self, Rows};
-use crate::source::{self, BadRecords, DeadLetter, Feed, FeedOptions, Idle, Source};
+use crate::source::{self, BadRecords, DeadLetter, Feed, FeedOptions, Idle, Partition as _, Reporting, Source};
 use crate::stream::Stream;
 use crate::time::{Epoch, Time};
 
@@ -130,15 +131,20 @@ impl<S: Source> Input<S> {
             graph.gives(&dead, "dead letters");
         });
         job.step(move |assembly| {
-            let partitions = source.open().map_err(|error| At::new(format!("source `{name}`"), error))?;
+            let notes = assembly.source_notes(&name)?;
+            let places = notes.as_ref().map(|notes| notes.iter().map(|note| note.place.clone()).collect());
+            let partitions = if let Some(places) = places { source.resume(places) } else { source.open() };
+            let partitions = partitions.map_err(|error| At::new(format!("source `{name}`"), error))?;
             if partitions.is_empty() {
                 let error = "it was opened without a partition, and a source has at least one".into();
                 return Err(At::new(format!("source `{name}`"), error).into());
             }
+            let part = assembly.source_part(&name, partitions.len());
+            let mut notes = notes.into_iter().flatten();
             let metrics = assembly.source_metrics(name.clone());
             let open = Arc::new(AtomicUsize::new(partitions.len()));
             for partition in partitions {
-                let feed = Feed {
+                let mut feed = Feed {
                     options,
                     stamp: stamp(options.epochs),
                     outlet: feeds.clone(),
@@ -156,7 +162,21 @@ impl<S: Source> Input<S> {
                     active: clock::now(),
                     is_idle: false,
                     position: 0,
+                    place: partition.place(),
+                    has_ended: false,
+                    reporting: assembly
+                        .shared
+                        .taking
+                        .clone()
+                        .zip(part)
+                        .map(|(taking, part)| Reporting { taking, part }),
                 };
+                if feed.reporting.is_some() && feed.place.is_none() {
+                    tracing::warn!(
+                        "source `{name}` cannot be read again: what comes between a checkpoint and a crash is lost"
+                    );
+                }
+                notes.next().into_iter().for_each(|note| feed.restore(note));
                 start(assembly, name.clone(), partition, feed);
             }
             Ok(())
@@ -178,9 +198,13 @@ where
         late.add_input();
         dead.add_input();
     });
+    let restored = assembly.shared.taking.as_ref().map(Taking::source);
     assembly.task(move |group, kernel, _| {
         let fails = group.clone();
         group.spawn(kernel, name.clone(), move || async move {
+            if let Some(restored) = restored {
+                restored.await;
+            }
             if let Err(error) = source::drive(partition, feed).await {
                 fails.fail(At::new(format!("source `{name}`"), error));
             }

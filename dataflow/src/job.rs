@@ -8,18 +8,21 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use updraft_kernel::{Bell, Bells, Class, Failure, Group, GroupError, Handle, KernelId, Runtime};
+use updraft_kernel::{Bell, Bells, Class, Failure, Group, GroupError, Handle, KernelId, Runtime, clock};
 
 use crate::bundle::Record;
+use crate::checkpoint::{self, Checkpoints, Kind, Stages, Taking, read_note};
 use crate::container::{EpochOrder, Service};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
 use crate::explain::{Exchange, Explanation, Graph, NodeKind};
 use crate::input::Input;
 use crate::metrics::{JobMetrics, SourceMetrics, StageMetrics};
-use crate::source::{Error, Source};
-use crate::stage::Stage;
+use crate::sink::Prepared;
+use crate::source::{Error, PartitionNote, Source};
+use crate::stage::{Keeps, Stage};
 use crate::worker::{self, Runner, Shared, StageRunner};
 
 /// Why a job has ended before its work was done.
@@ -62,9 +65,12 @@ pub(crate) struct Plan {
     priority: bool,
     boundaries: bool,
     memory_budget: Option<usize>,
+    checkpoints: Option<Checkpoints>,
     steps: Vec<Step>,
     graph: Graph,
 }
+
+type StartTask = Box<dyn FnOnce(&Group, KernelId, &Arc<JobMetrics>)>;
 
 type Step = Box<dyn FnOnce(&mut Assembly) -> Result<(), Error>>;
 
@@ -72,21 +78,73 @@ type Step = Box<dyn FnOnce(&mut Assembly) -> Result<(), Error>>;
 pub(crate) struct Assembly {
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: JobMetrics,
+    checkpoints: Option<Checkpoints>,
     stages: Vec<Arc<dyn Runner>>,
+    /// Those with state, by the part of checkpoints that they are.
+    parts: Stages,
     /// What each port has charged.
     audit: Vec<Box<dyn Fn() -> usize + Send + Sync>>,
     wiring: Vec<Box<dyn FnOnce()>>,
-    /// Starts the task of a sink or of a source's partition, on the kernel whose turn it is.
-    tasks: Vec<Box<dyn FnOnce(&Group, KernelId, &Arc<JobMetrics>)>>,
+    /// Starts the task of a source's partition, on the kernel whose turn it is.
+    tasks: Vec<StartTask>,
+    /// The same of sinks.
+    sinks: Vec<StartTask>,
 }
 
 impl Assembly {
     /// Adds a stage that reads from `upstream`.
-    fn stage<S: Stage>(&mut self, name: Arc<str>, upstream: &Outlet<S::In>, stage: S, outlet: Arc<Outlet<S::Out>>) {
+    fn stage<S: Stage>(
+        &mut self,
+        name: Arc<str>,
+        upstream: &Outlet<S::In>,
+        stage: S,
+        outlet: Arc<Outlet<S::Out>>,
+    ) -> Result<(), Error> {
         let metrics = self.stage_metrics(name.clone());
-        let runner = Arc::new(StageRunner::new(name, stage, outlet, self.shared.clone(), metrics, upstream.in_order));
+        let part = self.stage_part(&name, S::KEEPS)?;
+        let shared = self.shared.clone();
+        let runner = Arc::new(StageRunner::new(name, stage, outlet, shared, metrics, part, upstream.in_order));
         self.connect(upstream, runner.clone());
+        part.into_iter().for_each(|part| drop(self.parts.insert(part, runner.clone())));
         self.stages.push(runner);
+        Ok(())
+    }
+
+    /// Which part of checkpoints a stage is, if it is one.
+    fn stage_part(&self, name: &str, keeps: Keeps) -> Result<Option<usize>, Error> {
+        match (&self.shared.taking, keeps) {
+            (None, _) | (_, Keeps::Nothing) => Ok(None),
+            (Some(taking), Keeps::State) => Ok(Some(taking.add_part(Kind::Stage, name, 1).0)),
+            (Some(_), Keeps::More) => Err(format!(
+                "stage `{name}` keeps something that checkpoints cannot hold (an operator without `save` and `load`, or a fold): \
+                 write these, or take no checkpoints"
+            )
+            .into()),
+        }
+    }
+
+    /// Which part of checkpoints a source is, if the job takes any.
+    pub(crate) fn source_part(&self, name: &str, partitions: usize) -> Option<usize> {
+        self.shared.taking.as_ref().map(|taking| taking.add_part(Kind::Source, name, partitions).0)
+    }
+
+    /// What was noted of the partitions of the source that is the next part, if the job goes on from a checkpoint.
+    pub(crate) fn source_notes(&self, name: &str) -> Result<Option<Vec<PartitionNote>>, Error> {
+        let Some((taking, checkpoints)) = self.shared.taking.as_ref().zip(self.checkpoints.as_ref()) else {
+            return Ok(None);
+        };
+        let id = taking.id_of(Kind::Source, name);
+        checkpoints.note(&id).map(|note| read_note(&id, note)).transpose()
+    }
+
+    /// Which part of checkpoints a sink is, and what it has prepared, if the job takes any.
+    pub(crate) fn sink_part(&self, name: &str) -> Result<Option<(usize, Vec<Prepared>)>, Error> {
+        let Some((taking, checkpoints)) = self.shared.taking.as_ref().zip(self.checkpoints.as_ref()) else {
+            return Ok(None);
+        };
+        let (part, id) = taking.add_part(Kind::Sink, name, 1);
+        let prepared = checkpoints.note(&id).map(|note| read_note(&id, note)).transpose()?;
+        Ok(Some((part, prepared.unwrap_or_default())))
     }
 
     /// Has a port read from `upstream`.
@@ -122,6 +180,10 @@ impl Assembly {
         self.tasks.push(Box::new(start));
     }
 
+    pub(crate) fn sink_task(&mut self, start: impl FnOnce(&Group, KernelId, &Arc<JobMetrics>) + 'static) {
+        self.sinks.push(Box::new(start));
+    }
+
     /// The same on a kernel that is named.
     pub(crate) fn task_on(&mut self, kernel: usize, start: impl FnOnce(&Group, KernelId, &Arc<JobMetrics>) + 'static) {
         self.task(move |group, _, metrics| start(group, KernelId(kernel), metrics));
@@ -139,6 +201,7 @@ impl Job {
             priority: true,
             boundaries: true,
             memory_budget: None,
+            checkpoints: None,
             steps: Vec::new(),
             graph: Graph::default(),
         };
@@ -156,6 +219,16 @@ impl Job {
     #[must_use]
     pub fn memory_budget(self, bytes: usize) -> Self {
         self.plan.borrow_mut().memory_budget = Some(bytes);
+        self
+    }
+
+    /// Has it take checkpoints, and go on from the one that was found.
+    ///
+    /// Sources that can be read again, and sinks that commit with checkpoints, are then exactly once: see [`Partition::place`](crate::Partition::place)
+    /// and [`Sink`](crate::Sink).
+    #[must_use]
+    pub fn checkpoints(self, checkpoints: Checkpoints) -> Self {
+        self.plan.borrow_mut().checkpoints = Some(checkpoints);
         self
     }
 
@@ -233,8 +306,7 @@ impl Job {
         });
         self.step(move |assembly| {
             let stage = make(&assembly.shared);
-            assembly.stage(name, &upstream, stage, outlet);
-            Ok(())
+            assembly.stage(name, &upstream, stage, outlet)
         });
     }
 
@@ -268,6 +340,10 @@ impl Job {
             group.account().set_budget(bytes);
         }
         let kernels = handle.kernels();
+        let checkpoints = plan.checkpoints.take();
+        let clock = EpochClock::new(checkpoints.is_some());
+        let taking =
+            checkpoints.as_ref().map(|checkpoints| Arc::new(Taking::new(checkpoints.attempt(), clock.ended.clone())));
         let shared = Arc::new(Shared {
             kernels,
             service: Service { order: plan.order, stealing: plan.stealing, priority: plan.priority },
@@ -275,34 +351,55 @@ impl Job {
             // Enough that a kernel finds something while a source catches its breath; little enough to stay in the cache.
             capacity: 4 + 4 * kernels,
             account: group.account().clone(),
-            clock: EpochClock::new(),
+            clock,
             work: Bells::default(),
             unfinished: AtomicUsize::new(0),
             complete: Bells::default(),
             draining: AtomicBool::new(false),
+            taking,
         });
         let mut assembly = Assembly {
             shared: shared.clone(),
             metrics: JobMetrics::default(),
+            checkpoints,
+            parts: Stages::new(),
             stages: Vec::new(),
             audit: Vec::new(),
             wiring: Vec::new(),
             tasks: Vec::new(),
+            sinks: Vec::new(),
         };
+        let failed = |error| JobError { job: plan.name.clone(), error: GroupError::Failed(Failure::new(error)) };
         for step in plan.steps.drain(..) {
-            step(&mut assembly)
-                .map_err(|error| JobError { job: plan.name.clone(), error: GroupError::Failed(Failure::new(error)) })?;
+            step(&mut assembly).map_err(failed)?;
         }
+        let fits = shared.taking.as_ref().zip(assembly.checkpoints.as_ref());
+        fits.map_or(Ok(()), |(taking, checkpoints)| checkpoints.fit(taking)).map_err(failed)?;
         assembly.stages.iter().for_each(|stage| stage.wire());
         assembly.wiring.into_iter().for_each(|wire| wire());
+        if let Some(taking) = shared.taking.clone() {
+            assembly.audit.push(Box::new(move || taking.bytes()));
+        }
         let (metrics, audit) = (Arc::new(assembly.metrics), assembly.audit.into());
+        if let Some((taking, checkpoints)) = shared.taking.as_ref().zip(assembly.checkpoints) {
+            if checkpoints.is_finished() {
+                // All that is left to be done is what sinks do when they begin.
+                shared.unfinished.store(0, Ordering::Release);
+                assembly.tasks.clear();
+            } else {
+                checkpoint::start(&group, &shared, taking, assembly.parts, checkpoints, &metrics);
+            }
+        }
         start_workers(&group, &shared, &assembly.stages);
-        for (index, task) in assembly.tasks.into_iter().enumerate() {
+        for (index, task) in assembly.sinks.into_iter().chain(assembly.tasks).enumerate() {
             task(&group, KernelId(index % kernels), &metrics);
         }
         Ok(Running { name: plan.name.clone(), group, shared, metrics, audit })
     }
 }
+
+/// How often is looked whether a job has come so far.
+const POLL: Duration = Duration::from_millis(5);
 
 fn start_workers(group: &Group, shared: &Arc<Shared>, stages: &[Arc<dyn Runner>]) {
     let stages: Arc<[_]> = stages.into();
@@ -343,6 +440,26 @@ impl Running {
     pub fn drain(&self) {
         self.shared.draining.store(true, Ordering::Release);
         self.shared.clock.sources.ring_all();
+    }
+
+    /// Has a checkpoint taken now, if it takes any.
+    pub fn checkpoint(&self) {
+        self.shared.taking.iter().for_each(|taking| taking.want());
+    }
+
+    /// Has it take a checkpoint and end then, to go on from there another time; `None` if it takes none. Its windows do not fire. Who waits
+    /// for it hears that it was cancelled, unless it has come to its end meanwhile.
+    pub fn suspend(&self) -> Option<impl Future<Output = ()> + use<>> {
+        let (running, taking) = (self.clone(), self.shared.taking.clone()?);
+        Some(async move {
+            let before = running.metrics.checkpoints.count();
+            taking.want();
+            let is_done = || running.metrics.checkpoints.count() > before && !taking.has_uncommitted();
+            while !is_done() && !running.is_ended() {
+                clock::sleep(POLL).await;
+            }
+            running.cancel();
+        })
     }
 
     /// Ends it where it stands.

@@ -15,6 +15,8 @@ pub(crate) use stamping::{ByCount, Piece, Stamping};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::epoch::Epochs;
 use crate::time::{Time, micros};
 
@@ -44,6 +46,15 @@ impl<T> Watermarks<T> {
     pub fn custom(watermark: impl Fn(&T) -> Option<Time> + Send + Sync + 'static) -> Self {
         Self::Custom(Arc::new(watermark))
     }
+}
+
+/// What a stamp has come to, as it is noted in checkpoints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Stamped {
+    newest: i64,
+    declared: i64,
+    threshold: i64,
+    left: usize,
 }
 
 /// A run of records that belongs to one epoch.
@@ -79,6 +90,14 @@ impl<T, F: Fn(&T) -> Time> Stamp<T, F> {
     pub(crate) fn new(time: F, watermarks: Watermarks<T>, epochs: Epochs) -> Self {
         let left = epochs.quota();
         Self { time, watermarks, epochs, newest: i64::MIN, declared: i64::MIN, threshold: i64::MAX, left }
+    }
+
+    pub(crate) fn save(&self) -> Stamped {
+        Stamped { newest: self.newest, declared: self.declared, threshold: self.threshold, left: self.left }
+    }
+
+    pub(crate) fn restore(&mut self, was: Stamped) {
+        (self.newest, self.declared, self.threshold, self.left) = (was.newest, was.declared, was.threshold, was.left);
     }
 
     fn disorder(&self) -> i64 {

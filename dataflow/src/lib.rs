@@ -10,6 +10,7 @@
 
 pub mod aggregate;
 pub mod bundle;
+pub mod checkpoint;
 pub mod connector;
 pub mod container;
 pub mod epoch;

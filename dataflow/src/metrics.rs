@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use updraft_kernel::clock;
 use updraft_kernel::metrics::Histogram;
 
 use crate::source::Progress;
 use crate::sync::{Mutex, lock};
-use crate::time::{Punctuation, Time};
+use crate::time::{Punctuation, Time, micros};
 
 /// What a source has done.
 #[derive(Debug)]
@@ -115,6 +116,7 @@ pub struct StageMetrics {
     records_out: AtomicU64,
     epochs: AtomicU64,
     watermark: AtomicI64,
+    saved: AtomicU64,
 }
 
 impl StageMetrics {
@@ -125,7 +127,17 @@ impl StageMetrics {
             records_out: AtomicU64::new(0),
             epochs: AtomicU64::new(0),
             watermark: AtomicI64::new(Time::MIN.0),
+            saved: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn save(&self, bytes: u64) {
+        self.saved.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that were written of its state for the last checkpoint.
+    pub fn saved(&self) -> u64 {
+        self.saved.load(Ordering::Relaxed)
     }
 
     pub(crate) fn add_in(&self, records: usize) {
@@ -159,6 +171,53 @@ impl StageMetrics {
     /// The watermark of the last completed epoch.
     pub fn watermark(&self) -> Time {
         Time(self.watermark.load(Ordering::Relaxed))
+    }
+}
+
+/// What the checkpoints of a job have come to.
+#[derive(Debug, Default)]
+pub struct CheckpointMetrics {
+    stored: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    number: AtomicU64,
+    bytes: AtomicU64,
+    nanos: AtomicU64,
+    at: AtomicI64,
+    pub(crate) to_restore: AtomicU64,
+    pub(crate) restored: AtomicU64,
+}
+
+impl CheckpointMetrics {
+    pub(crate) fn stored(&self, number: u64, bytes: u64, took: Duration) {
+        self.number.store(number, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.nanos.store(took.as_nanos() as u64, Ordering::Relaxed);
+        self.at.store(micros(clock::wall()), Ordering::Relaxed);
+        self.stored.fetch_add(1, Ordering::Release);
+    }
+
+    /// How many were stored.
+    pub fn count(&self) -> u64 {
+        self.stored.load(Ordering::Acquire)
+    }
+
+    /// How often storing one has failed.
+    pub fn failures(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// The last one that was stored: its number, when that was (by the calendar), how many bytes were written for it, and how
+    /// long it took from when it was asked for.
+    pub fn last(&self) -> Option<(u64, Time, u64, Duration)> {
+        let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        let at = Time(self.at.load(Ordering::Relaxed));
+        (self.count() > 0).then(|| (load(&self.number), at, load(&self.bytes), Duration::from_nanos(load(&self.nanos))))
+    }
+
+    /// How much state has been read to go on from a checkpoint, and how much there is, in bytes.
+    pub fn restored(&self) -> Progress {
+        let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        Progress { read: load(&self.restored), whole: load(&self.to_restore) }
     }
 }
 
@@ -204,6 +263,8 @@ pub struct JobMetrics {
     pub latency: Histogram,
     /// The same of the last epochs, one after the other.
     pub latencies: Recent,
+    /// Its checkpoints, where it takes any.
+    pub checkpoints: CheckpointMetrics,
 }
 
 impl JobMetrics {

@@ -30,8 +30,8 @@ use updraft_kernel::clock;
 pub use updraft_kernel::sim::{Builder, Faults, Fingerprint, Sim};
 
 use crate::bundle::{Bundle, Record};
-use crate::sink::Sink;
-use crate::source::{Batch, Error, Partition, Source};
+use crate::sink::{Prepared, Sink};
+use crate::source::{Batch, Error, Partition, Place, Source};
 use crate::time::Punctuation;
 
 /// The sink, taking up to `longest` for each bundle.
@@ -62,6 +62,21 @@ impl<T: Record, S: Sink<T>> Sink<T> for Slow<S> {
         self.sink.complete(punctuation).await
     }
 
+    async fn begin(&mut self, attempt: u64, prepared: Vec<Prepared>) -> Result<(), Error> {
+        wait(self.longest).await;
+        self.sink.begin(attempt, prepared).await
+    }
+
+    async fn prepare(&mut self) -> Result<Prepared, Error> {
+        wait(self.longest).await;
+        self.sink.prepare().await
+    }
+
+    async fn commit(&mut self, prepared: Prepared) -> Result<(), Error> {
+        wait(self.longest).await;
+        self.sink.commit(prepared).await
+    }
+
     async fn close(&mut self) -> Result<(), Error> {
         self.sink.close().await
     }
@@ -88,6 +103,18 @@ impl<T: Record, S: Sink<T>> Sink<T> for Failing<S> {
 
     async fn complete(&mut self, punctuation: Punctuation) -> Result<(), Error> {
         self.sink.complete(punctuation).await
+    }
+
+    async fn begin(&mut self, attempt: u64, prepared: Vec<Prepared>) -> Result<(), Error> {
+        self.sink.begin(attempt, prepared).await
+    }
+
+    async fn prepare(&mut self) -> Result<Prepared, Error> {
+        self.sink.prepare().await
+    }
+
+    async fn commit(&mut self, prepared: Prepared) -> Result<(), Error> {
+        self.sink.commit(prepared).await
     }
 
     async fn close(&mut self) -> Result<(), Error> {
@@ -130,5 +157,13 @@ impl<P: Partition> Partition for Stalling<P> {
 
     fn position(&self) -> String {
         self.inner.position()
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.inner.place()
+    }
+
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        self.inner.seek(place)
     }
 }

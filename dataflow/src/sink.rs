@@ -4,6 +4,7 @@
 //! complete, and at the end whether it is a good one. While it waits for the sink its queue fills; then the stages before it
 //! hold still, and then the sources.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use updraft_kernel::{Bell, clock};
 
 use crate::bundle::{Bundle, Record};
+use crate::checkpoint::{Report, Taking};
 use crate::container::{Container, Containers, EpochOrder, Service};
 use crate::exchange::Port;
 use crate::metrics::{JobMetrics, StageMetrics};
@@ -109,13 +111,15 @@ impl<T, S: Sink<T>> Drop for Unclosed<T, S> {
 /// The entry of a sink.
 pub(crate) struct SinkPort<T> {
     containers: Containers<Taken<T>>,
-    bell: Bell,
+    bell: Arc<Bell>,
     /// Rung when all sinks have completed the job's last epoch.
     last: Arc<Bell>,
     shared: Arc<Shared>,
     metrics: Arc<StageMetrics>,
     /// Bytes of the bundle that is being written.
     in_hand: AtomicUsize,
+    /// Which part of checkpoints it is, if the job takes any, and what was prepared for the one that it goes on from.
+    part: Option<(usize, Vec<Prepared>)>,
 }
 
 /// What a sink is given.
@@ -128,17 +132,24 @@ enum Taken<T> {
 const LANE: usize = 0;
 
 impl<T> SinkPort<T> {
-    pub(crate) fn new(shared: Arc<Shared>, metrics: Arc<StageMetrics>, in_order: bool) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        metrics: Arc<StageMetrics>,
+        part: Option<(usize, Vec<Prepared>)>,
+        in_order: bool,
+    ) -> Self {
         shared.unfinished.fetch_add(1, Ordering::AcqRel);
         let service = Service { order: EpochOrder::of(in_order), stealing: false, priority: true };
         let last = shared.complete.hang();
         Self {
-            containers: Containers::new(1, service),
-            bell: Bell::default(),
+            // A transaction of a sink is of the epochs up to a marked one, and of no other.
+            containers: Containers::new(1, service).stopping_at(shared.clock.marks.clone()),
+            bell: shared.taking.as_ref().map_or_else(Arc::default, |taking| taking.sinks.hang()),
             last,
             shared,
             metrics,
             in_hand: AtomicUsize::new(0),
+            part,
         }
     }
 
@@ -199,8 +210,16 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
     job: Arc<JobMetrics>,
 ) -> Result<(), Error> {
     let shared = &port.shared;
+    let mut transactions = Transactions { taking: shared.taking.as_deref(), prepared: VecDeque::new() };
+    if let Some((taking, (_, prepared))) = transactions.taking.zip(port.part.as_ref()) {
+        open.sink.begin(taking.attempt, prepared.clone()).await?;
+        if shared.is_finished() {
+            return open.close().await;
+        }
+    }
     loop {
-        port.bell.wait(|| port.containers.oldest(LANE).is_some()).await;
+        port.bell.wait(|| transactions.are_due() || port.containers.oldest(LANE).is_some()).await;
+        transactions.commit(&mut open.sink).await?;
         let Some((container, taken)) = port.containers.claim(LANE) else { continue };
         match taken {
             Taken::Bundle(bundle) => {
@@ -213,6 +232,11 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
             }
             Taken::Complete(punctuation) => {
                 open.sink.complete(punctuation).await?;
+                if shared.clock.marks.is_marked(punctuation.epoch)
+                    && let Some((part, _)) = port.part
+                {
+                    transactions.prepare(&mut open.sink, punctuation.epoch, part).await?;
+                }
                 port.metrics.complete(punctuation);
                 if let Some(closed) = shared.clock.complete(punctuation.epoch) {
                     job.complete(clock::now().since(closed));
@@ -220,6 +244,10 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
                 if shared.clock.last() == Some(punctuation.epoch) {
                     shared.finished();
                     port.last.wait(|| shared.is_finished()).await;
+                    while !transactions.prepared.is_empty() {
+                        port.bell.wait(|| transactions.are_due()).await;
+                        transactions.commit(&mut open.sink).await?;
+                    }
                     return open.close().await;
                 }
             }
@@ -229,5 +257,40 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
         }
         shared.consumed();
         shared.work.ring_all();
+    }
+}
+
+/// What a sink has prepared and not committed.
+struct Transactions<'a> {
+    taking: Option<&'a Taking>,
+    prepared: VecDeque<(Epoch, Prepared)>,
+}
+
+impl Transactions<'_> {
+    /// Whether a checkpoint was stored for which something was prepared.
+    fn are_due(&self) -> bool {
+        self.prepared.front().zip(self.taking).is_some_and(|((epoch, _), taking)| taking.committed() > epoch.0)
+    }
+
+    async fn commit<T>(&mut self, sink: &mut impl Sink<T>) -> Result<(), Error> {
+        while self.are_due()
+            && let Some((_, prepared)) = self.prepared.pop_front()
+        {
+            sink.commit(prepared).await?;
+            self.taking.into_iter().for_each(Taking::is_committed);
+        }
+        Ok(())
+    }
+
+    /// Prepares what was written up to a marked epoch, and reports all that whoever goes on from there has to commit.
+    async fn prepare<T>(&mut self, sink: &mut impl Sink<T>, epoch: Epoch, part: usize) -> Result<(), Error> {
+        let prepared = sink.prepare().await?;
+        self.prepared.push_back((epoch, prepared));
+        let note = self.prepared.iter().map(|(_, prepared)| prepared.clone()).collect();
+        if let Some(taking) = self.taking {
+            taking.prepared();
+            taking.report(epoch, part, 0, Report { note, ..Report::default() });
+        }
+        Ok(())
     }
 }

@@ -10,13 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use updraft_kernel::Bell;
 use updraft_kernel::clock::{self, Nanos};
 
 use crate::bundle::{Bundle, Record, Times};
+use crate::checkpoint::{Report, Taking};
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
-use crate::lateness::{Piece, Stamping};
+use crate::lateness::{Piece, Stamped, Stamping};
 use crate::metrics::SourceMetrics;
 use crate::time::{Epoch, Punctuation, Time, micros};
 use crate::worker::{Shared, here};
@@ -196,7 +198,7 @@ where
     P::Item: Record,
     S: Stamping<P::Item>,
 {
-    while feed.room().await {
+    while !feed.has_ended && feed.room().await {
         let batch = {
             let mut next = pin!(partition.next(feed.options.bundle));
             loop {
@@ -208,7 +210,10 @@ where
             }
         };
         match batch {
-            Some(batch) => feed.take(batch)?,
+            Some(batch) => {
+                let place = feed.reporting.as_ref().and_then(|_| partition.place());
+                feed.take(batch, place)?;
+            }
             None => break,
         }
         feed.metrics.progress(feed.partition, partition.progress());
@@ -244,9 +249,60 @@ pub(crate) struct Feed<T, S> {
     pub(crate) is_idle: bool,
     /// Records taken, or rows of them.
     pub(crate) position: u64,
+    /// Where the partition stands after what was handed on.
+    pub(crate) place: Option<Place>,
+    /// Whether there is nothing more to be read.
+    pub(crate) has_ended: bool,
+    /// Who hears of it at the end of marked epochs, in a job that takes checkpoints.
+    pub(crate) reporting: Option<Reporting>,
+}
+
+/// Where a partition reports to: as which part of the job.
+pub(crate) struct Reporting {
+    pub(crate) taking: Arc<Taking>,
+    pub(crate) part: usize,
+}
+
+/// What is noted of a partition in checkpoints.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PartitionNote {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<Place>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    ended: bool,
+    /// Records taken.
+    position: u64,
+    watermark: Time,
+    stamp: Stamped,
 }
 
 impl<T: Record, S: Stamping<T>> Feed<T, S> {
+    /// Goes on where the partition was.
+    pub(crate) fn restore(&mut self, note: PartitionNote) {
+        self.stamp.restore(note.stamp);
+        // What it let the job's watermark come past, as an idle one, stays past.
+        self.stamp.raise(note.watermark);
+        (self.declared, self.position) = (note.watermark, note.position);
+        (self.place, self.has_ended) = (note.place, note.ended);
+        if note.watermark > Time::MIN {
+            self.shared.clock.declare(note.watermark);
+        }
+    }
+
+    /// Tells where the partition stands at the end of a marked epoch.
+    fn report(&self) {
+        let Some(Reporting { taking, part }) = &self.reporting else { return };
+        let note = PartitionNote {
+            place: self.place.clone(),
+            ended: self.has_ended,
+            position: self.position,
+            watermark: self.declared.max(self.closed),
+            stamp: self.stamp.save(),
+        };
+        let note = serde_json::to_value(note).unwrap_or_else(|error| unreachable!("a note is JSON: {error}"));
+        taking.report(self.epoch, *part, self.partition, Report { note, ..Report::default() });
+    }
+
     /// Waits for room, and follows the other partitions meanwhile; whether the job goes on.
     async fn room(&mut self) -> bool {
         if !self.is_blocked() {
@@ -334,8 +390,8 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
         }
     }
 
-    /// Takes what was read.
-    fn take(&mut self, batch: Batch<T>) -> Result<(), Error> {
+    /// Takes what was read; `place` is where the partition stands after it.
+    fn take(&mut self, batch: Batch<T>, place: Option<Place>) -> Result<(), Error> {
         let now = clock::now();
         if !batch.records.is_empty() {
             self.awake(now);
@@ -355,10 +411,13 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
             let (ends, watermark) = (piece.ends, piece.watermark);
             self.hand_on(piece);
             self.declared = self.declared.max(watermark);
-            if ends {
-                self.close(now);
+            // A marked epoch does not end within a batch, for the partition stands at its end then: what follows is of the same epoch.
+            if ends && self.shared.clock.advance_past_unmarked(self.epoch, now) {
+                self.close_own(now);
             }
         }
+        self.place = place;
+        self.follow();
         self.tick(now);
         Ok(())
     }
@@ -431,14 +490,19 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
 
     /// Closes the epoch, and has the others follow.
     fn close(&mut self, now: Nanos) {
+        self.shared.clock.advance_past(self.epoch, now);
+        self.close_own(now);
+        self.follow();
+    }
+
+    /// Closes the epoch, as the others will.
+    fn close_own(&mut self, now: Nanos) {
         let watermark = self.watermark();
         if watermark > Time::MIN {
             self.shared.clock.declare(watermark);
         }
         self.begun = now;
-        self.shared.clock.advance_past(self.epoch, now);
         self.punctuate(watermark);
-        self.follow();
     }
 
     /// Closes the epoch at all outlets, and goes on to the next one.
@@ -450,12 +514,16 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
         self.dead.close(kernel, punctuation);
         self.metrics.close(self.partition, watermark, self.is_idle);
         self.closed = watermark;
+        if self.shared.clock.marks.is_marked(self.epoch) {
+            self.report();
+        }
         self.epoch = self.epoch.next();
     }
 
     /// The partition is exhausted: it holds nobody back, and follows until all others are.
     async fn end(mut self) {
         let now = clock::now();
+        self.has_ended = true;
         self.shared.clock.end_partition(now);
         if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             // Who waits for the end of this source need not wait for somebody else to close the epoch.

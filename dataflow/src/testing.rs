@@ -5,15 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use updraft_kernel::yield_now;
 
 use crate::bundle::{Bundle, Record};
 use crate::epoch::Epochs;
-use crate::sink::Sink;
-use crate::source::{Batch, Error, Partition, Source};
-use crate::time::{Epoch, Punctuation, Time, micros};
+use crate::sink::{Prepared, Sink};
+use crate::snapshot::{Object, Saved, Snapshot};
+use crate::source::{Batch, Error, Partition, Place, Source};
+use crate::stage::Stage;
+use crate::time::{Epoch, Generation, Punctuation, Time, micros};
 use crate::window::{Shape, Slicing, Window};
 
 /// A source that gives prepared batches: for each partition a list of them.
@@ -47,6 +50,155 @@ impl<T: Record> Partition for Script<T> {
 
     fn position(&self) -> String {
         format!("record {}", self.given)
+    }
+
+    fn place(&self) -> Option<Place> {
+        Some(self.given.into())
+    }
+
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        let place = place.as_u64().ok_or("a number of records")? as usize;
+        while self.given < place {
+            self.given += self.batches.pop_front().ok_or("a place that was there")?.len();
+        }
+        Ok(())
+    }
+}
+
+/// Snapshots of a stage as one after the other would be stored: what later ones still need of earlier ones is kept.
+#[derive(Debug, Default)]
+pub struct Stored {
+    next: Arc<AtomicU64>,
+    /// The records of each object.
+    objects: BTreeMap<Object, Vec<Saved>>,
+}
+
+impl Stored {
+    /// Takes a snapshot of a stage, as [`Stage::snapshot`] says: how many bytes are new.
+    ///
+    /// # Panics
+    /// When it cannot be taken, or is made of objects that no snapshot had.
+    pub fn take<S: Stage>(&mut self, stage: &S, locals: &[S::Local], through: Generation) -> usize {
+        let (mut objects, mut bytes) = (BTreeMap::<_, Vec<Saved>>::new(), 0);
+        let first = Object(self.next.load(Ordering::Relaxed));
+        for driver in 0..locals.len() {
+            let mut snapshot = Snapshot::new(self.next.clone());
+            stage.snapshot(locals, driver, through, &mut snapshot).expect("a snapshot can be taken");
+            for object in snapshot.objects {
+                let is_new = object >= first;
+                assert!(is_new || self.objects.contains_key(&object), "{object:?} was kept, and had been let go");
+                let known = self.objects.get(&object).cloned().unwrap_or_default();
+                objects.entry(object).or_insert(known);
+            }
+            for saved in snapshot.saved {
+                bytes += saved.bytes.len();
+                objects.get_mut(&saved.object).expect("records are of objects of the snapshot").push(saved);
+            }
+        }
+        self.objects = objects;
+        bytes
+    }
+
+    /// Has a stage go on from the last snapshot.
+    ///
+    /// # Errors
+    /// When it cannot read it.
+    pub fn restore<S: Stage>(&self, stage: &S, locals: &[S::Local], at: Punctuation) -> Result<(), Error> {
+        stage.restore(locals, at, &mut self.objects.values().flatten().cloned().map(Ok))
+    }
+
+    /// All records, to be damaged.
+    pub fn records(&mut self) -> impl Iterator<Item = &mut Saved> {
+        self.objects.values_mut().flatten()
+    }
+}
+
+/// A sink whose records count when they are committed, with what outlives the processes of a job.
+#[derive(Debug)]
+pub struct Transactional<T> {
+    outside: Arc<Mutex<Outside<T>>>,
+    attempt: u64,
+    begun: u64,
+    open: Vec<T>,
+}
+
+/// What is outside of all processes: see [`Transactional`].
+#[derive(Debug)]
+struct Outside<T> {
+    prepared: BTreeMap<String, Vec<T>>,
+    committed: Vec<T>,
+}
+
+/// Where the sinks of all processes of a job write to.
+#[derive(Debug)]
+pub struct Ledger<T>(Arc<Mutex<Outside<T>>>);
+
+impl<T> Default for Ledger<T> {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Outside { prepared: BTreeMap::new(), committed: Vec::new() })))
+    }
+}
+
+impl<T: Record> Ledger<T> {
+    /// A sink for one process.
+    pub fn sink(&self) -> Transactional<T> {
+        Transactional { outside: self.0.clone(), attempt: 0, begun: 0, open: Vec::new() }
+    }
+
+    /// What was committed, in that order.
+    pub fn committed(&self) -> Vec<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).committed.clone()
+    }
+
+    /// How many transactions are prepared, and neither committed nor given up.
+    pub fn prepared(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).prepared.len()
+    }
+}
+
+impl<T> Outside<T> {
+    fn commit(&mut self, id: &str) {
+        // Somebody else may have.
+        self.committed.extend(self.prepared.remove(id).into_iter().flatten());
+    }
+}
+
+impl<T: Record> Transactional<T> {
+    fn outside(&self) -> std::sync::MutexGuard<'_, Outside<T>> {
+        self.outside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Record> Sink<T> for Transactional<T> {
+    async fn begin(&mut self, attempt: u64, prepared: Vec<Prepared>) -> Result<(), Error> {
+        self.attempt = attempt;
+        let mut outside = self.outside();
+        prepared.iter().filter_map(Prepared::as_str).for_each(|id| outside.commit(id));
+        outside.prepared.clear();
+        Ok(())
+    }
+
+    async fn write(&mut self, bundle: Bundle<T>) -> Result<(), Error> {
+        self.open.extend(bundle.into_vec());
+        Ok(())
+    }
+
+    async fn prepare(&mut self) -> Result<Prepared, Error> {
+        self.begun += 1;
+        let id = format!("{}-{}", self.attempt, self.begun);
+        let open = std::mem::take(&mut self.open);
+        self.outside().prepared.insert(id.clone(), open);
+        Ok(id.into())
+    }
+
+    async fn commit(&mut self, prepared: Prepared) -> Result<(), Error> {
+        self.outside().commit(prepared.as_str().unwrap_or_default());
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        assert!(self.open.is_empty(), "all is committed before a sink is closed");
+        Ok(())
     }
 }
 

@@ -3,18 +3,22 @@
 //! A worker is synchronous code on a stack of its own: it takes the oldest work that any stage of the job has, the
 //! stage nearest to the exit first, and suspends when it is somebody else's turn or nothing is there.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use updraft_kernel::{Account, Bell, Bells, KernelId, block_on, context, yield_now, yield_point};
+use updraft_kernel::{Account, Bell, Bells, KernelId, block_on, context, give_up, yield_now, yield_point};
 
 use crate::bundle::Bundle;
+use crate::checkpoint::{Report, StageNote, Taking};
 use crate::container::{Container, Containers, EpochOrder, Service};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
 use crate::metrics::StageMetrics;
 use crate::ordered::Ordered;
+use crate::snapshot::{Records, Snapshot};
+use crate::source::Error;
 use crate::stage::Stage;
+use crate::sync::lock;
 use crate::time::{Epoch, Generation, Punctuation};
 
 /// What the tasks of a job share.
@@ -34,6 +38,8 @@ pub(crate) struct Shared {
     /// Sinks that wait until the others have completed the last epoch, too.
     pub(crate) complete: Bells,
     pub(crate) draining: AtomicBool,
+    /// Where is reported what there was at the end of marked epochs, in a job that takes checkpoints.
+    pub(crate) taking: Option<Arc<Taking>>,
 }
 
 impl Shared {
@@ -56,9 +62,8 @@ impl Shared {
     }
 
     /// The generation that `epoch` writes to.
-    pub(crate) fn generation(&self, _: Epoch) -> Generation {
-        // One, until snapshots are asked for while a job runs.
-        Generation(0)
+    pub(crate) fn generation(&self, epoch: Epoch) -> Generation {
+        self.clock.marks.generation(epoch)
     }
 }
 
@@ -70,6 +75,10 @@ pub(crate) trait Runner: Send + Sync {
     fn oldest(&self, kernel: usize) -> Option<Epoch>;
     /// Does a piece of the oldest work, if there is any: whether a source may go on for it.
     fn run(&self, kernel: usize) -> bool;
+    /// Goes on from a snapshot, before the first epoch; the objects of the next one are numbered from `next` on.
+    fn restore(&self, at: Punctuation, next: u64, saved: Records<'_>) -> Result<(), Error>;
+    /// So many bytes of its last snapshot were written.
+    fn stored(&self, bytes: u64);
 }
 
 /// A piece of a stage's work.
@@ -77,6 +86,8 @@ enum Work<T, P> {
     /// And its number among those of its epoch.
     Bundle(Bundle<T>, u64),
     Part(P),
+    /// A driver's share of a snapshot.
+    Snapshot(usize),
 }
 
 /// Runs a stage: its containers, its state on each kernel, and where its results go.
@@ -94,6 +105,12 @@ pub(crate) struct StageRunner<S: Stage> {
     charged: AtomicUsize,
     /// Bytes of the bundles that are being worked on.
     in_hand: AtomicUsize,
+    /// Which part of checkpoints it is, if it has state, and the job takes any.
+    part: Option<usize>,
+    /// The number of the next object of its state.
+    next_object: Arc<AtomicU64>,
+    /// The shares of a snapshot that is being taken.
+    snapshots: Mutex<Vec<Snapshot>>,
 }
 
 impl<S: Stage> StageRunner<S> {
@@ -103,6 +120,7 @@ impl<S: Stage> StageRunner<S> {
         outlet: Arc<Outlet<S::Out>>,
         shared: Arc<Shared>,
         metrics: Arc<StageMetrics>,
+        part: Option<usize>,
         in_order: bool,
     ) -> Self {
         shared.unfinished.fetch_add(1, Ordering::AcqRel);
@@ -119,6 +137,9 @@ impl<S: Stage> StageRunner<S> {
             metrics,
             charged: AtomicUsize::new(0),
             in_hand: AtomicUsize::new(0),
+            part,
+            next_object: Arc::default(),
+            snapshots: Mutex::default(),
         }
     }
 
@@ -148,6 +169,7 @@ impl<S: Stage> StageRunner<S> {
                 self.shared.account.release(bytes);
             }
             Work::Part(part) => self.stage.part(&self.locals[kernel], part, &mut give),
+            Work::Snapshot(driver) => self.snapshot(driver, epoch),
         }
         self.charge();
         done
@@ -172,6 +194,13 @@ impl<S: Stage> StageRunner<S> {
                 return;
             }
             let punctuation = container.punctuation();
+            if let Some((taking, part)) = self.is_saved_at(punctuation.epoch) {
+                if container.save() {
+                    self.deal_out_snapshot(&container);
+                    return;
+                }
+                self.report(taking, part, punctuation);
+            }
             // Sealing may have let go of something; and kernels that charge at the same time may overtake each other.
             self.charge();
             self.ordered.complete(punctuation.epoch);
@@ -191,6 +220,43 @@ impl<S: Stage> StageRunner<S> {
         }
     }
 
+    /// Whether its state is part of a checkpoint at the end of `epoch`: after the last one nothing goes on from it.
+    fn is_saved_at(&self, epoch: Epoch) -> Option<(&Taking, usize)> {
+        let taking = self.shared.taking.as_deref().zip(self.part)?;
+        let clock = &self.shared.clock;
+        (clock.marks.is_marked(epoch) && clock.last() != Some(epoch)).then_some(taking)
+    }
+
+    /// Adds the work of taking a snapshot.
+    fn deal_out_snapshot(&self, container: &Arc<Container>) {
+        container.expect(self.shared.kernels);
+        for driver in 0..self.shared.kernels {
+            self.containers.push(driver, container.clone(), Work::Snapshot(driver));
+        }
+        self.shared.work.ring_all();
+    }
+
+    fn snapshot(&self, driver: usize, epoch: Epoch) {
+        let mut snapshot = Snapshot::new(self.next_object.clone());
+        let through = self.shared.generation(epoch);
+        if let Err(error) = self.stage.snapshot(&self.locals, driver, through, &mut snapshot) {
+            give_up(error);
+        }
+        lock(&self.snapshots).push(snapshot);
+    }
+
+    fn report(&self, taking: &Taking, part: usize, at: Punctuation) {
+        let mut report = Report::default();
+        for snapshot in lock(&self.snapshots).drain(..) {
+            report.objects.extend(snapshot.objects);
+            report.saved.extend(snapshot.saved);
+        }
+        let note = StageNote { watermark: at.watermark, now: at.now, objects: Vec::new() };
+        report.note = serde_json::to_value(note).unwrap_or_else(|error| unreachable!("a note is JSON: {error}"));
+        self.shared.account.charge(report.bytes());
+        taking.report(at.epoch, part, 0, report);
+    }
+
     /// Adds the work that completes an epoch: whether there is any.
     fn deal_out(&self, kernel: usize, container: &Arc<Container>) -> bool {
         let parts = self.stage.seal(&self.locals, container.punctuation());
@@ -206,6 +272,17 @@ impl<S: Stage> StageRunner<S> {
 }
 
 impl<S: Stage> Runner for StageRunner<S> {
+    fn restore(&self, at: Punctuation, next: u64, saved: Records<'_>) -> Result<(), Error> {
+        self.next_object.store(next, Ordering::Release);
+        let restored = self.stage.restore(&self.locals, at, saved);
+        self.charge();
+        restored
+    }
+
+    fn stored(&self, bytes: u64) {
+        self.metrics.save(bytes);
+    }
+
     fn wire(&self) {
         self.outlet.add_input();
     }

@@ -14,7 +14,7 @@ use updraft_dataflow::join::interval::Interval;
 use updraft_dataflow::join::window::WindowJoinStage;
 use updraft_dataflow::join::{Anti, Full, Inner, Kind, Left, Right, Semi, Side};
 use updraft_dataflow::operator::KeyedStream;
-use updraft_dataflow::testing::{Scripted, gather, late, windows};
+use updraft_dataflow::testing::{Scripted, Stored, gather, late, windows};
 use updraft_dataflow::window::Sliced;
 use updraft_dataflow::{
     Bundle, Epoch, Epochs, Generation, Job, Pipe, Punctuation, Sliding, Stage, Stream, Time, Tumbling, Watermarks,
@@ -247,10 +247,11 @@ proptest! {
         let run = |cut: usize, drivers: [usize; 2]| {
             let stages = [(); 2].map(|()| WindowJoinStage::new(Full, &kinds));
             let locals = [0, 1].map(|n| (0..drivers[n]).map(|driver| stages[n].local(driver)).collect::<Vec<_>>());
-            let (mut rows, mut now) = (Vec::new(), 0);
+            let (mut rows, mut now, mut stored) = (Vec::new(), 0, Stored::default());
+            stored.take(&stages[0], &locals[0], Generation(0));
             for (e, events) in epochs.iter().chain([&Vec::new()]).enumerate() {
                 if e == cut {
-                    stages[1].restore(&locals[1], stages[0].snapshot(&locals[0], Generation(0)).unwrap()).unwrap();
+                    stored.restore(&stages[1], &locals[1], Punctuation { epoch: Epoch(0), watermark: Time(0), now: Time(0) }).unwrap();
                     now = 1;
                 }
                 let (stage, locals) = (&stages[now], &locals[now]);
@@ -262,11 +263,14 @@ proptest! {
                     let mut stamped = None;
                     let bundle = Bundle::from(vec![(*key, side)]);
                     stamp.bundle(&stamp.local(0), Generation(0), bundle, &mut |bundle| stamped = Some(bundle));
-                    stage.bundle(&locals[n % locals.len()], Generation(0), stamped.unwrap(), &mut |_| {});
+                    stage.bundle(&locals[n % locals.len()], Generation(if now == 0 { e as u64 } else { 0 }), stamped.unwrap(), &mut |_| {});
                 }
                 let watermark = if e == epochs.len() { Time::MAX } else { Time(1_000 * (e as i64 + 1)) };
                 for part in stage.seal(locals, Punctuation { epoch: Epoch(e as u64), watermark, now: Time(0) }) {
                     stage.part(&locals[0], part, &mut |bundle| rows.extend(bundle.into_vec()));
+                }
+                if now == 0 {
+                    stored.take(stage, locals, Generation(e as u64));
                 }
             }
             assert_eq!(stages[now].state_bytes(), 0);

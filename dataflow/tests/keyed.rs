@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use support::{Driver, drivers};
 use updraft_dataflow::keyed::{Clock, Context, KeyedStage, Process, TimeToLive, Timer};
-use updraft_dataflow::testing::{Scripted, gather, late};
+use updraft_dataflow::testing::{Scripted, Stored, gather, late};
 use updraft_dataflow::{
     Batch, Bundle, Epoch, Epochs, Error, Generation, Job, Partition, Punctuation, Source, Stage, Time, Watermarks,
 };
@@ -209,11 +209,14 @@ proptest! {
         let stage = |drivers| KeyedStage::<u16, Event, Alarms>::new(Alarms, Some(live), drivers, Time(0));
         let run = |cut: usize, drivers: [usize; 2]| {
             let mut stages = drivers.map(|drivers| Driven::new(stage(drivers), drivers));
-            let mut now = 0;
+            let (mut now, mut stored) = (0, Stored::default());
             for e in 0..epochs.len() {
+                if now == 0 {
+                    stored.take(&stages[0].stage, &stages[0].locals, Generation(0));
+                }
                 if e == cut {
-                    let snapshot = stages[0].stage.snapshot(&stages[0].locals, Generation(0)).unwrap();
-                    stages[1].stage.restore(&stages[1].locals, snapshot).unwrap();
+                    let at = Punctuation { epoch: Epoch(0), watermark: Time(1_000 * e as i64), now: Time(0) };
+                    stored.restore(&stages[1].stage, &stages[1].locals, at).unwrap();
                     now = 1;
                 }
                 stages[now].epoch(e as u64, events(e), Time(1_000 * (e as i64 + 1)));
@@ -564,7 +567,9 @@ fn what_was_heard_goes_on_after_a_snapshot() {
         let rule = (Time::MIN.0, 20);
         let seen = |key: u16| Left((key, (0, key)));
         tell(&old, &old_locals, [Right(rule)].into_iter().chain((0..keys).map(seen)).collect());
-        new.restore(&new_locals, old.snapshot(&old_locals, Generation(0)).unwrap()).unwrap();
+        let mut stored = Stored::default();
+        stored.take(&old, &old_locals, Generation(0));
+        stored.restore(&new, &new_locals, Punctuation { epoch: Epoch(0), watermark: Time::MIN, now: Time(0) }).unwrap();
         let rows = tell(&new, &new_locals, (0..40).map(seen).collect());
         let expected: Vec<_> = (20..40).map(|key| (0, key, if key < keys { 2 } else { 1 })).collect();
         assert_eq!(rows, expected);

@@ -12,7 +12,7 @@ use support::grouping::{self, CountAndSum, results};
 use updraft_dataflow::aggregate::{count, sum};
 use updraft_dataflow::pipe::Identity;
 use updraft_dataflow::pipe::stamped;
-use updraft_dataflow::testing;
+use updraft_dataflow::testing::{self, Stored};
 use updraft_dataflow::window::{Sliced, WindowStage};
 use updraft_dataflow::{Bundle, Cumulating, Epoch, Generation, Punctuation, Sliding, Stage, Time, Window, Windowed};
 
@@ -89,21 +89,23 @@ impl<S: Stage> Driver<S> {
 
 /// All rows of the case, with a snapshot in between, from stages made with a number of pieces, which `bundle` feeds.
 fn run<S: Stage>(case: &Case, stage: impl Fn(usize) -> S, bundle: impl Fn(&[Event]) -> Bundle<S::In>) -> Vec<S::Out> {
-    let mut driver = Driver::new(stage(case.before.1), case.before.0, case.seed);
+    let (mut driver, mut stored) = (Driver::new(stage(case.before.1), case.before.0, case.seed), Stored::default());
     for (e, bundles) in case.epochs.iter().enumerate() {
         if e == case.cut {
             // Bundles of the next generation are consumed before the old one is complete.
-            bundles.iter().for_each(|events| driver.bundle(Generation(1), bundle(events)));
+            bundles.iter().for_each(|events| driver.bundle(Generation(e as u64 + 1), bundle(events)));
             break;
         }
-        bundles.iter().for_each(|events| driver.bundle(Generation(0), bundle(events)));
+        bundles.iter().for_each(|events| driver.bundle(Generation(e as u64), bundle(events)));
         driver.complete(e as u64, Time(STEP * (e as i64 + 1)));
+        // Each snapshot keeps what it can of the one before.
+        stored.take(&driver.stage, &driver.locals, Generation(e as u64));
     }
     let mut rows = std::mem::take(&mut driver.rows);
     if case.cut < case.epochs.len() {
-        let snapshot = driver.stage.snapshot(&driver.locals, Generation(0)).unwrap();
+        stored.take(&driver.stage, &driver.locals, Generation(case.cut as u64));
         driver = Driver::new(stage(case.after.1), case.after.0, case.seed ^ 7);
-        driver.stage.restore(&driver.locals, snapshot).unwrap();
+        stored.restore(&driver.stage, &driver.locals, at(case.cut as u64, Time(STEP * case.cut as i64))).unwrap();
         // The source replays what came after.
         for (e, bundles) in case.epochs.iter().enumerate().skip(case.cut) {
             bundles.iter().for_each(|events| driver.bundle(Generation(0), bundle(events)));
@@ -114,6 +116,10 @@ fn run<S: Stage>(case: &Case, stage: impl Fn(usize) -> S, bundle: impl Fn(&[Even
     rows.append(&mut driver.rows);
     assert_eq!(driver.stage.state_bytes(), 0, "all state has been given back");
     rows
+}
+
+fn at(epoch: u64, watermark: Time) -> Punctuation {
+    Punctuation { epoch: Epoch(epoch), watermark, now: Time(0) }
 }
 
 fn check(mut rows: Vec<Row>, expected: BTreeMap<(Window, i64), Vec<i64>>) {
@@ -176,12 +182,11 @@ fn a_damaged_snapshot_is_an_error() {
     let windows = Sliding::of(Duration::from_secs(2), Duration::from_secs(1));
     let stage = WindowStage::<u32, _, _>::new(pipe, |x: &u32| *x, &windows, (count(), sum(|x: &u32| *x)), 1);
     let local = stage.local(0);
-    let mut snapshot = {
-        stage.bundle(&local, Generation(0), vec![1, 2, 3].into(), &mut |_| {});
-        stage.snapshot(std::slice::from_ref(&local), Generation(0)).unwrap()
-    };
-    snapshot[0].1.truncate(3);
-    let error = stage.restore(std::slice::from_ref(&local), snapshot).unwrap_err();
+    stage.bundle(&local, Generation(0), vec![1, 2, 3].into(), &mut |_| {});
+    let mut stored = Stored::default();
+    stored.take(&stage, std::slice::from_ref(&local), Generation(0));
+    stored.records().next().unwrap().bytes.truncate(3);
+    let error = stored.restore(&stage, std::slice::from_ref(&local), at(0, Time(0))).unwrap_err();
     assert!(error.to_string().contains("cannot be read"), "{error}");
 }
 
@@ -190,11 +195,13 @@ fn a_damaged_snapshot_of_columns_is_an_error() {
     let stage = WindowStage::of_rows(Identity, &Sliding::of_micros(2, 1), CountAndSum::default(), 1);
     let local = stage.local(0);
     stage.bundle(&local, Generation(0), vec![grouping::rows(&[(1, 2, 3)])].into(), &mut |_| {});
-    let mut snapshot = stage.snapshot(std::slice::from_ref(&local), Generation(0)).unwrap();
+    let mut stored = Stored::default();
+    stored.take(&stage, std::slice::from_ref(&local), Generation(0));
     // Three numbers of eight bytes, of which the length is told before them.
-    let length = snapshot[0].1.iter().position(|byte| *byte == 24).unwrap();
-    snapshot[0].1[length] = 23;
-    snapshot[0].1.pop();
-    let error = stage.restore(std::slice::from_ref(&local), snapshot).unwrap_err();
+    let bytes = &mut stored.records().next().unwrap().bytes;
+    let length = bytes.iter().position(|byte| *byte == 24).unwrap();
+    bytes[length] = 23;
+    bytes.pop();
+    let error = stored.restore(&stage, std::slice::from_ref(&local), at(0, Time(0))).unwrap_err();
     assert!(error.to_string().contains("cannot be read: groups are cut short"), "{error}");
 }

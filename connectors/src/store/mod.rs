@@ -16,8 +16,11 @@ pub(crate) mod list;
 pub(crate) mod object;
 pub(crate) mod runtime;
 mod scheme;
+mod state;
 pub(crate) mod stream;
 pub(crate) mod upload;
+
+pub use state::state_store;
 
 /// The store that tables at `memory://NAME/…` are in, for tests: it lives as long as the process.
 pub fn memory_store(name: &str) -> Arc<InMemory> {

@@ -133,12 +133,8 @@ impl<K: Clone> Changes<K> {
         self.runs.iter_mut().chain([&mut self.now]).for_each(|run| run.changed.swap_remove(at, last));
     }
 
-    /// What a snapshot has to write, of `len` entries in all.
-    pub(super) fn take(&mut self, len: usize) -> Write<K> {
-        if len == 0 {
-            *self = Self::default();
-            return Write::Nothing;
-        }
+    /// What a snapshot has to write. Where no entry is left, that is told, too: other drivers may still need what it was stored in.
+    pub(super) fn take(&mut self) -> Write<K> {
         let mut run = std::mem::take(&mut self.now);
         if run.len() == 0 {
             return Write::Nothing;

@@ -33,7 +33,7 @@ pub(super) fn save<K: Key, V: State>(
     snapshot: &mut Snapshot,
 ) -> Result<(), Error> {
     let len = keys.len();
-    match keys.changes.take(len) {
+    match keys.changes.take() {
         Write::Nothing => {}
         Write::Run(run) => {
             let object = snapshot.create();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use updraft_kernel::give_up;
 
 use super::stamping::{Piece, Stamping};
-use super::{Run, Stamp, Watermarks};
+use super::{Run, Stamp, Stamped, Watermarks};
 use crate::bundle::Bundle;
 use crate::epoch::Epochs;
 use crate::rows::Rows;
@@ -133,6 +133,14 @@ where
 
     fn declare(&mut self) {
         self.stamp.declare();
+    }
+
+    fn save(&self) -> Stamped {
+        self.stamp.save()
+    }
+
+    fn restore(&mut self, was: Stamped) {
+        self.stamp.restore(was);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Run, Stamp};
+use super::{Run, Stamp, Stamped};
 use crate::bundle::{Bundle, Record};
 use crate::epoch::Epochs;
 use crate::rows;
@@ -52,6 +52,12 @@ pub(crate) trait Stamping<T>: Send + 'static {
 
     /// Declares how far the records have come, at the end of an epoch.
     fn declare(&mut self) {}
+
+    /// What it has come to.
+    fn save(&self) -> Stamped;
+
+    /// Goes on from there.
+    fn restore(&mut self, was: Stamped);
 }
 
 impl<T: Record, F: Fn(&T) -> Time + Send + 'static> Stamping<T> for Stamp<T, F> {
@@ -81,6 +87,14 @@ impl<T: Record, F: Fn(&T) -> Time + Send + 'static> Stamping<T> for Stamp<T, F> 
 
     fn declare(&mut self) {
         self.declare();
+    }
+
+    fn save(&self) -> Stamped {
+        self.save()
+    }
+
+    fn restore(&mut self, was: Stamped) {
+        self.restore(was);
     }
 }
 
@@ -152,6 +166,14 @@ fn piece<T: 'static>(in_time: Bundle<T>, ends: bool) -> Piece<T> {
 
 impl<T: Record> Stamping<T> for ByCount {
     const TIMED: bool = false;
+
+    fn save(&self) -> Stamped {
+        Stamped { newest: i64::MIN, declared: i64::MIN, threshold: i64::MAX, left: self.left }
+    }
+
+    fn restore(&mut self, was: Stamped) {
+        self.left = was.left;
+    }
 
     fn cut(&mut self, records: Bundle<T>) -> Vec<Piece<T>> {
         let mut rest = records.count();

@@ -22,9 +22,10 @@ where
         stream.job.draw(|graph| graph.reads(NodeKind::Sink, name.to_string(), "", &stream.upstream, Exchange::One));
         stream.job.step(move |assembly| {
             let metrics = assembly.sink_metrics(name.clone());
-            let port = Arc::new(SinkPort::new(assembly.shared.clone(), metrics, stream.upstream.in_order));
+            let part = assembly.sink_part(&name)?;
+            let port = Arc::new(SinkPort::new(assembly.shared.clone(), metrics, part, stream.upstream.in_order));
             assembly.connect(&stream.upstream, port.clone());
-            assembly.task(move |group, kernel, metrics| {
+            assembly.sink_task(move |group, kernel, metrics| {
                 let (fails, metrics) = (group.clone(), metrics.clone());
                 // From here on it is told if the job fails, even before its task's first turn.
                 let sink = Unclosed::new(sink);

@@ -1,6 +1,7 @@
 //! What the tests of whole jobs share: who runs a job, for one on real threads and for one that is simulated.
 #![allow(dead_code, reason = "each test file is a crate that uses some of it")]
 
+pub(crate) mod graph;
 pub(crate) mod grouping;
 
 use std::sync::{Arc, OnceLock};

@@ -70,6 +70,14 @@ impl Settings {
         self.get(NAME)
     }
 
+    /// A span of time that was set.
+    ///
+    /// # Errors
+    /// When the value is none.
+    pub fn span(&self, key: &str) -> Result<Option<Duration>> {
+        self.get(key).map(duration).transpose()
+    }
+
     /// For how long state is kept that no row has come for.
     pub(crate) fn time_to_live(&self) -> Option<Duration> {
         duration(self.get(TTL)?).ok().filter(|span| !span.is_zero())

@@ -11,13 +11,14 @@ use updraft::connectors::table::registry;
 use updraft::dataflow::connector::AnySink;
 use updraft::dataflow::metrics::JobMetrics;
 use updraft::kernel::signals::{self, Shutdown};
-use updraft::kernel::{Class, KernelId, clock};
+use updraft::kernel::{Class, GroupError, KernelId, clock};
 use updraft::{Job, JobError, Running, Runtime};
 use updraft_sql::parse::{self, Diagnostic, Piece};
 use updraft_sql::session::Error;
 use updraft_sql::{Inserts, Outcome, Query, Session, Shown};
 
 use super::progress::Progress;
+use super::state::State;
 use super::{Mode, Options, functions};
 use crate::command::Outcome as Ended;
 
@@ -30,6 +31,8 @@ pub(in crate::command) struct Engine {
     runtime: Option<(Runtime, Shutdown)>,
     /// Jobs that fill tables.
     running: Vec<Running>,
+    /// Where the state of jobs is kept.
+    state: State,
 }
 
 /// What a statement was about when it went wrong: the statement itself, or the job.
@@ -49,7 +52,21 @@ impl Engine {
         }
         let default = if std::io::stdout().is_terminal() { ConsoleLayout::Table } else { ConsoleLayout::Csv };
         let layout = options.output.map_or(default, ConsoleLayout::from);
-        Ok(Self { session, kernels: options.kernels, layout, runtime: None, running: Vec::new() })
+        Ok(Self {
+            session,
+            kernels: options.kernels,
+            layout,
+            runtime: None,
+            running: Vec::new(),
+            state: State::default(),
+        })
+    }
+
+    /// Keeps the state of jobs that fill tables in a folder.
+    #[must_use]
+    pub(super) fn keeping(mut self, folder: Option<String>, fresh: bool) -> Self {
+        self.state = State::new(folder, fresh);
+        self
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -118,7 +135,7 @@ impl Engine {
         query: Query,
         span: Duration,
     ) -> Result<Arc<JobMetrics>, Box<dyn std::error::Error + Send + Sync>> {
-        let running = self.start(query.job("query", AnySink::new(Blackhole::new().0))?)?;
+        let running = self.start(query.job("query", AnySink::new(Blackhole::new().0))?, false)?;
         let (runtime, _) = self.runtime.as_ref().ok_or("there is no runtime")?;
         let group = runtime.handle().group("wait", Class::Stream);
         let watched = running.clone();
@@ -152,7 +169,7 @@ impl Engine {
     fn query(&mut self, query: Query) -> Ended {
         let sink = AnySink::new(Console::new(query.schema(), self.layout, query.has_changes()));
         let job = query.job(self.session.settings().job_name().unwrap_or("query"), sink)?;
-        let running = self.start(job)?;
+        let running = self.start(job, false)?;
         self.join(&running)
     }
 
@@ -161,7 +178,7 @@ impl Engine {
         let name = format!("insert into {}", tables.join(", "));
         let in_order = inserts.is_batch() || self.session.settings().get("table.dml-sync") == Some("true");
         let job = inserts.job(self.session.settings().job_name().unwrap_or(&name))?;
-        let running = self.start(job)?;
+        let running = self.start(job, true)?;
         if in_order {
             return self.join(&running);
         }
@@ -175,7 +192,8 @@ impl Engine {
         running.iter().try_for_each(|running| self.join(running))
     }
 
-    fn start(&mut self, job: Job) -> Result<Running, Box<dyn std::error::Error + Send + Sync>> {
+    /// Starts a job, of which the state is kept if it `fills` tables.
+    fn start(&mut self, mut job: Job, fills: bool) -> Result<Running, Box<dyn std::error::Error + Send + Sync>> {
         if self.runtime.is_none() {
             let mut builder = Runtime::builder();
             if let Some(kernels) = self.kernels.or(self.session.settings().parallelism()) {
@@ -186,6 +204,9 @@ impl Engine {
             self.runtime = Some((runtime, shutdown));
         }
         let (runtime, _) = self.runtime.as_ref().ok_or("there is no runtime")?;
+        if fills {
+            job = self.state.keep(job, self.session.settings(), runtime)?;
+        }
         Ok(job.start(runtime.handle())?)
     }
 
@@ -197,12 +218,16 @@ impl Engine {
             tokio::select! {
                 biased;
                 ended = running.join() => return ended,
-                () = shutdown.requested() => running.drain(),
+                () = shutdown.requested() => match running.suspend() {
+                    // What has state goes on from there with the next run.
+                    Some(suspended) => suspended.await,
+                    None => running.drain(),
+                },
             }
             running.join().await
         });
         match ended {
-            Err(error) if !reader_has_gone(&error) => Err(error.into()),
+            Err(error) if !reader_has_gone(&error) && !was_suspended(&error) => Err(error.into()),
             _ => Ok(()),
         }
     }
@@ -218,6 +243,11 @@ fn reader_has_gone(error: &JobError) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// Whether a job was stopped to go on another time.
+fn was_suspended(error: &JobError) -> bool {
+    matches!(error.error, GroupError::Cancelled)
 }
 
 /// What is wrong with a statement; where nobody knows the place, it is the statement as a whole.

@@ -9,6 +9,7 @@ mod functions;
 mod progress;
 mod run;
 mod shell;
+mod state;
 
 use std::io::IsTerminal;
 

@@ -1,0 +1,245 @@
+//! The coordinator of a job's checkpoints: one task, which restores state, asks for checkpoints, and stores them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use updraft_checkpoint::{Error as StoreError, Folder, Manifest, Part as Stage};
+use updraft_kernel::clock::{self, Nanos};
+use updraft_kernel::{Group, KernelId, block_on, yield_point};
+
+use super::stored::Stored;
+use super::taking::{Kind, Part, Report, Reports, Taking, read_note};
+use super::{Checkpoints, Settings};
+use crate::metrics::JobMetrics;
+use crate::source::Error;
+use crate::time::{Epoch, Punctuation, Time, micros};
+use crate::worker::{Runner, Shared};
+
+/// How long it waits before it tries once more what the store has refused, at least.
+const RETRY: Duration = Duration::from_millis(200);
+/// How often it tries to store the last checkpoint of a job.
+const TRIES: u32 = 10;
+
+/// What is noted of a stage.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StageNote {
+    pub(crate) watermark: Time,
+    pub(crate) now: Time,
+    /// Of its objects, the first and the last of each run of numbers.
+    #[serde(default)]
+    pub(crate) objects: Vec<(u64, u64)>,
+}
+
+/// The stages with state, by the parts that they are.
+pub(crate) type Stages = BTreeMap<usize, Arc<dyn Runner>>;
+
+/// Starts the coordinator of a job.
+pub(crate) fn start(
+    group: &Group,
+    shared: &Arc<Shared>,
+    taking: &Arc<Taking>,
+    stages: Stages,
+    checkpoints: Checkpoints,
+    metrics: &Arc<JobMetrics>,
+) {
+    let (fails, shared, taking, metrics) = (group.clone(), shared.clone(), taking.clone(), metrics.clone());
+    group.spawn_stackful(KernelId(0), "checkpoints", move || {
+        let Checkpoints { folder, from, settings, .. } = checkpoints;
+        let (job, parts, stored) = (fails.name().into(), taking.parts(), BTreeMap::new());
+        let mut coordinator = Coordinator { job, shared, taking, folder, settings, parts, stages, stored, metrics };
+        let restored = coordinator.restore(from.map(|(_, manifest)| manifest));
+        let run = restored.and_then(|()| {
+            coordinator.taking.is_restored();
+            block_on(coordinator.run())
+        });
+        if let Err(error) = run {
+            fails.fail(error);
+        }
+    });
+}
+
+struct Coordinator {
+    job: String,
+    shared: Arc<Shared>,
+    taking: Arc<Taking>,
+    folder: Folder,
+    settings: Settings,
+    parts: Vec<Part>,
+    stages: Stages,
+    /// The state of stages, by part.
+    stored: BTreeMap<usize, Stored>,
+    metrics: Arc<JobMetrics>,
+}
+
+impl Coordinator {
+    /// Gives each stage what it was.
+    fn restore(&mut self, manifest: Option<Manifest>) -> Result<(), Error> {
+        let Some(mut manifest) = manifest else { return Ok(()) };
+        let progress = &self.metrics.checkpoints;
+        self.shared.clock.begins_after(Time(manifest.at));
+        progress.to_restore.store(manifest.bytes(), Ordering::Relaxed);
+        for (part, stage) in &self.stages {
+            let id = &self.parts[*part].id;
+            let Some(was) = manifest.parts.remove(&**id) else { continue };
+            let note: StageNote = read_note(id, &was.note)?;
+            let mut stored = Stored::of(was.files, &note.objects);
+            let at = Punctuation { epoch: Epoch(manifest.epoch), watermark: note.watermark, now: note.now };
+            let next = stored.next_object();
+            let mut reading = stored.reading(&self.folder);
+            let mut records = std::iter::from_fn(|| {
+                let next = block_on(reading.next()).transpose();
+                if let Some(Ok(saved)) = &next {
+                    progress.restored.fetch_add(saved.bytes.len() as u64, Ordering::Relaxed);
+                }
+                yield_point();
+                next
+            });
+            stage.restore(at, next, &mut records)?;
+            // To the end, even if the stage has not asked for it: which object is in which file is known only then.
+            records.try_for_each(|record| record.map(drop))?;
+            self.stored.insert(*part, stored);
+        }
+        Ok(())
+    }
+
+    /// Takes checkpoints until the job has come to its end.
+    async fn run(&mut self) -> Result<(), Error> {
+        let mut due = clock::now() + self.settings.every;
+        loop {
+            self.wait(due).await;
+            let begun = clock::now();
+            // After the last epoch of the job there is nothing to ask for: that one was marked when it was known.
+            let marked = self.shared.clock.mark(begun);
+            let (Ok(epoch) | Err(epoch)) = marked;
+            let is_last = marked.is_err();
+            let reports = self.gather(epoch, is_last).await;
+            self.shared.clock.marks.forget(epoch);
+            let mut manifest = self.take(epoch, is_last, reports)?;
+            let mut tries = 0;
+            loop {
+                match self.store(&mut manifest).await {
+                    Ok((number, bytes)) => {
+                        self.taking.commit(epoch);
+                        self.metrics.checkpoints.stored(number, bytes, clock::now().since(begun));
+                        tracing::debug!("checkpoint {number} of {epoch} is stored: {bytes} bytes are new");
+                        self.sweep().await?;
+                        break;
+                    }
+                    Err(error @ StoreError::Fenced { .. }) => return Err(error.into()),
+                    Err(error) => {
+                        tries += 1;
+                        self.metrics.checkpoints.failed.fetch_add(1, Ordering::Relaxed);
+                        if is_last && tries == TRIES {
+                            return Err(error.into());
+                        }
+                        tracing::warn!("a checkpoint could not be stored, and is tried again: {error}");
+                        if !is_last {
+                            break;
+                        }
+                        clock::sleep(RETRY * tries).await;
+                    }
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
+            due = (begun + self.settings.every).max(clock::now() + self.settings.pause);
+        }
+    }
+
+    /// Waits until it is time for a checkpoint, or somebody wants one, or the job's last epoch is known.
+    async fn wait(&self, due: Nanos) {
+        let (taking, clock) = (&self.taking, &self.shared.clock);
+        let is_wanted = || taking.wanted.load(Ordering::Acquire) || clock.last().is_some();
+        tokio::select! {
+            biased;
+            () = taking.bell.wait(is_wanted) => taking.wanted.store(false, Ordering::Release),
+            () = clock::sleep_until(due) => {}
+        }
+    }
+
+    /// All reports of a marked epoch. Of the last one of the job sinks alone report: nothing else goes on from there.
+    async fn gather(&self, epoch: Epoch, is_last: bool) -> Reports {
+        let is_expected = |part: &Part| !is_last || part.kind == Kind::Sink;
+        let missing = || self.taking.missing(epoch, is_expected);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.taking.bell.wait(|| missing().is_empty()) => return self.taking.take(epoch),
+                () = clock::sleep(self.settings.timeout) => {
+                    let late = missing().join(", ");
+                    tracing::warn!("the checkpoint of {epoch} waits for {late}, after {:?}", self.settings.timeout);
+                }
+            }
+        }
+    }
+
+    /// The checkpoint that these are the reports of, but for the files that have to be written.
+    fn take(&mut self, epoch: Epoch, finished: bool, reports: Reports) -> Result<Manifest, Error> {
+        let mut notes = BTreeMap::<usize, Vec<Value>>::new();
+        let at = micros(clock::wall());
+        let mut manifest = Manifest { job: self.job.clone(), epoch: epoch.0, at, finished, ..Manifest::default() };
+        if finished {
+            self.stored.clear();
+        }
+        for ((part, _), Report { note, objects, saved }) in reports {
+            if self.parts[part].kind == Kind::Stage {
+                self.stored.entry(part).or_default().take(saved, objects);
+            }
+            notes.entry(part).or_default().push(note);
+        }
+        for (part, mut notes) in notes {
+            let note = match self.parts[part].kind {
+                Kind::Source => Value::Array(notes),
+                Kind::Stage => {
+                    let mut note: StageNote = read_note(&self.parts[part].id, &notes.swap_remove(0))?;
+                    note.objects = self.stored[&part].runs();
+                    serde_json::to_value(note)?
+                }
+                Kind::Sink => notes.swap_remove(0),
+            };
+            manifest.parts.insert(self.parts[part].id.to_string(), Stage { note, files: Vec::new() });
+        }
+        self.charge();
+        Ok(manifest)
+    }
+
+    /// Writes what is new, and puts the manifest: its number, and how many bytes were written.
+    async fn store(&mut self, manifest: &mut Manifest) -> Result<(u64, u64), StoreError> {
+        let mut bytes = 0;
+        for (part, stored) in &mut self.stored {
+            let written = stored.write(&mut self.folder).await?;
+            self.stages.get(part).into_iter().for_each(|stage| stage.stored(written));
+            bytes += written;
+            if let Some(part) = manifest.parts.get_mut(&*self.parts[*part].id) {
+                part.files = stored.files();
+            }
+        }
+        self.charge();
+        let number = self.folder.commit(manifest.clone()).await?;
+        Ok((number, bytes))
+    }
+
+    /// Deletes what is not needed any more. What cannot be deleted now will be next time.
+    async fn sweep(&mut self) -> Result<(), Error> {
+        match self.folder.sweep(self.settings.keep).await {
+            Ok(_) => Ok(()),
+            Err(error @ StoreError::Fenced { .. }) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!("old checkpoints could not be deleted, and will be later: {error}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Brings the account in line with what was reported and is not stored.
+    fn charge(&self) {
+        let pending = self.stored.values().map(Stored::pending_bytes).sum::<usize>();
+        let before = self.taking.bytes.swap(pending, Ordering::AcqRel);
+        self.shared.account.release(before - pending);
+    }
+}

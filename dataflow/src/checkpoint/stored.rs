@@ -1,0 +1,134 @@
+//! [`Stored`]: how the state of a stage is stored: which of its [objects](Object) are in which file.
+
+use std::collections::BTreeSet;
+
+use updraft_checkpoint::file::Reader;
+use updraft_checkpoint::{Error as StoreError, File, Folder};
+
+use crate::snapshot::{Object, Saved};
+use crate::source::Error;
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    /// Oldest first; in each, objects that are younger than those before.
+    files: Vec<(File, BTreeSet<Object>)>,
+    /// What is not in a file yet.
+    pending: Vec<Saved>,
+    /// What the state is made of.
+    objects: BTreeSet<Object>,
+}
+
+impl Stored {
+    /// Takes in what has come since, and what the state is made of now.
+    pub(super) fn take(&mut self, saved: Vec<Saved>, objects: BTreeSet<Object>) {
+        self.pending.extend(saved);
+        self.pending.retain(|saved| objects.contains(&saved.object));
+        self.objects = objects;
+    }
+
+    /// Bytes that are not stored yet.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.pending.iter().map(|saved| saved.bytes.len()).sum()
+    }
+
+    /// Writes what is pending to a file, and forgets files of which nothing is needed: how many bytes were written. After an
+    /// error all is as it was before.
+    pub(super) async fn write(&mut self, folder: &mut Folder) -> Result<u64, StoreError> {
+        self.files.retain(|(_, objects)| !objects.is_disjoint(&self.objects));
+        if self.pending.is_empty() {
+            return Ok(0);
+        }
+        self.pending.sort_by_key(|saved| saved.object);
+        let mut writer = folder.create();
+        let name = writer.name().to_owned();
+        let write = async {
+            for saved in &self.pending {
+                let bytes =
+                    postcard::to_allocvec(saved).unwrap_or_else(|error| unreachable!("it can be saved: {error}"));
+                writer.write(saved.groups.start().0, &bytes).await?;
+            }
+            writer.finish().await
+        };
+        let file = write.await.inspect_err(|_| folder.abandon(&name))?;
+        let (bytes, objects) = (file.bytes, self.pending.drain(..).map(|saved| saved.object).collect());
+        self.files.push((file, objects));
+        Ok(bytes)
+    }
+
+    /// The files that it is made of, oldest first.
+    pub(super) fn files(&self) -> Vec<File> {
+        self.files.iter().map(|(file, _)| file.clone()).collect()
+    }
+
+    /// What the state is made of, as runs of numbers: the first and the last.
+    pub(super) fn runs(&self) -> Vec<(u64, u64)> {
+        let mut runs = Vec::<(u64, u64)>::new();
+        for Object(number) in &self.objects {
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == *number => *last = *number,
+                _ => runs.push((*number, *number)),
+            }
+        }
+        runs
+    }
+
+    /// As it was stored; which objects are in which file is known when they have been [read](Reading).
+    pub(super) fn of(files: Vec<File>, runs: &[(u64, u64)]) -> Self {
+        let objects = runs.iter().flat_map(|(first, last)| (*first..=*last).map(Object)).collect();
+        let files = files.into_iter().map(|file| (file, BTreeSet::new())).collect();
+        Self { files, pending: Vec::new(), objects }
+    }
+
+    /// The number of the next object.
+    pub(super) fn next_object(&self) -> u64 {
+        self.objects.last().map_or(0, |last| last.0 + 1)
+    }
+
+    /// Reads all records that the state is made of.
+    pub(super) fn reading<'a>(&'a mut self, folder: &'a Folder) -> Reading<'a> {
+        Reading { stored: self, folder, file: 0, reader: None }
+    }
+}
+
+/// Reads records, file after file, a bounded number of bytes at a time.
+pub(super) struct Reading<'a> {
+    stored: &'a mut Stored,
+    folder: &'a Folder,
+    file: usize,
+    reader: Option<Reader>,
+}
+
+impl Reading<'_> {
+    /// The next record; none at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Saved>, Error> {
+        loop {
+            let Some((file, objects)) = self.stored.files.get_mut(self.file) else { return Ok(None) };
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                none => none.insert(self.folder.read(file).await?),
+            };
+            let mut bytes = Vec::new();
+            let ends = loop {
+                match reader.next().await? {
+                    None => break true,
+                    Some(piece) => {
+                        bytes.extend(piece.bytes);
+                        if piece.ends {
+                            break false;
+                        }
+                    }
+                }
+            };
+            if ends {
+                (self.file, self.reader) = (self.file + 1, None);
+                continue;
+            }
+            let saved: Saved = postcard::from_bytes(&bytes)?;
+            if self.stored.objects.contains(&saved.object) {
+                objects.insert(saved.object);
+                return Ok(Some(saved));
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! [`Taking`]: what the tasks of a job tell the coordinator of its checkpoints, and hear from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+use updraft_kernel::{Bell, Bells};
+
+use crate::snapshot::{Object, Saved};
+use crate::source::Error;
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
+use crate::time::Epoch;
+
+/// What a part of a job is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Source,
+    Stage,
+    Sink,
+}
+
+/// A source, a stage with state, or a sink.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// What it is called in manifests.
+    pub(crate) id: Arc<str>,
+    pub(crate) kind: Kind,
+    /// How many reports come of it: one for each partition of a source.
+    pub(crate) reports: usize,
+}
+
+/// What is told of a part when a marked epoch is over there.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// What is too small for a file.
+    pub(crate) note: Value,
+    pub(crate) objects: BTreeSet<Object>,
+    pub(crate) saved: Vec<Saved>,
+}
+
+impl Report {
+    /// Bytes that are to be stored.
+    pub(crate) fn bytes(&self) -> usize {
+        self.saved.iter().map(|saved| saved.bytes.len()).sum()
+    }
+}
+
+/// The reports of an epoch, by part and number.
+pub(crate) type Reports = BTreeMap<(usize, usize), Report>;
+
+/// See the module's page.
+#[derive(Debug)]
+pub(crate) struct Taking {
+    /// The number of this process among those that have run the job.
+    pub(crate) attempt: u64,
+    parts: Mutex<Vec<Part>>,
+    reports: Mutex<BTreeMap<Epoch, Reports>>,
+    /// Epochs below this are committed.
+    committed: AtomicU64,
+    /// Whether state has been restored: then sources begin.
+    ready: AtomicBool,
+    /// Whether somebody wants a checkpoint now.
+    pub(super) wanted: AtomicBool,
+    /// Transactions of sinks that are prepared and not committed.
+    uncommitted: AtomicUsize,
+    /// Bytes of what was reported and is not stored.
+    pub(super) bytes: AtomicUsize,
+    /// The coordinator's.
+    pub(super) bell: Arc<Bell>,
+    /// Sources that wait for state to be restored.
+    sources: Bells,
+    /// Sinks that wait for a checkpoint to be stored.
+    pub(crate) sinks: Bells,
+}
+
+impl Taking {
+    /// `bell` is rung when the job's last epoch is known.
+    pub(crate) fn new(attempt: u64, bell: Arc<Bell>) -> Self {
+        Self {
+            attempt,
+            parts: Mutex::default(),
+            reports: Mutex::default(),
+            committed: AtomicU64::new(0),
+            ready: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
+            uncommitted: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            bell,
+            sources: Bells::default(),
+            sinks: Bells::default(),
+        }
+    }
+
+    /// What the next part of this name will be called: by the name, unless there is one that is.
+    pub(crate) fn id_of(&self, kind: Kind, name: &str) -> Arc<str> {
+        let what = match kind {
+            Kind::Source => "source",
+            Kind::Stage => "stage",
+            Kind::Sink => "sink",
+        };
+        let parts = lock(&self.parts);
+        let names = |n: usize| if n == 1 { format!("{what} {name}") } else { format!("{what} {name} #{n}") };
+        let is_free = |id: &String| parts.iter().all(|part| *part.id != **id);
+        (1..).map(names).find(is_free).unwrap_or_default().into()
+    }
+
+    /// One more part: its number, and what it is called.
+    pub(crate) fn add_part(&self, kind: Kind, name: &str, reports: usize) -> (usize, Arc<str>) {
+        let id = self.id_of(kind, name);
+        let parts = &mut *lock(&self.parts);
+        parts.push(Part { id: id.clone(), kind, reports });
+        (parts.len() - 1, id)
+    }
+
+    pub(super) fn parts(&self) -> Vec<Part> {
+        lock(&self.parts).clone()
+    }
+
+    /// What there is to tell of a part at the end of a marked epoch; its bytes have been charged.
+    pub(crate) fn report(&self, epoch: Epoch, part: usize, number: usize, report: Report) {
+        self.bytes.fetch_add(report.bytes(), Ordering::AcqRel);
+        lock(&self.reports).entry(epoch).or_default().insert((part, number), report);
+        self.bell.ring();
+    }
+
+    /// A sink has prepared a transaction.
+    pub(crate) fn prepared(&self) {
+        self.uncommitted.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A sink has committed a transaction.
+    pub(crate) fn is_committed(&self) {
+        self.uncommitted.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn has_uncommitted(&self) -> bool {
+        self.uncommitted.load(Ordering::Acquire) > 0
+    }
+
+    /// Bytes of what was reported and is not stored.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// The parts that have not reported `epoch` yet.
+    pub(super) fn missing(&self, epoch: Epoch, expected: impl Fn(&Part) -> bool) -> Vec<Arc<str>> {
+        let (reports, parts) = (lock(&self.reports), lock(&self.parts));
+        let has = |part: usize, number: usize| {
+            reports.get(&epoch).is_some_and(|reports| reports.contains_key(&(part, number)))
+        };
+        let is_missing =
+            |(at, part): &(usize, &Part)| expected(part) && !(0..part.reports).all(|number| has(*at, number));
+        parts.iter().enumerate().filter(is_missing).map(|(_, part)| part.id.clone()).collect()
+    }
+
+    pub(super) fn take(&self, epoch: Epoch) -> Reports {
+        lock(&self.reports).remove(&epoch).unwrap_or_default()
+    }
+
+    /// Epochs below this are committed.
+    pub(crate) fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn commit(&self, epoch: Epoch) {
+        self.committed.store(epoch.0 + 1, Ordering::Release);
+        self.sinks.ring_all();
+    }
+
+    /// Has a source wait until state has been restored.
+    pub(crate) fn source(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
+        let (taking, bell) = (self.clone(), self.sources.hang());
+        async move { bell.wait(|| taking.ready.load(Ordering::Acquire)).await }
+    }
+
+    pub(super) fn is_restored(&self) {
+        self.ready.store(true, Ordering::Release);
+        self.sources.ring_all();
+    }
+
+    /// Has a checkpoint taken as soon as may be.
+    pub(crate) fn want(&self) {
+        self.wanted.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+}
+
+/// What was noted of a part, as it was before.
+pub(crate) fn read_note<T: serde::de::DeserializeOwned>(part: &str, note: &Value) -> Result<T, Error> {
+    T::deserialize(note).map_err(|error| format!("the checkpoint's note of {part} cannot be read: {error}").into())
+}
