@@ -13,12 +13,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faulty::{Dice, Faulty};
+use futures_util::{FutureExt, TryStreamExt};
+use object_store::memory::InMemory;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::prelude::*;
 use support::graph::{self, Case, Rec, cases, interpret};
+use updraft_dataflow::aggregate::sum;
 use updraft_dataflow::checkpoint::Checkpoints;
-use updraft_dataflow::sim::{Faults, Sim, slow};
-use updraft_dataflow::testing::Ledger;
+use updraft_dataflow::keyed::{Context, KeyedStage, Process};
+use updraft_dataflow::operator::{Operator, Outbox};
+use updraft_dataflow::sim::{Faults, Sim, slow, stalling};
+use updraft_dataflow::testing::{Ledger, Scripted, Stored};
+use updraft_dataflow::{Bundle, Error, Generation, Job, Sink, Stage, Time, Tumbling, Watermarks};
 
 /// How a process of the job ends.
 #[derive(Clone, Debug)]
@@ -99,5 +106,180 @@ proptest! {
         // Once more, the job has nothing left to do.
         prop_assert!(live(&case, &lives[last], &store, &mut ledgers, true));
         prop_assert_eq!(ledgers.iter().map(committed).collect::<Vec<_>>(), interpret(&case));
+    }
+}
+
+/// A process that lives on although another has taken over ends with an error, and commits nothing.
+#[test]
+fn who_was_replaced_commits_nothing() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let ledger = Ledger::default();
+    let sim = Sim::builder(1).kernels(2).build();
+    let start = || {
+        let opened = sim.block_on(Checkpoints::open(store.clone(), &Path::from("job"))).unwrap();
+        let job = Job::new("numbers").checkpoints(opened.every(Duration::from_millis(50)));
+        let batches = (0..200).map(|n| vec![n]).collect();
+        let source = stalling(Scripted(vec![batches]), Duration::from_millis(100));
+        job.source("numbers", source).stream().sink("rows", ledger.sink());
+        job.start(sim.handle()).unwrap()
+    };
+    let replaced = start();
+    sim.run_for(Duration::from_millis(500));
+    assert!(!ledger.committed().is_empty() && !replaced.is_ended());
+    let running = start();
+    let error = sim.block_on(replaced.join()).unwrap_err();
+    assert!(error.to_string().contains("another process has taken over"), "{error}");
+    sim.block_on(running.join()).unwrap();
+    assert_eq!(ledger.committed(), (0..200).collect::<Vec<_>>());
+}
+
+/// A job that is suspended goes on where it was; its windows have not fired.
+#[test]
+fn who_is_suspended_goes_on_another_time() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let ledger = Ledger::default();
+    let mut processes = 0;
+    loop {
+        processes += 1;
+        let sim = Sim::builder(processes).kernels(2).build();
+        let opened = sim.block_on(Checkpoints::open(store.clone(), &Path::from("job"))).unwrap();
+        let job = Job::new("sum").checkpoints(opened.every(Duration::from_secs(3_600)));
+        let batches = (0..100).map(|n| vec![n]).collect();
+        let source = stalling(Scripted(vec![batches]), Duration::from_millis(100));
+        let timed = job.source("numbers", source).timestamps(|n: &i64| Time(n / 60 * 60), Watermarks::monotonic());
+        let windows = timed.stream().key_by(|_| ()).window(Tumbling::of(Duration::from_micros(60)));
+        windows.aggregate(sum(|n: &i64| *n)).map(|row| row.value).sink("rows", ledger.sink());
+        let running = job.start(sim.handle()).unwrap();
+        sim.run_for(Duration::from_millis(200));
+        if running.is_ended() {
+            break;
+        }
+        sim.block_on(running.suspend().unwrap());
+        assert_eq!(running.metrics().checkpoints.count(), 1);
+    }
+    assert!(processes > 3);
+    assert_eq!(ledger.committed(), [(0..60).sum(), (60..100).sum::<i64>()]);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_told_and_the_one_before_is_taken() {
+    let store = Arc::new(InMemory::new());
+    let run = |seed: u64| {
+        let sim = Sim::builder(seed).kernels(1).build();
+        let opened = sim.block_on(Checkpoints::open(store.clone(), &Path::from("job"))).unwrap();
+        let told = (opened.goes_on_from().map(|(number, _)| number), opened.damaged().len());
+        let job = Job::new("latest").checkpoints(opened.every(Duration::from_millis(10)).keep(3));
+        let source = stalling(Scripted(vec![(0..500).map(|n| vec![n]).collect()]), Duration::from_millis(20));
+        job.source("numbers", source).stream().key_by(|n| n % 7).process(Latest).sink("rows", Blackhole);
+        let running = job.start(sim.handle()).unwrap();
+        sim.run_for(Duration::from_millis(300));
+        assert!(running.metrics().checkpoints.count() > 3);
+        told
+    };
+    assert_eq!(run(1), (None, 0));
+    let files = |folder: &str| -> Vec<Path> {
+        let list = store.list(Some(&Path::from(folder))).try_collect::<Vec<_>>().now_or_never().unwrap().unwrap();
+        list.into_iter().map(|meta| meta.location).collect()
+    };
+    let newest = files("job/data").into_iter().max().unwrap();
+    let bytes = store.get(&newest).now_or_never().unwrap().unwrap().bytes().now_or_never().unwrap().unwrap();
+    let mut bytes = bytes.to_vec();
+    bytes[30] ^= 1;
+    store.put(&newest, bytes.into()).now_or_never().unwrap().unwrap();
+    let last = files("job/log").len();
+    let (from, damaged) = run(2);
+    assert!(from.is_some() && damaged > 0, "{from:?} of {last} entries, {damaged} damaged");
+}
+
+/// The last number of each remainder.
+#[derive(Clone)]
+struct Latest;
+
+impl Process<i64, i64> for Latest {
+    type State = i64;
+    type Out = i64;
+
+    fn record(&mut self, n: i64, last: &mut i64, _: &mut Context<'_, i64, i64>) {
+        *last = n;
+    }
+}
+
+/// What is written is what has changed, and over many snapshots not much more.
+#[test]
+fn snapshots_grow_with_what_changes() {
+    const KEYS: i64 = 10_000;
+    let stage = KeyedStage::<i64, i64, Latest>::new(Latest, None, 1, Time(0));
+    let (locals, mut stored) = ([stage.local(0)], Stored::default());
+    let mut touch_and_take = |keys: Vec<i64>| {
+        let bundle = keys.into_iter().map(|key| (key, key)).collect::<Vec<_>>().into();
+        stage.bundle(&locals[0], Generation(0), bundle, &mut |_| {});
+        stored.take(&stage, &locals, Generation(0))
+    };
+    let all = touch_and_take((0..KEYS).collect());
+    assert_eq!(touch_and_take(Vec::new()), 0, "nothing has changed");
+    let few = touch_and_take((0..100).collect());
+    assert!(few < all / 50, "{few} bytes of a hundredth of the keys, {all} of all");
+    let changed: usize =
+        (1..100).map(|round| touch_and_take((0..100).map(|n| (round * 37 + n * 13) % KEYS).collect())).sum();
+    // Each is merged with those before it a few times.
+    assert!(changed < 8 * all, "{changed} bytes in 99 rounds, {all} of all keys");
+}
+
+/// Counts bundles, and does not say how that is saved.
+#[derive(Clone)]
+struct Forgetful(usize);
+
+impl Operator<i64> for Forgetful {
+    type Out = usize;
+
+    fn bundle(&mut self, _: Bundle<i64>, out: &mut Outbox<'_, usize>) {
+        self.0 += 1;
+        out.emit(vec![self.0]);
+    }
+}
+
+#[test]
+fn what_cannot_be_saved_is_told_before_the_job_starts() {
+    let sim = Sim::new(1);
+    let store = Arc::new(InMemory::new());
+    let opened = sim.block_on(Checkpoints::open(store, &Path::from("job"))).unwrap();
+    let job = Job::new("forgetful").checkpoints(opened);
+    job.source("numbers", Scripted(vec![vec![vec![1]]]))
+        .stream()
+        .operator("count", Forgetful(0))
+        .sink("rows", Blackhole);
+    let error = job.start(sim.handle()).unwrap_err();
+    assert!(error.to_string().contains("without `save` and `load`"), "{error}");
+}
+
+/// Another job does not go on from a checkpoint, unless it is said that state may be dropped.
+#[test]
+fn another_job_does_not_go_on_by_mistake() {
+    let store = Arc::new(InMemory::new());
+    let start = |seed: u64, source: &str, drops: bool| {
+        let sim = Sim::new(seed);
+        let mut opened = sim.block_on(Checkpoints::open(store.clone(), &Path::from("job"))).unwrap();
+        if drops {
+            opened = opened.drop_what_is_gone();
+        }
+        let job = Job::new("job").checkpoints(opened.every(Duration::from_millis(10)));
+        let numbers = stalling(Scripted(vec![(0..500).map(|n| vec![n]).collect()]), Duration::from_millis(20));
+        job.source(source, numbers).stream().sink("rows", Blackhole);
+        let running = job.start(sim.handle()).map_err(|error| error.to_string())?;
+        sim.run_for(Duration::from_millis(100));
+        Ok(running.metrics().records())
+    };
+    start(1, "orders", false).unwrap();
+    let error: String = start(2, "payments", false).unwrap_err();
+    assert!(error.contains("source orders") && error.contains("start anew"), "{error}");
+    assert!(start(3, "payments", true).unwrap() > 0);
+}
+
+/// Takes everything.
+struct Blackhole;
+
+impl<T: updraft_dataflow::bundle::Record> Sink<T> for Blackhole {
+    async fn write(&mut self, _: Bundle<T>) -> Result<(), Error> {
+        Ok(())
     }
 }
