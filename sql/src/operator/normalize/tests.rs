@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use updraft_dataflow::Time;
 
-use super::super::testing::{Change, Drive, Row, Table, hashed, rows, schema, scripts, simulate, texts};
+use super::super::testing::{Change, Drive, Row, Table, hashed, kernels, rows, schema, scripts, simulate, texts};
 use super::*;
 
 fn expected<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Table {
@@ -25,13 +25,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_table_is_what_the_upserts_make_of_it(script in scripts(true), kernels in 1usize..4) {
+    fn the_table_is_what_the_upserts_make_of_it(script in scripts(true), kernels in kernels()) {
         let mut drive = Drive::new(Normalize::new(schema(), [0]), kernels);
         let (mut table, mut before) = (Table::default(), Vec::new());
-        for bundle in script.iter().flatten() {
-            table.apply(&drive.bundle(hashed(rows(bundle), &[0])));
-            before.extend(bundle);
-            prop_assert_eq!(&table, &expected(before.iter().copied()));
+        for bundles in &script {
+            for bundle in bundles {
+                table.apply(&drive.bundle(hashed(rows(bundle), &[0])));
+                before.extend(bundle);
+                prop_assert_eq!(&table, &expected(before.iter().copied()));
+            }
+            prop_assert!(drive.end(Time(0)).is_empty());
         }
     }
 
