@@ -274,6 +274,11 @@ impl<O: Operator<Hashed, Out = Rows>> Drive<O> {
         self.driven.end(Punctuation { epoch, watermark, now })
     }
 
+    /// Bytes that were saved.
+    pub(crate) fn written(&self) -> usize {
+        self.driven.written()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.driven.bytes()
     }

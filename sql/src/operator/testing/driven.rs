@@ -33,6 +33,12 @@ impl From<usize> for Kernels {
 }
 
 impl Kernels {
+    /// As many, saved after each epoch.
+    #[allow(dead_code, reason = "the tests of joins have no use for it")]
+    pub(crate) fn saving(first: usize) -> Self {
+        Self { first, then: vec![Then::Save; 200] }
+    }
+
     /// Others after each epoch.
     #[allow(dead_code, reason = "the tests of joins have no use for it")]
     pub(crate) fn restarting() -> Self {
@@ -43,7 +49,7 @@ impl Kernels {
 /// One to three at first, later up to four; after most epochs the state is saved.
 pub(crate) fn kernels() -> impl Strategy<Value = Kernels> {
     let then = prop_oneof![1 => Just(Then::Nothing), 2 => Just(Then::Save), 1 => (1usize..5).prop_map(Then::Restart)];
-    (1usize..4, prop::collection::vec(then, 12)).prop_map(|(first, then)| Kernels { first, then })
+    (1usize..4, prop::collection::vec(then, 30)).prop_map(|(first, then)| Kernels { first, then })
 }
 
 /// Snapshots, as whoever drives a stage stores them.
@@ -51,6 +57,8 @@ pub(crate) fn kernels() -> impl Strategy<Value = Kernels> {
 struct Stored {
     next: Arc<AtomicU64>,
     objects: BTreeMap<Object, Vec<Saved>>,
+    /// Bytes that were ever written.
+    written: usize,
 }
 
 impl Stored {
@@ -66,6 +74,7 @@ impl Stored {
                     snapshot.objects.contains(&saved.object),
                     "a record of an object that is not part of the state"
                 );
+                self.written += saved.bytes.len();
                 self.objects.entry(saved.object).or_default().push(saved);
             }
             kept.extend(snapshot.objects);
@@ -138,6 +147,12 @@ impl<T: Dealt, O: Operator<T>> Driven<T, O> {
     #[allow(dead_code, reason = "operators of one input give no times")]
     pub(crate) fn watermark(&self, punctuation: Punctuation) -> Time {
         self.stage.watermark(punctuation)
+    }
+
+    /// Bytes that were ever written.
+    #[allow(dead_code, reason = "the tests of joins have no use for it")]
+    pub(crate) fn written(&self) -> usize {
+        self.stored.written
     }
 
     pub(crate) fn bytes(&self) -> usize {
