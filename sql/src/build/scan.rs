@@ -15,8 +15,9 @@ use datafusion_common::{DFSchema, Result, plan_datafusion_err, plan_err};
 use datafusion_expr::logical_plan::TableScan;
 use datafusion_expr::{Expr, Operator};
 use datafusion_physical_expr::PhysicalExpr;
+use serde::{Deserialize, Serialize};
 use updraft_dataflow::connector::{AnyPartition, AnySource, Column as Wanted, Scan};
-use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Partition, Progress, Rows, Source};
+use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Partition, Place, Progress, Rows, Source};
 
 use super::expr::{Projection, evaluate, nullable, physical};
 use super::{Builder, Flow, Node, Operation, Traits, project};
@@ -152,15 +153,36 @@ impl Source for TableReader {
 
     fn open(self) -> Result<Vec<TablePartition>, Error> {
         let partitions = self.source.open()?;
-        let partition = |partition| TablePartition {
-            partition,
-            origin: self.name.clone(),
-            prepare: self.prepare.clone(),
-            gates: self.gates.clone(),
-            taken: 0,
-        };
+        let partition = |partition| partition_of(partition, &self.name, &self.prepare, &self.gates);
         Ok(partitions.into_iter().map(partition).collect())
     }
+
+    fn resume(self, places: Vec<Option<Place>>) -> Result<Vec<TablePartition>, Error> {
+        let stood = places.into_iter().map(|place| place.map(stood).transpose()).collect::<Result<Vec<_>, _>>()?;
+        let taken: Vec<_> = stood.iter().map(|stood| stood.as_ref().map_or(0, |stood| stood.taken)).collect();
+        let partitions = self.source.resume(stood.into_iter().map(|stood| stood.map(|stood| stood.place)).collect())?;
+        let partition = |(partition, taken)| {
+            let partition = partition_of(partition, &self.name, &self.prepare, &self.gates);
+            TablePartition { taken, ..partition }
+        };
+        Ok(partitions.into_iter().zip(taken).map(partition).collect())
+    }
+}
+
+/// Where a part of a table stood.
+#[derive(Serialize, Deserialize)]
+struct Stood {
+    taken: u64,
+    place: Place,
+}
+
+fn stood(place: Place) -> Result<Stood, Error> {
+    serde_json::from_value(place).map_err(|error| format!("that is no place in a table: {error}").into())
+}
+
+fn partition_of(partition: AnyPartition, name: &Arc<str>, prepare: &Prepare, gates: &[Gate]) -> TablePartition {
+    let (origin, prepare, gates) = (name.clone(), prepare.clone(), gates.to_vec());
+    TablePartition { partition, origin, prepare, gates, taken: 0 }
 }
 
 /// A part of a table that is read.
@@ -199,6 +221,17 @@ impl Partition for TablePartition {
 
     fn progress(&self) -> Option<Progress> {
         self.partition.progress()
+    }
+
+    fn place(&self) -> Option<Place> {
+        let place = self.partition.place()?;
+        serde_json::to_value(Stood { taken: self.taken, place }).ok()
+    }
+
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        let Stood { taken, place } = stood(place)?;
+        self.taken = taken;
+        self.partition.seek(place)
     }
 }
 

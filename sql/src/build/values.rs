@@ -2,7 +2,7 @@
 
 use datafusion_common::{DFSchema, Result, plan_datafusion_err};
 use datafusion_expr::logical_plan::{EmptyRelation, Values};
-use updraft_dataflow::{Batch, Bundle, Error, Partition, Rows, Source};
+use updraft_dataflow::{Batch, Bundle, Error, Partition, Place, Rows, Source};
 
 use super::expr::{Projection, batch, batch_schema, concat};
 use super::{Builder, Flow, Node, Operation, Traits};
@@ -42,6 +42,18 @@ impl Partition for Once {
 
     fn position(&self) -> String {
         "values".into()
+    }
+
+    /// Whether they were given.
+    fn place(&self) -> Option<Place> {
+        Some(self.0.is_none().into())
+    }
+
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        if place == Place::from(true) {
+            self.0 = None;
+        }
+        Ok(())
     }
 }
 

@@ -11,8 +11,9 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, internal_err};
+use serde::{Deserialize, Serialize};
 use updraft_dataflow::operator::{Operator, Outbox};
-use updraft_dataflow::{Bundle, Hashed, Punctuation, RowKind, Rows, Time};
+use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, RowKind, Rows, Saved, Snapshot, Time};
 
 use super::changes::Changes;
 use super::codec::columns_of;
@@ -20,6 +21,7 @@ use super::group_by::Tell;
 use super::keys::{Id, Keys};
 use super::log::Log;
 use super::own::{Own, settled};
+use super::saved::{ByKey, Packed, Share, load, numbers, save};
 use super::times::micros;
 use super::touched::{Ends, Expiry, Touched};
 
@@ -57,10 +59,12 @@ pub struct Deduplication {
 #[derive(Clone)]
 pub struct Deduplicate {
     plan: Arc<Deduplication>,
+    share: Share,
     state: Own<State>,
 }
 
 struct State {
+    plan: Arc<Deduplication>,
     keys: Keys,
     best: Vec<Best>,
     /// Rows that are kept and were not told yet, and those that were.
@@ -83,7 +87,7 @@ struct Best {
 impl Deduplicate {
     /// An operator that keeps these rows.
     pub fn new(plan: Deduplication) -> Self {
-        Self { plan: Arc::new(plan), state: Own::default() }
+        Self { plan: Arc::new(plan), share: Share::default(), state: Own::default() }
     }
 
     fn state(&mut self) -> Result<&mut State> {
@@ -127,6 +131,12 @@ impl Deduplicate {
 impl Operator<Hashed> for Deduplicate {
     type Out = Rows;
 
+    const KEEPS: Keeps = Keeps::State;
+
+    fn open(&mut self, kernel: usize, kernels: usize) {
+        self.share = Share::new(kernel, kernels);
+    }
+
     fn bundle(&mut self, bundle: Bundle<Hashed>, out: &mut Outbox<'_, Rows>) {
         bundle.as_slice().iter().for_each(|hashed| settled(self.take(hashed, out)));
     }
@@ -138,11 +148,22 @@ impl Operator<Hashed> for Deduplicate {
     fn bytes(&self) -> usize {
         self.state.peek().map_or(0, State::bytes)
     }
+
+    fn save(&mut self, snapshot: &mut Snapshot) -> std::result::Result<(), Error> {
+        let share = self.share;
+        save(self.state()?, 0, share, snapshot)
+    }
+
+    fn load(&mut self, saved: Saved) -> std::result::Result<(), Error> {
+        let share = self.share;
+        load(self.state()?, share, &saved)
+    }
 }
 
 impl State {
-    fn new(plan: &Deduplication) -> Result<Self> {
+    fn new(plan: &Arc<Deduplication>) -> Result<Self> {
         Ok(Self {
+            plan: plan.clone(),
             keys: Keys::of(&plan.schema, &plan.keys)?,
             best: Vec::new(),
             new: Log::new(plan.schema.clone()),
@@ -234,6 +255,52 @@ impl State {
         Ok(if here.is_empty() { Vec::new() } else { vec![rows.into()] })
     }
 
+    fn bytes(&self) -> usize {
+        self.keys.bytes() + self.new.bytes() + self.told.bytes() + self.best.len() * size_of::<Best>()
+    }
+}
+
+/// What is kept of keys.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Content {
+    /// The time of the row that is kept, and when that was chosen.
+    best: Packed,
+    new: Packed,
+    told: Packed,
+}
+
+impl ByKey for State {
+    type Content = Content;
+
+    fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    fn keys_mut(&mut self) -> &mut Keys {
+        &mut self.keys
+    }
+
+    fn write(&mut self, ids: &[Id]) -> Result<Content> {
+        let times = numbers(ids.iter().map(|id| self.best[*id as usize].time));
+        let best = Packed::new(vec![times, self.expiry.pack(ids)], ids.len())?;
+        Ok(Content { best, new: self.new.pack(ids)?, told: self.told.pack(ids)? })
+    }
+
+    fn read(&mut self, ids: &[Id], Content { best, new, told }: Content) -> Result<()> {
+        self.best.resize(self.keys.bound(), Best::default());
+        ids.iter().zip(best.numbers(0)?).for_each(|(id, time)| self.best[*id as usize].time = time);
+        self.expiry.unpack(ids, best.numbers(1)?);
+        self.new.unpack(ids, &new)?;
+        self.told.unpack(ids, &told)?;
+        if self.plan.tell == Tell::Last {
+            self.touched.add(ids, self.keys.bound());
+        }
+        if let Some(end) = self.plan.window_end {
+            self.ends.add(ids, &self.keys.micros(ids, &self.plan.keys, end)?);
+        }
+        Ok(())
+    }
+
     fn forget(&mut self, ids: &[Id]) -> Result<()> {
         if ids.is_empty() {
             return Ok(());
@@ -245,9 +312,5 @@ impl State {
             self.keys.remove(*id);
         }
         Ok(())
-    }
-
-    fn bytes(&self) -> usize {
-        self.keys.bytes() + self.new.bytes() + self.told.bytes() + self.best.len() * size_of::<Best>()
     }
 }

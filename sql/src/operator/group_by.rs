@@ -9,6 +9,7 @@ mod extreme;
 pub(super) mod merged;
 mod plain;
 mod replayed;
+mod saved;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +21,7 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, internal_err};
 use updraft_dataflow::operator::{Operator, Outbox};
-use updraft_dataflow::{Bundle, Hashed, Punctuation, RowKind, Rows, Time};
+use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, RowKind, Rows, Saved, Snapshot, Time};
 
 use self::extreme::{Extreme, is_extreme};
 use self::merged::{Input, Merged, Part, is_sum};
@@ -31,6 +32,7 @@ use super::codec::{Codec, Encoded, columns_of};
 use super::keys::{Id, Keys};
 use super::log::Log;
 use super::own::{Own, settled};
+use super::saved::{ByKey, Packed, Share, load, save};
 use super::touched::{Expiry, Touched};
 
 /// When a [`GroupBy`] tells of what has changed.
@@ -68,7 +70,7 @@ pub struct Grouping {
 #[derive(Clone)]
 pub struct GroupBy {
     plan: Arc<Grouping>,
-    kernel: usize,
+    share: Share,
     state: Own<State>,
 }
 
@@ -118,6 +120,20 @@ impl Other {
         }
     }
 
+    fn pack(&self, ids: &[Id]) -> Result<Packed> {
+        match self {
+            Self::Extreme(other) => other.pack(ids),
+            Self::Replayed(other) => other.pack(ids),
+        }
+    }
+
+    fn unpack(&mut self, ids: &[Id], packed: &Packed) -> Result<()> {
+        match self {
+            Self::Extreme(other) => other.unpack(ids, packed),
+            Self::Replayed(other) => other.unpack(ids, packed),
+        }
+    }
+
     fn forget(&mut self, ids: &[Id]) {
         match self {
             Self::Extreme(other) => other.forget(ids),
@@ -139,7 +155,7 @@ const ROWS: usize = 8192;
 impl GroupBy {
     /// An operator that groups so.
     pub fn new(plan: Grouping) -> Self {
-        Self { plan: Arc::new(plan), kernel: 0, state: Own::default() }
+        Self { plan: Arc::new(plan), share: Share::default(), state: Own::default() }
     }
 
     fn state(&mut self) -> Result<&mut State> {
@@ -165,7 +181,7 @@ impl GroupBy {
     }
 
     fn end(&mut self, punctuation: Punctuation, out: &mut Outbox<'_, Rows>) -> Result<()> {
-        let (plan, owns_all) = (self.plan.clone(), self.kernel == 0 && self.plan.keys.is_empty());
+        let (plan, owns_all) = (self.plan.clone(), self.share.is_first() && self.plan.keys.is_empty());
         let state = self.state()?;
         state.absorb(&plan)?;
         if let Some(keep) = plan.keep {
@@ -184,8 +200,10 @@ impl GroupBy {
 impl Operator<Hashed> for GroupBy {
     type Out = Rows;
 
-    fn open(&mut self, kernel: usize, _: usize) {
-        self.kernel = kernel;
+    const KEEPS: Keeps = Keeps::State;
+
+    fn open(&mut self, kernel: usize, kernels: usize) {
+        self.share = Share::new(kernel, kernels);
     }
 
     fn bundle(&mut self, bundle: Bundle<Hashed>, out: &mut Outbox<'_, Rows>) {
@@ -198,6 +216,16 @@ impl Operator<Hashed> for GroupBy {
 
     fn bytes(&self) -> usize {
         self.state.peek().map_or(0, State::bytes)
+    }
+
+    fn save(&mut self, snapshot: &mut Snapshot) -> std::result::Result<(), Error> {
+        let share = self.share;
+        save(self.state()?, 0, share, snapshot)
+    }
+
+    fn load(&mut self, saved: Saved) -> std::result::Result<(), Error> {
+        let share = self.share;
+        load(self.state()?, share, &saved)
     }
 }
 
@@ -335,20 +363,6 @@ impl State {
         let ids: Vec<_> = self.keys.ids().filter(|id| owns_all || self.counts[*id as usize] > 0).collect();
         for ids in ids.chunks(ROWS) {
             out.emit(vec![self.results(plan, ids)?.into()]);
-        }
-        Ok(())
-    }
-
-    fn forget(&mut self, ids: &[Id]) -> Result<()> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        self.merged.forget(ids)?;
-        self.others.iter_mut().for_each(|other| other.forget(ids));
-        self.shown.remove(ids.iter().copied())?;
-        for id in ids {
-            self.counts[*id as usize] = 0;
-            self.keys.remove(*id);
         }
         Ok(())
     }

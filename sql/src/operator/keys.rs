@@ -5,11 +5,13 @@ use std::hash::Hasher;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Schema;
-use datafusion_common::Result;
+use datafusion_common::{Result, internal_err};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::codec::{Codec, Encoded};
+use super::saved::{Journal, Packed, hashes_of};
+use super::times::micros;
 
 /// The number of a key.
 pub(crate) type Id = u32;
@@ -22,14 +24,30 @@ pub(crate) struct Keys {
     keys: Vec<Option<Known>>,
     free: Vec<Id>,
     bytes: usize,
+    /// Which keys have something that is not saved.
+    journal: Journal<Known>,
 }
 
-struct Known {
+/// A key, and its hash.
+#[derive(Clone)]
+pub(crate) struct Known {
     hash: u64,
     key: Key,
 }
 
+impl Known {
+    fn new(hash: u64, key: &[u8]) -> Self {
+        Self { hash, key: Key::new(key) }
+    }
+
+    /// The hash that says who owns it.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
 /// The bytes of a key: here, where they are few.
+#[derive(Clone)]
 enum Key {
     Short { len: u8, bytes: [u8; SHORT] },
     Long(Box<[u8]>),
@@ -64,13 +82,25 @@ impl Keys {
 
     /// No keys yet.
     pub(crate) fn new(codec: Codec) -> Self {
-        Self { codec, table: HashTable::new(), keys: Vec::new(), free: Vec::new(), bytes: 0 }
+        let journal = Journal::default();
+        Self { codec, table: HashTable::new(), keys: Vec::new(), free: Vec::new(), bytes: 0, journal }
     }
 
-    /// The numbers of some rows' keys, new ones where they are not known; `hashes` are those of the keys.
+    /// The numbers of some rows' keys, new ones where they are not known; `hashes` are those of the keys. What is kept of
+    /// them will be saved.
     pub(crate) fn intern(&mut self, columns: &[ArrayRef], hashes: &[u64]) -> Result<Vec<Id>> {
         let rows = self.codec.encode(columns)?;
-        Ok(hashes.iter().enumerate().map(|(row, hash)| self.id(rows.row(row), mixed(*hash))).collect())
+        let id = |(row, hash): (usize, &u64)| {
+            let id = self.id(rows.row(row), *hash);
+            self.journal.touch(id as usize);
+            id
+        };
+        Ok(hashes.iter().enumerate().map(id).collect())
+    }
+
+    /// What is kept of a key has changed.
+    pub(crate) fn touch(&mut self, id: Id) {
+        self.journal.touch(id as usize);
     }
 
     /// Like [`intern`](Self::intern), of keys that nobody has hashed: `prefix` is part of each.
@@ -89,11 +119,11 @@ impl Keys {
     /// The number of a key.
     fn id(&mut self, key: &[u8], hash: u64) -> Id {
         let keys = &mut self.keys;
-        let known = |keys: &[Option<Known>], id: Id| keys[id as usize].as_ref().map(|known| known.hash);
+        let known = |keys: &[Option<Known>], id: Id| keys[id as usize].as_ref().map(|known| mixed(known.hash));
         let same = |id: &Id| {
             keys[*id as usize].as_ref().is_some_and(|known| known.hash == hash && equal(known.key.get(), key))
         };
-        match self.table.entry(hash, same, |id| known(keys, *id).unwrap_or_default()) {
+        match self.table.entry(mixed(hash), same, |id| known(keys, *id).unwrap_or_default()) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
                 let id = self.free.pop().unwrap_or(keys.len() as Id);
@@ -102,7 +132,7 @@ impl Keys {
                     keys.push(None);
                 }
                 self.bytes += bytes_of(key);
-                keys[id as usize] = Some(Known { hash, key: Key::new(key) });
+                keys[id as usize] = Some(Known::new(hash, key));
                 id
             }
         }
@@ -111,11 +141,12 @@ impl Keys {
     /// Forgets a key.
     pub(crate) fn remove(&mut self, id: Id) {
         let Some(known) = self.keys[id as usize].take() else { return };
-        if let Ok(entry) = self.table.find_entry(known.hash, |other| *other == id) {
+        if let Ok(entry) = self.table.find_entry(mixed(known.hash), |other| *other == id) {
             entry.remove();
         }
         self.bytes -= bytes_of(known.key.get());
         self.free.push(id);
+        self.journal.remove(|| known);
     }
 
     /// The columns of some keys.
@@ -123,8 +154,60 @@ impl Keys {
         self.codec.decode(ids.iter().map(|id| self.key(*id)))
     }
 
+    /// The times of some keys in a column that is one of those of the key, `of`.
+    pub(crate) fn micros(&self, ids: &[Id], of: &[usize], column: usize) -> Result<Vec<i64>> {
+        let Some(at) = of.iter().position(|key| *key == column) else {
+            return internal_err!("the end of a window is one of the columns of its key");
+        };
+        micros(&self.columns(ids)?[at])
+    }
+
     fn key(&self, id: Id) -> &[u8] {
         self.keys[id as usize].as_ref().map_or(&[], |known| known.key.get())
+    }
+
+    /// What of the keys is saved.
+    pub(crate) fn journal(&mut self) -> &mut Journal<Known> {
+        &mut self.journal
+    }
+
+    /// The key of a number that is in use.
+    pub(crate) fn known(&self, id: Id) -> Option<&Known> {
+        self.keys.get(id as usize)?.as_ref()
+    }
+
+    /// The number of a key that is there.
+    pub(crate) fn find(&self, known: &Known) -> Option<Id> {
+        let same = |id: &Id| {
+            let other = self.keys[*id as usize].as_ref();
+            other.is_some_and(|other| other.hash == known.hash && equal(other.key.get(), known.key.get()))
+        };
+        self.table.find(mixed(known.hash), same).copied()
+    }
+
+    /// The number of a key, a new one where it is not known.
+    pub(crate) fn id_of(&mut self, known: &Known) -> Id {
+        let id = self.id(known.key.get(), known.hash);
+        self.journal.touch(id as usize);
+        id
+    }
+
+    /// Some keys as they are written: their hashes, and their columns.
+    pub(crate) fn pack(&self, keys: &[&Known]) -> Result<Packed> {
+        let mut columns = vec![hashes_of(keys.iter().map(|known| known.hash))];
+        columns.extend(self.codec.decode(keys.iter().map(|known| known.key.get()))?);
+        Packed::new(columns, keys.len())
+    }
+
+    /// Keys that were written.
+    pub(crate) fn unpack(&self, packed: &Packed) -> Result<Vec<Known>> {
+        let rows = packed.encode(1, &self.codec)?;
+        Ok(packed.hashes()?.into_iter().enumerate().map(|(row, hash)| Known::new(hash, rows.row(row))).collect())
+    }
+
+    /// A key that was [interned with](Self::intern_with) a prefix, without it.
+    pub(crate) fn without_prefix(&self, id: Id) -> &[u8] {
+        self.key(id).get(size_of::<Id>()..).unwrap_or_default()
     }
 
     /// All numbers that are in use, in order.
@@ -139,7 +222,7 @@ impl Keys {
 
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.journal.bytes()
     }
 }
 

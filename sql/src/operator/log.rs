@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::Result;
 
 use super::keys::Id;
+use super::saved::{Packed, numbers_of};
 
 /// Rows by number.
 pub(crate) struct Log {
@@ -130,6 +131,21 @@ impl Log {
         self.bytes -= runs.iter().map(|run| run.bytes).sum::<usize>();
         let rows = self.pick(&runs, &picks)?;
         if ids.is_empty() { Ok(()) } else { self.append(ids, rows) }
+    }
+
+    /// The rows of those of these numbers that have one, each with its number's place among them, as they are written.
+    pub(crate) fn pack(&self, ids: &[Id]) -> Result<Packed> {
+        let of: Vec<_> = (0..ids.len()).filter(|at| self.has(ids[*at])).collect();
+        let rows = self.gather(&of.iter().map(|at| ids[*at]).collect::<Vec<_>>())?;
+        let mut columns = vec![numbers_of(of.iter().map(|at| *at as i64))];
+        columns.extend(rows.columns().iter().cloned());
+        Packed::new(columns, of.len())
+    }
+
+    /// Takes rows back that were written, of these numbers.
+    pub(crate) fn unpack(&mut self, ids: &[Id], packed: &Packed) -> Result<()> {
+        let of: Vec<_> = packed.numbers(0)?.values().iter().map(|at| ids[*at as usize]).collect();
+        self.put(&of, packed.table(1, &self.schema)?)
     }
 
     /// Bytes of memory.

@@ -3,7 +3,7 @@
 //!
 //! They know nothing of the planner: each is made of plain data (schemas, numbers of columns, DataFusion's expressions).
 //! What they share: [`codec`] (rows as bytes that compare), [`keys`] (numbers for keys), [`log`] (rows by number, in
-//! columns), [`changes`] (what comes out) and [`aggregate`]. The simplest to begin with: [`normalize`].
+//! columns), [`changes`] (what comes out), [`saved`] (what checkpoints hold) and [`aggregate`]. The simplest to begin with: [`normalize`].
 
 pub mod aggregate;
 mod changes;
@@ -18,6 +18,7 @@ pub mod normalize;
 pub mod order;
 pub mod over;
 mod own;
+mod saved;
 pub mod session;
 pub mod sort;
 #[cfg(test)]

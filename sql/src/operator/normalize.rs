@@ -10,13 +10,14 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
 use updraft_dataflow::operator::{Operator, Outbox};
-use updraft_dataflow::{Bundle, Hashed, RowKind, Rows};
+use updraft_dataflow::{Bundle, Error, Hashed, Keeps, RowKind, Rows, Saved, Snapshot};
 
 use super::changes::Changes;
 use super::codec::{Codec, columns_of};
 use super::keys::{Id, Keys};
 use super::log::Log;
 use super::own::{Own, settled};
+use super::saved::{ByKey, Packed, Share, load, save};
 
 /// The rows without those that are about to be replaced: for who overwrites by key.
 ///
@@ -37,6 +38,7 @@ pub fn without_before(rows: Rows) -> Result<Rows> {
 pub struct Normalize {
     schema: SchemaRef,
     keys: Arc<[usize]>,
+    share: Share,
     state: Own<State>,
 }
 
@@ -51,16 +53,21 @@ struct State {
 impl Normalize {
     /// Of rows with these columns, of which `keys` are the primary key.
     pub fn new(schema: SchemaRef, keys: impl Into<Arc<[usize]>>) -> Self {
-        Self { schema, keys: keys.into(), state: Own::default() }
+        Self { schema, keys: keys.into(), share: Share::default(), state: Own::default() }
+    }
+
+    fn state(&mut self) -> Result<&mut State> {
+        let (schema, keys) = (&self.schema, &self.keys);
+        self.state.get(|| {
+            let (keys, whole) = (Keys::of(schema, keys)?, Codec::whole(schema)?);
+            Ok(State { keys, rows: Log::new(schema.clone()), whole, last: Vec::new() })
+        })
     }
 
     fn changed(&mut self, hashed: &Hashed) -> Result<Vec<Rows>> {
-        let (schema, keys) = (&self.schema, &self.keys);
-        let state = self.state.get(|| {
-            let (keys, whole) = (Keys::of(schema, keys)?, Codec::whole(schema)?);
-            Ok(State { keys, rows: Log::new(schema.clone()), whole, last: Vec::new() })
-        })?;
-        let ids = state.keys.intern(&columns_of(hashed.rows.batch(), keys), &hashed.hashes)?;
+        let keys = self.keys.clone();
+        let state = self.state()?;
+        let ids = state.keys.intern(&columns_of(hashed.rows.batch(), &keys), &hashed.hashes)?;
         let ids = state.last_of_each(&hashed.rows, &ids);
         state.replace(&hashed.rows, &ids)
     }
@@ -116,14 +123,44 @@ impl State {
     fn keep(&mut self, rows: &RecordBatch, put: &[(Id, u32)], gone: &[Id]) -> Result<()> {
         let (ids, rows_of): (Vec<_>, Vec<_>) = put.iter().copied().unzip();
         self.rows.put(&ids, take_record_batch(rows, &UInt32Array::from(rows_of))?)?;
-        self.rows.remove(gone.iter().copied())?;
-        gone.iter().for_each(|id| self.keys.remove(*id));
+        self.forget(gone)
+    }
+}
+
+impl ByKey for State {
+    type Content = Packed;
+
+    fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    fn keys_mut(&mut self) -> &mut Keys {
+        &mut self.keys
+    }
+
+    fn write(&mut self, ids: &[Id]) -> Result<Packed> {
+        self.rows.pack(ids)
+    }
+
+    fn read(&mut self, ids: &[Id], rows: Packed) -> Result<()> {
+        self.rows.unpack(ids, &rows)
+    }
+
+    fn forget(&mut self, ids: &[Id]) -> Result<()> {
+        self.rows.remove(ids.iter().copied())?;
+        ids.iter().for_each(|id| self.keys.remove(*id));
         Ok(())
     }
 }
 
 impl Operator<Hashed> for Normalize {
     type Out = Rows;
+
+    const KEEPS: Keeps = Keeps::State;
+
+    fn open(&mut self, kernel: usize, kernels: usize) {
+        self.share = Share::new(kernel, kernels);
+    }
 
     fn bundle(&mut self, bundle: Bundle<Hashed>, out: &mut Outbox<'_, Rows>) {
         for hashed in bundle.as_slice() {
@@ -133,5 +170,15 @@ impl Operator<Hashed> for Normalize {
 
     fn bytes(&self) -> usize {
         self.state.peek().map_or(0, |state| state.keys.bytes() + state.rows.bytes() + 8 * state.last.len())
+    }
+
+    fn save(&mut self, snapshot: &mut Snapshot) -> std::result::Result<(), Error> {
+        let share = self.share;
+        save(self.state()?, 0, share, snapshot)
+    }
+
+    fn load(&mut self, saved: Saved) -> std::result::Result<(), Error> {
+        let share = self.share;
+        load(self.state()?, share, &saved)
     }
 }

@@ -4,6 +4,7 @@
 //! reach ahead, and functions that do, there is [`OverAll`]: at the end of the input, by DataFusion's own window functions.
 
 mod all;
+mod saved;
 mod sliding;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, ScalarValue, internal_err};
 use datafusion_physical_expr::PhysicalExpr;
 use updraft_dataflow::operator::{Operator, Outbox};
-use updraft_dataflow::{Bundle, Hashed, Punctuation, Rows, Time};
+use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, Rows, Saved, Snapshot, Time};
 
 pub use self::all::OverAll;
 use self::sliding::Sliding;
@@ -29,6 +30,7 @@ use super::held::{Held, Released};
 use super::keys::{Id, Keys};
 use super::log::compact;
 use super::own::{Own, settled};
+use super::saved::{Share, load, save};
 
 /// The rows that a row's aggregates are of: up to itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,14 +80,23 @@ pub struct OverPlan {
     pub output: SchemaRef,
 }
 
+impl OverPlan {
+    /// Whether frames begin with their partitions.
+    fn grows(&self) -> bool {
+        matches!(self.frame, Frame::Rows(None) | Frame::Range(None))
+    }
+}
+
 /// OVER aggregates.
 #[derive(Clone)]
 pub struct Over {
     plan: Arc<OverPlan>,
+    share: Share,
     state: Own<State>,
 }
 
 struct State {
+    plan: Arc<OverPlan>,
     keys: Keys,
     partitions: Vec<Option<Partition>>,
     held: Option<Held>,
@@ -124,7 +135,7 @@ struct Arguments {
 impl Over {
     /// An operator that computes these.
     pub fn new(plan: OverPlan) -> Self {
-        Self { plan: Arc::new(plan), state: Own::default() }
+        Self { plan: Arc::new(plan), share: Share::default(), state: Own::default() }
     }
 
     fn state(&mut self) -> Result<&mut State> {
@@ -161,8 +172,18 @@ impl Over {
     }
 }
 
+/// The parts of what is saved.
+const PARTITIONS: u8 = 0;
+const HELD: u8 = 1;
+
 impl Operator<Hashed> for Over {
     type Out = Rows;
+
+    const KEEPS: Keeps = Keeps::State;
+
+    fn open(&mut self, kernel: usize, kernels: usize) {
+        self.share = Share::new(kernel, kernels);
+    }
 
     fn bundle(&mut self, bundle: Bundle<Hashed>, _: &mut Outbox<'_, Rows>) {
         bundle.as_slice().iter().for_each(|hashed| settled(self.take(hashed)));
@@ -177,13 +198,30 @@ impl Operator<Hashed> for Over {
         let of = |state: &State| state.keys.bytes() + state.bytes + state.waiting_bytes + held(state);
         self.state.peek().map_or(0, of)
     }
+
+    fn save(&mut self, snapshot: &mut Snapshot) -> std::result::Result<(), Error> {
+        let share = self.share;
+        let state = self.state()?;
+        state.held.as_mut().map_or(Ok(()), |held| held.save(HELD, share, snapshot))?;
+        save(state, PARTITIONS, share, snapshot)
+    }
+
+    fn load(&mut self, saved: Saved) -> std::result::Result<(), Error> {
+        let share = self.share;
+        let state = self.state()?;
+        match &mut state.held {
+            Some(held) if saved.read::<u8>()? == HELD => held.load(share, &saved),
+            _ => load(state, share, &saved),
+        }
+    }
 }
 
 impl State {
-    fn new(plan: &OverPlan) -> Result<Self> {
+    fn new(plan: &Arc<OverPlan>) -> Result<Self> {
         let held = plan.time.map(|time| Held::new(plan.input.clone(), time, &[])).transpose()?;
         let keys = Keys::of(&plan.input, &plan.partition)?;
-        Ok(Self { keys, partitions: Vec::new(), held, waiting: Vec::new(), waiting_bytes: 0, bytes: 0 })
+        let (plan, partitions, waiting) = (plan.clone(), Vec::new(), Vec::new());
+        Ok(Self { plan, keys, partitions, held, waiting, waiting_bytes: 0, bytes: 0 })
     }
 
     /// All that has come in the epoch, at the time of its end.
@@ -281,7 +319,7 @@ impl Arguments {
 
 impl Partition {
     fn new(plan: &OverPlan) -> Result<Self> {
-        let grows = matches!(plan.frame, Frame::Rows(None) | Frame::Range(None));
+        let grows = plan.grows();
         let calls = plan.calls.iter().map(|call| {
             Ok(match call {
                 Call::Aggregate(aggregate) => Computed::Aggregate(Sliding::new(aggregate, grows)?),
@@ -301,7 +339,7 @@ impl Partition {
         (arguments, at): (&[Arguments], Range<usize>),
         results: &mut [Vec<ScalarValue>],
     ) -> Result<()> {
-        let grows = matches!(plan.frame, Frame::Rows(None) | Frame::Range(None));
+        let grows = plan.grows();
         for (computed, arguments) in self.calls.iter_mut().zip(arguments) {
             if let Computed::Aggregate(sliding) = computed {
                 sliding.push(arguments.slice(at.clone(), !grows)?, self.rows);

@@ -3,6 +3,7 @@
 //! As in Flink a session is from its first row to `gap` after its last, and sessions that overlap or touch are one: two rows
 //! exactly `gap` apart are of one session. It is over when no row can come any more that would touch it.
 
+mod saved;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, internal_err};
 use smallvec::SmallVec;
 use updraft_dataflow::operator::{Operator, Outbox};
-use updraft_dataflow::{Bundle, Hashed, Punctuation, Rows, Time};
+use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, Rows, Saved, Snapshot, Time};
 use updraft_kernel::prefetch;
 
 use super::aggregate::{Aggregate, Groups};
@@ -23,6 +24,7 @@ use super::codec::{Codec, columns_of};
 use super::group_by::merged::{Input, Merged, Part};
 use super::keys::{Id, Keys};
 use super::own::{Own, settled};
+use super::saved::{Share, load, save};
 use super::times::{micros, timestamps};
 
 /// What comes out of a session.
@@ -55,6 +57,7 @@ pub struct SessionPlan {
 #[derive(Clone)]
 pub struct Sessions {
     plan: Arc<SessionPlan>,
+    share: Share,
     state: Own<State>,
 }
 
@@ -154,25 +157,29 @@ enum Contents {
 impl Sessions {
     /// An operator that gathers these.
     pub fn new(plan: SessionPlan) -> Self {
-        Self { plan: Arc::new(plan), state: Own::default() }
+        Self { plan: Arc::new(plan), share: Share::default(), state: Own::default() }
+    }
+
+    fn state(&mut self) -> Result<&mut State> {
+        let plan = &self.plan;
+        self.state.get(|| State::new(plan))
     }
 
     fn take(&mut self, hashed: &Hashed) -> Result<()> {
-        let plan = &self.plan;
+        let plan = self.plan.clone();
         if hashed.rows.kinds().is_some() {
             return internal_err!("sessions are of rows that are only inserted");
         }
-        let state = self.state.get(|| State::new(plan))?;
-        state.absorb(plan, hashed)
+        self.state()?.absorb(&plan, hashed)
     }
 
     fn close(&mut self, watermark: Time, out: &mut Outbox<'_, Rows>) -> Result<()> {
-        let plan = &self.plan;
-        let state = self.state.get(|| State::new(plan))?;
+        let plan = self.plan.clone();
+        let state = self.state()?;
         let over = state.over(watermark);
         if !over.is_empty() {
-            out.emit(vec![state.rows(plan, &over)?.into()]);
-            state.forget(&over)?;
+            out.emit(vec![state.rows(&plan, &over)?.into()]);
+            state.close(&over)?;
         }
         Ok(())
     }
@@ -180,6 +187,12 @@ impl Sessions {
 
 impl Operator<Hashed> for Sessions {
     type Out = Rows;
+
+    const KEEPS: Keeps = Keeps::State;
+
+    fn open(&mut self, kernel: usize, kernels: usize) {
+        self.share = Share::new(kernel, kernels);
+    }
 
     fn bundle(&mut self, bundle: Bundle<Hashed>, _: &mut Outbox<'_, Rows>) {
         bundle.as_slice().iter().for_each(|hashed| settled(self.take(hashed)));
@@ -191,6 +204,16 @@ impl Operator<Hashed> for Sessions {
 
     fn bytes(&self) -> usize {
         self.state.peek().map_or(0, State::bytes)
+    }
+
+    fn save(&mut self, snapshot: &mut Snapshot) -> std::result::Result<(), Error> {
+        let share = self.share;
+        save(self.state()?, 0, share, snapshot)
+    }
+
+    fn load(&mut self, saved: Saved) -> std::result::Result<(), Error> {
+        let share = self.share;
+        load(self.state()?, share, &saved)
     }
 }
 
@@ -257,10 +280,8 @@ impl State {
         let (id, since) = match touched.get(stays) {
             Some(session) => (session.id, session.since),
             None => {
-                let new = self.free.pop().unwrap_or_else(|| {
-                    self.sessions += 1;
-                    self.sessions - 1
-                });
+                let new = self.free.pop().unwrap_or(self.sessions);
+                self.sessions = self.sessions.max(new + 1);
                 (new, self.batches)
             }
         };
@@ -342,13 +363,15 @@ impl State {
         Ok(vec![of(at, &|session| session.first)?, of(at + 1, &end)?, of(at + 2, &|session| end(session) - 1_000)?])
     }
 
-    fn forget(&mut self, over: &[(Id, Session)]) -> Result<()> {
+    /// Forgets sessions that are over, and keys that have no others.
+    fn close(&mut self, over: &[(Id, Session)]) -> Result<()> {
         let ids: Vec<_> = over.iter().map(|(_, session)| session.id).collect();
         self.contents.forget(&ids)?;
         self.free.extend(ids);
         for (key, _) in over {
-            if self.open[*key as usize].sessions.is_empty() {
-                self.keys.remove(*key);
+            match self.open[*key as usize].sessions.is_empty() {
+                true => self.keys.remove(*key),
+                false => self.keys.touch(*key),
             }
         }
         Ok(())

@@ -2,6 +2,8 @@
 //! that a changelog amounts to.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod driven;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,12 +16,12 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateExprBuilder;
 use datafusion_physical_expr::expressions::Column;
 use proptest::prelude::*;
-use updraft_dataflow::keyed::Dealt;
-use updraft_dataflow::operator::{Operator, OperatorStage};
+use updraft_dataflow::operator::Operator;
 use updraft_dataflow::testing::{Scripted, gather};
-use updraft_dataflow::{Bundle, Epoch, Generation, Hashed, Job, Punctuation, RowKind, Rows, Stage, Time};
+use updraft_dataflow::{Epoch, Hashed, Job, Punctuation, RowKind, Rows, Time};
 use updraft_kernel::sim::Sim;
 
+pub(crate) use self::driven::{Driven, Kernels, kernels};
 use super::aggregate::Aggregate;
 use super::codec::{Codec, columns_of};
 
@@ -136,7 +138,7 @@ pub(crate) fn inserted(epochs: &[Vec<Vec<Change>>]) -> Vec<Row> {
 /// how many epochs that was, and the watermark.
 pub(crate) fn advance<O: Operator<Hashed, Out = Rows>>(
     operator: O,
-    (script, keys, kernels): (&Script, &[usize], usize),
+    (script, keys, kernels): (&Script, &[usize], Kernels),
     mut check: impl FnMut(&Table, usize, Time),
 ) {
     let mut drive = Drive::new(operator, kernels);
@@ -161,7 +163,7 @@ pub(crate) fn scripts(retracts: bool) -> impl Strategy<Value = Script> {
     let name = prop_oneof![1 => Just(None), 5 => "[ab]|a longer text [xy]".prop_map(Some)];
     let change = (key, value, name, 0i64..12, any::<prop::sample::Index>(), 0..5u8);
     let bundles = prop::collection::vec(prop::collection::vec(change, 0..8), 0..4);
-    prop::collection::vec(bundles, 1..6).prop_map(move |epochs| {
+    prop::collection::vec(bundles, 1..9).prop_map(move |epochs| {
         let mut live: Vec<Row> = Vec::new();
         let mut next = |(key, value, name, time, at, what): (_, _, _, _, prop::sample::Index, u8)| {
             let row = (key, value, name, time);
@@ -247,28 +249,19 @@ impl Table {
     }
 }
 
-/// An operator that is driven by hand, on so many kernels.
+/// An operator that is driven by hand.
 pub(crate) struct Drive<O: Operator<Hashed>> {
-    stage: OperatorStage<Hashed, O>,
-    instances: Vec<<OperatorStage<Hashed, O> as Stage>::Local>,
+    driven: Driven<Hashed, O>,
     epoch: u64,
 }
 
 impl<O: Operator<Hashed, Out = Rows>> Drive<O> {
-    pub(crate) fn new(operator: O, kernels: usize) -> Self {
-        let stage = OperatorStage::new(operator, kernels);
-        let instances = (0..kernels).map(|kernel| stage.local(kernel)).collect();
-        Self { stage, instances, epoch: 0 }
+    pub(crate) fn new(operator: O, kernels: impl Into<Kernels>) -> Self {
+        Self { driven: Driven::new(operator, kernels), epoch: 0 }
     }
 
     pub(crate) fn bundle(&mut self, hashed: Hashed) -> Vec<Rows> {
-        let mut out = Vec::new();
-        hashed.deal(self.instances.len(), &mut |owner, hashed| {
-            let bundle = Bundle::from(vec![hashed]);
-            self.stage
-                .bundle(&self.instances[owner], Generation(0), bundle, &mut |bundle| out.extend(bundle.into_vec()));
-        });
-        out
+        self.driven.bundle(hashed)
     }
 
     pub(crate) fn end(&mut self, watermark: Time) -> Vec<Rows> {
@@ -276,18 +269,18 @@ impl<O: Operator<Hashed, Out = Rows>> Drive<O> {
     }
 
     pub(crate) fn end_at(&mut self, watermark: Time, now: Time) -> Vec<Rows> {
-        let punctuation = Punctuation { epoch: Epoch(self.epoch), watermark, now };
+        let epoch = Epoch(self.epoch);
         self.epoch += 1;
-        let mut out = Vec::new();
-        for end in self.stage.seal(&self.instances, punctuation) {
-            let owner = self.stage.owner(&end).unwrap();
-            self.stage.part(&self.instances[owner], end, &mut |bundle| out.extend(bundle.into_vec()));
-        }
-        out
+        self.driven.end(Punctuation { epoch, watermark, now })
+    }
+
+    /// Bytes that were saved.
+    pub(crate) fn written(&self) -> usize {
+        self.driven.written()
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.stage.state_bytes()
+        self.driven.bytes()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Where rows may go, all are kept, so that the next one can take their place; where they only come, no more than can be
 //! shown are.
 
+mod saved;
 #[cfg(test)]
 mod tests;
 
@@ -15,13 +16,14 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, internal_err};
 use updraft_dataflow::operator::{Operator, Outbox};
-use updraft_dataflow::{Bundle, Hashed, Punctuation, RowKind, Rows, Time};
+use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, RowKind, Rows, Saved, Snapshot, Time};
 
 use super::codec::{Codec, columns_of};
 use super::group_by::Tell;
 use super::keys::{Id, Keys};
 use super::order::{Order, SortColumn};
 use super::own::{Own, settled};
+use super::saved::{Share, load, save};
 use super::times::micros;
 use super::touched::{Ends, Expiry, Touched};
 
@@ -69,10 +71,12 @@ pub struct Ranking {
 #[derive(Clone)]
 pub struct TopN {
     plan: Arc<Ranking>,
+    share: Share,
     state: Own<State>,
 }
 
 struct State {
+    plan: Arc<Ranking>,
     keys: Keys,
     order: Order,
     whole: Codec,
@@ -111,7 +115,7 @@ const SLACK: usize = 1024;
 impl TopN {
     /// An operator that ranks so.
     pub fn new(plan: Ranking) -> Self {
-        Self { plan: Arc::new(plan), state: Own::default() }
+        Self { plan: Arc::new(plan), share: Share::default(), state: Own::default() }
     }
 
     fn state(&mut self) -> Result<&mut State> {
@@ -138,7 +142,7 @@ impl TopN {
         }
         if let Some(keep) = plan.keep {
             let expired = state.expiry.pass(punctuation.now, keep);
-            expired.into_iter().for_each(|id| state.forget(id));
+            expired.into_iter().for_each(|id| state.drop_key(id));
         }
         if plan.tell != Tell::Last || punctuation.watermark == Time::MAX {
             out.emit(state.tell(&plan)?);
@@ -149,6 +153,12 @@ impl TopN {
 
 impl Operator<Hashed> for TopN {
     type Out = Rows;
+
+    const KEEPS: Keeps = Keeps::State;
+
+    fn open(&mut self, kernel: usize, kernels: usize) {
+        self.share = Share::new(kernel, kernels);
+    }
 
     fn bundle(&mut self, bundle: Bundle<Hashed>, out: &mut Outbox<'_, Rows>) {
         bundle.as_slice().iter().for_each(|hashed| settled(self.take(hashed, out)));
@@ -161,11 +171,22 @@ impl Operator<Hashed> for TopN {
     fn bytes(&self) -> usize {
         self.state.peek().map_or(0, |state| state.keys.bytes() + state.bytes + state.tops.len() * size_of::<Top>())
     }
+
+    fn save(&mut self, snapshot: &mut Snapshot) -> std::result::Result<(), Error> {
+        let share = self.share;
+        save(self.state()?, 0, share, snapshot)
+    }
+
+    fn load(&mut self, saved: Saved) -> std::result::Result<(), Error> {
+        let share = self.share;
+        load(self.state()?, share, &saved)
+    }
 }
 
 impl State {
-    fn new(plan: &Ranking) -> Result<Self> {
+    fn new(plan: &Arc<Ranking>) -> Result<Self> {
         Ok(Self {
+            plan: plan.clone(),
             keys: Keys::of(&plan.input, &plan.partition)?,
             order: Order::new(&plan.input, &plan.order)?,
             whole: Codec::whole(&plan.input)?,
@@ -216,7 +237,7 @@ impl State {
             if !plan.retracts {
                 self.bytes -= top.prune(plan);
             }
-            let shown: Vec<_> = top.ranked(plan).filter(|shown| plan.ranks.contains(&shown.rank)).collect();
+            let shown = top.to_show(plan);
             let before = std::mem::replace(&mut top.shown, shown);
             self.bytes += top.shown.len() * size_of::<Shown>();
             self.bytes -= before.len() * size_of::<Shown>();
@@ -236,14 +257,14 @@ impl State {
         self.touched.take();
         let mut changes = Vec::new();
         for id in self.ends.pass(watermark) {
-            let shown = self.tops[id as usize].ranked(plan).filter(|shown| plan.ranks.contains(&shown.rank));
-            changes.extend(shown.map(|shown| (RowKind::Insert, shown)));
-            self.forget(id);
+            let shown = self.tops[id as usize].to_show(plan);
+            changes.extend(shown.into_iter().map(|shown| (RowKind::Insert, shown)));
+            self.drop_key(id);
         }
         self.rows(plan, changes)
     }
 
-    fn forget(&mut self, id: Id) {
+    fn drop_key(&mut self, id: Id) {
         let top = std::mem::take(&mut self.tops[id as usize]);
         self.bytes -= top.rows.iter().map(|(place, row)| bytes_of(place, row)).sum::<usize>();
         self.bytes -= top.shown.len() * size_of::<Shown>();
@@ -303,6 +324,11 @@ impl Top {
         });
         let last = *plan.ranks.end();
         ranked.take_while(move |shown| shown.rank <= last)
+    }
+
+    /// The rows that are asked for.
+    fn to_show(&self, plan: &Ranking) -> Vec<Shown> {
+        self.ranked(plan).filter(|shown| plan.ranks.contains(&shown.rank)).collect()
     }
 
     /// Drops rows that can't be shown any more, where they only come; gives the bytes that this frees.

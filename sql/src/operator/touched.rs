@@ -1,12 +1,14 @@
 //! [`Touched`]: what rows have come for in an epoch; [`Expiry`]: what none have come for in a long time; and [`Ends`]: what no row
 //! can come for any more, as its window is over.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, Int64Array};
 use updraft_dataflow::Time;
 
 use super::keys::Id;
+use super::saved::numbers_of;
 
 /// Groups that rows have come for, each once.
 #[derive(Default)]
@@ -36,19 +38,28 @@ impl Touched {
 
 /// When the windows of groups are over.
 #[derive(Default)]
-pub(crate) struct Ends(BTreeMap<i64, HashSet<Id>>);
+pub(crate) struct Ends {
+    windows: BTreeMap<i64, HashSet<Id>>,
+    /// Of each group: one that was forgotten, and its number given to another, is still among those of its window.
+    of: Vec<i64>,
+}
 
 impl Ends {
     /// Rows have come for these, of windows with these ends, in microseconds.
     pub(crate) fn add(&mut self, ids: &[Id], ends: &[i64]) {
-        ends.iter().zip(ids).for_each(|(end, id)| _ = self.0.entry(*end).or_default().insert(*id));
+        for (end, id) in ends.iter().zip(ids) {
+            self.windows.entry(*end).or_default().insert(*id);
+            self.of.resize(self.of.len().max(*id as usize + 1), i64::MIN);
+            self.of[*id as usize] = *end;
+        }
     }
 
     /// Gives those that are over, window by window, those of a window in order.
     pub(crate) fn pass(&mut self, watermark: Time) -> Vec<Id> {
         let mut over = Vec::new();
-        while let Some(entry) = self.0.first_entry().filter(|entry| *entry.key() <= watermark.0) {
-            let mut ids: Vec<_> = entry.remove().into_iter().collect();
+        while let Some(entry) = self.windows.first_entry().filter(|entry| *entry.key() <= watermark.0) {
+            let (end, ids) = entry.remove_entry();
+            let mut ids: Vec<_> = ids.into_iter().filter(|id| self.of[*id as usize] == end).collect();
             ids.sort_unstable();
             over.extend(ids);
         }
@@ -62,7 +73,7 @@ pub(crate) struct Expiry {
     last: Vec<Time>,
     /// Since the last epoch's end.
     recent: Vec<Id>,
-    touched: VecDeque<(Time, Vec<Id>)>,
+    touched: BTreeMap<Time, Vec<Id>>,
 }
 
 impl Expiry {
@@ -80,10 +91,11 @@ impl Expiry {
             self.last[id] = now;
         }
         if !recent.is_empty() {
-            self.touched.push_back((now, recent));
+            self.touched.entry(now).or_default().extend(recent);
         }
         let mut expired = Vec::new();
-        while let Some((at, ids)) = self.touched.pop_front_if(|(at, _)| *at < now - keep) {
+        while let Some(entry) = self.touched.first_entry().filter(|entry| *entry.key() < now - keep) {
+            let (at, ids) = entry.remove_entry();
             for id in ids {
                 if self.last[id as usize] == at {
                     self.last[id as usize] = Time::MIN;
@@ -92,5 +104,21 @@ impl Expiry {
             }
         }
         expired
+    }
+
+    /// When groups have last been touched, as it is written.
+    pub(crate) fn pack(&self, ids: &[Id]) -> ArrayRef {
+        numbers_of(ids.iter().map(|id| self.last.get(*id as usize).copied().unwrap_or(Time::MIN).0))
+    }
+
+    /// Takes it back.
+    pub(crate) fn unpack(&mut self, ids: &[Id], last: &Int64Array) {
+        for (id, last) in ids.iter().zip(last.values()) {
+            self.last.resize(self.last.len().max(*id as usize + 1), Time::MIN);
+            self.last[*id as usize] = Time(*last);
+            if *last != Time::MIN.0 {
+                self.touched.entry(Time(*last)).or_default().push(*id);
+            }
+        }
     }
 }

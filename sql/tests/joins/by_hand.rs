@@ -1,28 +1,34 @@
-//! A join that is driven by hand, on one kernel.
+//! A join that is driven by hand.
 
 use updraft_dataflow::join::Side;
-use updraft_dataflow::operator::{Operator, OperatorStage};
-use updraft_dataflow::{Bundle, Epoch, Generation, Hashed, Punctuation, Rows, Stage, Time};
+use updraft_dataflow::operator::Operator;
+use updraft_dataflow::{Epoch, Hashed, Punctuation, Rows, Time};
+
+use crate::driven::{Driven, Kernels};
 
 pub(crate) struct ByHand<O: Operator<Side<Hashed, Hashed>, Out = Rows>> {
-    stage: OperatorStage<Side<Hashed, Hashed>, O>,
-    local: Vec<<OperatorStage<Side<Hashed, Hashed>, O> as Stage>::Local>,
+    driven: Driven<Side<Hashed, Hashed>, O>,
     epoch: u64,
     /// How far the stages after it have been told that they have come.
     pub(crate) watermark: Time,
 }
 
 impl<O: Operator<Side<Hashed, Hashed>, Out = Rows>> ByHand<O> {
+    /// On one kernel.
     pub(crate) fn new(operator: O) -> Self {
-        let stage = OperatorStage::new(operator, 1);
-        let local = vec![stage.local(0)];
-        Self { stage, local, epoch: 0, watermark: Time::MIN }
+        Self::on(operator, 1)
+    }
+
+    pub(crate) fn on(operator: O, kernels: impl Into<Kernels>) -> Self {
+        Self { driven: Driven::new(operator, kernels), epoch: 0, watermark: Time::MIN }
     }
 
     pub(crate) fn give(&self, rows: Vec<Side<Hashed, Hashed>>) -> Vec<Rows> {
-        let mut out = Vec::new();
-        self.stage.bundle(&self.local[0], Generation(0), Bundle::from(rows), &mut |b| out.extend(b.into_vec()));
-        out
+        let is_end = |rows: &Side<Hashed, Hashed>| match rows {
+            Side::Left(rows) | Side::Right(rows) => rows.is_end(),
+        };
+        let give = |rows| if is_end(&rows) { self.driven.all(&rows) } else { self.driven.bundle(rows) };
+        rows.into_iter().flat_map(give).collect()
     }
 
     pub(crate) fn left(&self, rows: Hashed) -> Vec<Rows> {
@@ -37,12 +43,14 @@ impl<O: Operator<Side<Hashed, Hashed>, Out = Rows>> ByHand<O> {
     pub(crate) fn close(&mut self, watermark: Time, now: Time) -> Vec<Rows> {
         let punctuation = Punctuation { epoch: Epoch(self.epoch), watermark, now };
         self.epoch += 1;
-        let mut out = Vec::new();
-        for part in self.stage.seal(&self.local, punctuation) {
-            self.stage.part(&self.local[0], part, &mut |b| out.extend(b.into_vec()));
-        }
-        self.watermark = self.stage.watermark(punctuation);
+        let out = self.driven.end(punctuation);
+        self.watermark = self.driven.watermark(punctuation);
         out
+    }
+
+    /// Closes an epoch in which time stands still: nothing comes of it.
+    pub(crate) fn pause(&mut self) {
+        assert!(self.close(Time(0), Time(0)).is_empty());
     }
 
     pub(crate) fn end(mut self) -> Vec<Rows> {
@@ -52,6 +60,6 @@ impl<O: Operator<Side<Hashed, Hashed>, Out = Rows>> ByHand<O> {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.stage.state_bytes()
+        self.driven.bytes()
     }
 }

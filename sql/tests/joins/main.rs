@@ -2,6 +2,8 @@
 //! kernels, real and simulated.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../../src/operator/testing/driven.rs"]
+mod driven;
 #[path = "../../../dataflow/tests/support/mod.rs"]
 mod support;
 

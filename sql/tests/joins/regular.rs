@@ -9,6 +9,7 @@ use updraft_dataflow::{Hashed, Job, RowKind, Rows};
 use updraft_sql::operator::join::regular::RegularJoin;
 
 use crate::by_hand::ByHand;
+use crate::driven::kernels;
 use crate::model::{Case, Change, KINDS, Row, cases, rows, told};
 use crate::support::{Driver, drivers};
 
@@ -73,8 +74,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn after_each_bundle_it_is_the_join_of_both(case in cases(&KINDS), bundles in bundles()) {
-        let join = ByHand::new(RegularJoin::new(case.joined()).unwrap());
+    fn after_each_bundle_it_is_the_join_of_both(case in cases(&KINDS), bundles in bundles(), kernels in kernels()) {
+        let mut join = ByHand::on(RegularJoin::new(case.joined()).unwrap(), kernels);
         let (mut left, mut right, mut view) = (Vec::new(), Vec::new(), View::default());
         for (is_left, steps) in bundles {
             let table = if is_left { &mut left } else { &mut right };
@@ -84,6 +85,7 @@ proptest! {
                 view.apply(&if is_left { join.left(rows) } else { join.right(rows) }, true);
             }
             prop_assert_eq!(view.rows(), case.expected(&left, &right, |_, _| true));
+            join.pause();
         }
         join.end();
     }

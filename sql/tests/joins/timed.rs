@@ -15,6 +15,7 @@ use updraft_sql::operator::join::temporal::TemporalJoin;
 use updraft_sql::operator::join::window::{WindowColumns, WindowJoin};
 
 use crate::by_hand::ByHand;
+use crate::driven::{Kernels, kernels};
 use crate::model::{Case, Change, KINDS, Row, TS, cases, inserted, nulls, plain, rows, text, told};
 use crate::support::{Driver, drivers};
 
@@ -120,11 +121,11 @@ fn grids() -> impl Strategy<Value = i64> {
 const STEP: i64 = 20;
 
 /// Gives all epochs; what has come out, and all rows of both inputs.
-fn by_hand<O>(case: &Case, epochs: Epochly, join: O) -> (Vec<Rows>, [Vec<Row>; 2])
+fn by_hand<O>(case: &Case, epochs: Epochly, join: O, kernels: Kernels) -> (Vec<Rows>, [Vec<Row>; 2])
 where
     O: Operator<Side<Hashed, Hashed>, Out = Rows>,
 {
-    let mut join = ByHand::new(join);
+    let mut join = ByHand::on(join, kernels);
     let (mut out, mut all) = (Vec::new(), [Vec::new(), Vec::new()]);
     for (number, bundles) in epochs.into_iter().enumerate() {
         for (is_left, mut rows) in bundles {
@@ -199,9 +200,9 @@ proptest! {
     }
 
     #[test]
-    fn intervals_by_hand(case in cases(&KINDS), bounds in bounds(), epochs in epochs()) {
+    fn intervals_by_hand(case in cases(&KINDS), bounds in bounds(), epochs in epochs(), kernels in kernels()) {
         let join = IntervalJoin::new(case.joined(), Clock::Event(TS, TS), bounds).unwrap();
-        let (out, [left, right]) = by_hand(&case, epochs, join);
+        let (out, [left, right]) = by_hand(&case, epochs, join, kernels);
         prop_assert_eq!(inserted(&out), case.expected(&left, &right, near(bounds)));
     }
 
@@ -209,8 +210,9 @@ proptest! {
     #[test]
     fn intervals_of_processing_time(
         case in cases(&KINDS), bounds in bounds(), epochs in epochs(), steps in proptest::collection::vec(0i64..30, 10),
+        kernels in kernels(),
     ) {
-        let mut join = ByHand::new(IntervalJoin::new(case.joined(), Clock::Processing, bounds).unwrap());
+        let mut join = ByHand::on(IntervalJoin::new(case.joined(), Clock::Processing, bounds).unwrap(), kernels);
         let (mut out, mut all) = (Vec::new(), [Vec::new(), Vec::new()]);
         let mut now = 1_000;
         for (bundles, step) in epochs.into_iter().zip(steps) {
@@ -252,8 +254,9 @@ proptest! {
     #[test]
     fn versions_by_hand(
         case in cases(&KINDS[..2]), epochs in epochs(), kinds in proptest::collection::vec(0usize..6, 1..40),
+        kernels in kernels(),
     ) {
-        let mut join = ByHand::new(TemporalJoin::new(case.joined(), TS, TS).unwrap());
+        let mut join = ByHand::on(TemporalJoin::new(case.joined(), TS, TS).unwrap(), kernels);
         let mut kinds = kinds.into_iter().cycle();
         let (mut out, mut left, mut versions) = (Vec::new(), Vec::new(), Vec::new());
         for (number, bundles) in epochs.into_iter().enumerate() {
@@ -298,9 +301,9 @@ proptest! {
     }
 
     #[test]
-    fn windows_by_hand(case in cases(&KINDS), epochs in epochs()) {
+    fn windows_by_hand(case in cases(&KINDS), epochs in epochs(), kernels in kernels()) {
         let window = WindowColumns { start: TS, end: TS };
-        let mut join = ByHand::new(WindowJoin::new(case.joined(), window, window).unwrap());
+        let mut join = ByHand::on(WindowJoin::new(case.joined(), window, window).unwrap(), kernels);
         let (mut out, mut all) = (Vec::new(), [Vec::new(), Vec::new()]);
         for (number, bundles) in epochs.into_iter().enumerate() {
             for (is_left, mut rows) in bundles {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::testing::{
-    Change, Drive, Row, Script, Table, advance, ending, hashed, inserted, rows, schema, scripts, simulate, texts,
+    Change, Drive, Kernels, Row, Script, Table, advance, ending, hashed, inserted, kernels, rows, schema, scripts,
+    simulate, texts,
 };
 use super::*;
 
@@ -33,7 +34,7 @@ fn expected<'a>(changes: impl IntoIterator<Item = &'a Change>, keep: Keep, time:
     Table::of(texts(&kept.into_values().collect::<Vec<_>>()))
 }
 
-fn check(script: &Script, plan: &Deduplication, kernels: usize) {
+fn check(script: &Script, plan: &Deduplication, kernels: Kernels) {
     let mut drive = Drive::new(Deduplicate::new(plan.clone()), kernels);
     let (mut table, mut before) = (Table::default(), Vec::<&Change>::new());
     for bundles in script {
@@ -59,12 +60,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn of_rows_that_only_come(script in scripts(false), (keep, time, tell) in keeps(), kernels in 1usize..4) {
+    fn of_rows_that_only_come(script in scripts(false), (keep, time, tell) in keeps(), kernels in kernels()) {
         check(&script, &plan(keep, time, tell), kernels);
     }
 
     #[test]
-    fn the_last_of_rows_that_go_too(script in scripts(true), kernels in 1usize..4) {
+    fn the_last_of_rows_that_go_too(script in scripts(true), kernels in kernels()) {
         check(&script, &plan(Keep::Last, None, Tell::Epoch), kernels);
     }
 
@@ -78,7 +79,7 @@ proptest! {
 
     /// The time is the window's end; rows of a window are compared as they come.
     #[test]
-    fn windows_come_out_when_they_are_over(script in scripts(false), last: bool, kernels in 1usize..4) {
+    fn windows_come_out_when_they_are_over(script in scripts(false), last: bool, kernels in kernels()) {
         let script = ending(script);
         let keep = if last { Keep::Last } else { Keep::First };
         let plan = Deduplication { keys: vec![0, 3], window_end: Some(3), ..plan(keep, None, Tell::Epoch) };
@@ -106,10 +107,13 @@ fn the_first_row_as_they_come_is_told_once_and_not_kept() {
 fn a_key_is_forgotten_when_its_time_is_over_and_duplicates_do_not_prolong_it() {
     let row = |v| (RowKind::Insert, (Some(1), Some(v), None, 0));
     let remember = Some(Duration::from_micros(10));
-    let mut drive = Drive::new(Deduplicate::new(Deduplication { remember, ..plan(Keep::First, None, Tell::Epoch) }), 1);
-    let mut epoch = |now, v| {
-        drive.bundle(hashed(rows(&[row(v)]), &[0]));
-        drive.end_at(Time(0), Time(now)).len()
-    };
-    assert_eq!([epoch(0, 1), epoch(5, 2), epoch(11, 3), epoch(12, 4)], [1, 0, 0, 1]);
+    for kernels in [1.into(), Kernels::restarting()] {
+        let plan = Deduplication { remember, ..plan(Keep::First, None, Tell::Epoch) };
+        let mut drive = Drive::new(Deduplicate::new(plan), kernels);
+        let mut epoch = |now, v| {
+            drive.bundle(hashed(rows(&[row(v)]), &[0]));
+            drive.end_at(Time(0), Time(now)).len()
+        };
+        assert_eq!([epoch(0, 1), epoch(5, 2), epoch(11, 3), epoch(12, 4)], [1, 0, 0, 1]);
+    }
 }

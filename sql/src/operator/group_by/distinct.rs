@@ -7,6 +7,7 @@ use datafusion_common::Result;
 
 use super::super::codec::{Codec, any_null};
 use super::super::keys::{Id, Keys};
+use super::super::saved::{Packed, Several};
 
 /// How often each value of each group is there.
 pub(super) struct Distinct {
@@ -79,6 +80,28 @@ impl Distinct {
             }
         }
         self.keys.remove(id);
+    }
+
+    /// The values of groups, and how often each is there, as they are written.
+    pub(super) fn pack(&self, groups: &[Id]) -> Result<Packed> {
+        let mut values = Several::default();
+        for (of, group) in groups.iter().enumerate() {
+            for id in self.of_group.get(*group as usize).into_iter().flatten() {
+                values.push(of, self.counts[*id as usize].times, self.keys.without_prefix(*id));
+            }
+        }
+        values.pack(&self.values)
+    }
+
+    /// Takes them back.
+    pub(super) fn unpack(&mut self, groups: &[Id], packed: &Packed) -> Result<()> {
+        let of: Vec<_> = packed.numbers(0)?.values().iter().map(|of| groups[*of as usize]).collect();
+        let ids = self.keys.intern_with(&of, &packed.encode(2, &self.values)?);
+        self.counts.resize(self.keys.bound(), Count::default());
+        for ((group, id), times) in of.iter().zip(&ids).zip(packed.numbers(1)?.values()) {
+            self.change(*group, *id, *times);
+        }
+        Ok(())
     }
 
     /// Forgets a group.

@@ -11,6 +11,7 @@ use datafusion_common::{Result, internal_datafusion_err};
 use super::super::aggregate::Aggregate;
 use super::super::codec::Codec;
 use super::super::keys::Id;
+use super::super::saved::{Packed, Several};
 use super::merged::Input;
 
 /// The values of each group, and how often each is there.
@@ -85,6 +86,26 @@ impl Extreme {
         let rows = ids.iter().map(|id| extreme(id).unwrap_or(&self.null));
         let mut columns = self.codec.decode(rows)?;
         Ok(columns.swap_remove(0))
+    }
+
+    /// The values of groups, and how often each is there, as they are written.
+    pub(super) fn pack(&self, ids: &[Id]) -> Result<Packed> {
+        let mut values = Several::default();
+        for (of, id) in ids.iter().enumerate() {
+            let range = self.values.range::<(Id, Box<[u8]>), _>(Self::range(*id));
+            range.for_each(|((_, value), count)| values.push(of, *count, value));
+        }
+        values.pack(&self.codec)
+    }
+
+    /// Takes them back.
+    pub(super) fn unpack(&mut self, ids: &[Id], packed: &Packed) -> Result<()> {
+        let values = packed.encode(2, &self.codec)?;
+        let (of, counts) = (packed.numbers(0)?, packed.numbers(1)?);
+        for row in 0..packed.len() {
+            self.change((ids[of.value(row) as usize], values.row(row).into()), counts.value(row));
+        }
+        Ok(())
     }
 
     pub(super) fn forget(&mut self, ids: &[Id]) {

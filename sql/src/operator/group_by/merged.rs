@@ -12,10 +12,12 @@ use arrow::compute::kernels::zip::zip;
 use arrow::compute::{and, cast, is_null, kernels::cmp, nullif, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{Result, ScalarValue};
+use serde::{Deserialize, Serialize};
 
 use super::super::aggregate::{Aggregate, Groups};
 use super::super::keys::Id;
 use super::super::log::Log;
+use super::super::saved::Packed;
 use super::distinct::Distinct;
 use super::plain::Plain;
 
@@ -169,6 +171,14 @@ fn zeroed(states: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
     zeroed.collect()
 }
 
+/// What groups are made of, as it is written.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct MergedContent {
+    plain: Vec<Packed>,
+    states: Packed,
+    distinct: Vec<Packed>,
+}
+
 /// Aggregates whose states are merged, and the states of all groups.
 pub(crate) struct Merged {
     /// Those that are but a number, and with each the column of the results that it is.
@@ -266,6 +276,23 @@ impl Merged {
         let states = self.log.gather(ids)?;
         let states = self.split(states.columns()).into_iter().zip(&self.parts);
         states.map(|(states, part)| part.results(states, ids.len())).collect()
+    }
+
+    /// What these groups are made of, as it is written.
+    pub(crate) fn pack(&self, ids: &[Id]) -> Result<MergedContent> {
+        let plain = self.plain.iter().map(|(_, plain)| plain.pack(ids)).collect::<Result<_>>()?;
+        let distinct = self.parts.iter().filter_map(|part| part.distinct.as_ref());
+        let distinct = distinct.map(|distinct| distinct.pack(ids)).collect::<Result<_>>()?;
+        Ok(MergedContent { plain, states: self.log.pack(ids)?, distinct })
+    }
+
+    /// Takes it back.
+    pub(crate) fn unpack(&mut self, ids: &[Id], content: &MergedContent) -> Result<()> {
+        let plain = self.plain.iter_mut().zip(&content.plain);
+        plain.into_iter().try_for_each(|((_, plain), packed)| plain.unpack(ids, packed))?;
+        let distinct = self.parts.iter_mut().filter_map(|part| part.distinct.as_mut()).zip(&content.distinct);
+        distinct.into_iter().try_for_each(|(distinct, packed)| distinct.unpack(ids, packed))?;
+        self.log.unpack(ids, &content.states)
     }
 
     pub(crate) fn forget(&mut self, ids: &[Id]) -> Result<()> {

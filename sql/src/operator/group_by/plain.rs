@@ -11,6 +11,7 @@ use datafusion_physical_expr::expressions::Literal;
 
 use super::super::aggregate::Aggregate;
 use super::super::keys::Id;
+use super::super::saved::{Packed, numbers_of};
 use super::merged::Input;
 
 /// An aggregate that is a number.
@@ -123,6 +124,25 @@ impl Plain {
             Fold::Greatest => group.merge(other, i64::max),
             Fold::Count | Fold::Sum => group.merge(other, i64::wrapping_add),
         }
+    }
+
+    /// What groups have come to, as it is written.
+    pub(super) fn pack(&self, ids: &[Id]) -> Result<Packed> {
+        let groups = || ids.iter().map(|id| self.groups.get(*id as usize).copied().unwrap_or_default());
+        let columns =
+            vec![numbers_of(groups().map(|group| group.count)), numbers_of(groups().map(|group| group.value))];
+        Packed::new(columns, ids.len())
+    }
+
+    /// Takes it back.
+    pub(super) fn unpack(&mut self, ids: &[Id], packed: &Packed) -> Result<()> {
+        let bound = ids.iter().max().map_or(0, |id| *id as usize + 1);
+        self.groups.resize(bound.max(self.groups.len()), Group::default());
+        let (counts, values) = (packed.numbers(0)?.values(), packed.numbers(1)?.values());
+        for ((id, count), value) in ids.iter().zip(counts).zip(values) {
+            self.groups[*id as usize] = Group { count: *count, value: *value };
+        }
+        Ok(())
     }
 
     /// Forgets a group.

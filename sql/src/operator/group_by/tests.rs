@@ -22,8 +22,8 @@ use proptest::prelude::*;
 use updraft_dataflow::{RowKind, Time};
 
 use super::super::testing::{
-    Change, Drive, Row, Script, Table, aggregate, amount, batch, column, hashed, live, rows, schema, scripts, simulate,
-    text,
+    Change, Drive, Kernels, Row, Script, Table, aggregate, amount, batch, column, hashed, kernels, live, rows, schema,
+    scripts, simulate, text,
 };
 use super::*;
 
@@ -86,7 +86,7 @@ fn expected(rows: &[Row], plan: &Grouping) -> Table {
 }
 
 /// After each epoch, the table that has come out is what the rows amount to.
-fn check(script: &Script, plan: &Grouping, kernels: usize) {
+fn check(script: &Script, plan: &Grouping, kernels: Kernels) {
     let mut drive = Drive::new(GroupBy::new(plan.clone()), kernels);
     let (mut table, mut before) = (Table::default(), Vec::<&Change>::new());
     for bundles in script {
@@ -121,14 +121,14 @@ proptest! {
 
     #[test]
     fn groups_of_appended_rows_are_what_their_rows_amount_to(
-        script in scripts(false), keys in keys(), tell in tells(), kernels in 1usize..4,
+        script in scripts(false), keys in keys(), tell in tells(), kernels in kernels(),
     ) {
         check(&script, &plan(&keys, aggregates(), false, tell), kernels);
     }
 
     #[test]
     fn groups_of_rows_that_go_too_are_what_is_left(
-        script in scripts(true), keys in keys(), tell in tells(), kernels in 1usize..4,
+        script in scripts(true), keys in keys(), tell in tells(), kernels in kernels(),
     ) {
         check(&script, &plan(&keys, aggregates(), true, tell), kernels);
     }
@@ -177,14 +177,15 @@ fn a_group_is_inserted_then_updated_then_deleted_and_not_told_when_it_stays() {
 #[test]
 fn a_group_is_forgotten_when_its_time_is_over() {
     for tell in [Tell::Epoch, Tell::Bundle] {
-        forgotten(tell);
+        forgotten(tell, 1.into());
+        forgotten(tell, Kernels::restarting());
     }
 }
 
-fn forgotten(tell: Tell) {
+fn forgotten(tell: Tell, kernels: Kernels) {
     let counts = plan(&[0], vec![aggregate(count_udaf(), vec![column(1)], true)], false, tell);
     let plan = Grouping { keep: Some(Duration::from_micros(10)), ..counts };
-    let mut drive = Drive::new(GroupBy::new(plan), 1);
+    let mut drive = Drive::new(GroupBy::new(plan), kernels);
     let mut epoch = |now: i64, row: Option<Row>| {
         let changes: Vec<_> = row.into_iter().map(|row| (RowKind::Insert, row)).collect();
         let mut out = told(&drive.bundle(hashed(rows(&changes), &[0])));

@@ -6,14 +6,16 @@
 
 use updraft_dataflow::join::Side;
 use updraft_dataflow::operator::{Operator, Outbox};
-use updraft_dataflow::{Bundle, Error, Hashed, Punctuation, Rows, Time};
+use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, Rows, Saved, Snapshot, Time};
 
+use super::held::Held;
 use super::plan::{Plan, or_end};
 use super::probe::{probe, rest};
 use super::regular::remember;
 use super::store::Store;
 use super::{Input, Joined};
 use crate::gate::Gate;
+use crate::operator::saved::{Share, load, save};
 
 /// See the module's page.
 ///
@@ -30,7 +32,17 @@ pub struct HashJoin {
     store: Option<Store<u32>>,
     /// Where those wait who read the other input.
     gate: Option<Gate>,
+    share: Share,
+    /// Whether something of the store was taken back, and nothing has come since.
+    is_loading: bool,
 }
+
+/// The parts of what is saved.
+const LOADING: u8 = 0;
+const EARLY: u8 = 1;
+const STORE: u8 = 2;
+/// Whether the input that is kept is complete.
+const COMPLETE: u8 = 3;
 
 impl HashJoin {
     /// Joins both, of which `build` is kept: the smaller one.
@@ -39,7 +51,16 @@ impl HashJoin {
     /// When what was asked for does not fit the inputs.
     pub fn new(joined: Joined, build: Input) -> Result<Self, Error> {
         let plan = Plan::new(joined)?;
-        Ok(Self { plan, build, loading: Held::default(), early: Held::default(), store: None, gate: None })
+        Ok(Self {
+            plan,
+            build,
+            loading: Held::default(),
+            early: Held::default(),
+            store: None,
+            gate: None,
+            share: Share::default(),
+            is_loading: false,
+        })
     }
 
     /// Opens a gate as soon as the input that is kept has ended, on any kernel.
@@ -48,11 +69,22 @@ impl HashJoin {
         Self { gate: Some(gate), ..self }
     }
 
-    /// The input that is kept has ended.
-    fn complete(&mut self, out: &mut Outbox<'_, Rows>) {
+    fn open_gate(&mut self) {
         if let Some(gate) = self.gate.take() {
             gate.open();
         }
+    }
+
+    /// Something comes after what was taken back: that is all there is.
+    fn settle(&mut self) {
+        if let (true, Some(store)) = (std::mem::replace(&mut self.is_loading, false), &mut self.store) {
+            or_end(store.is_complete(self.plan.number(self.build)));
+        }
+    }
+
+    /// The input that is kept has ended.
+    fn complete(&mut self, out: &mut Outbox<'_, Rows>) {
+        self.open_gate();
         if self.store.is_none() {
             let mut store = build(&self.plan, self.build, &self.loading.take());
             for rows in self.early.take() {
@@ -77,38 +109,17 @@ pub(super) fn build(plan: &Plan, input: Input, rows: &[Hashed]) -> Store<u32> {
     store
 }
 
-/// Rows that wait.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Held {
-    rows: Vec<Hashed>,
-    bytes: usize,
-}
-
-impl Held {
-    pub(super) fn push(&mut self, rows: Hashed) {
-        self.bytes += rows.rows.bytes() + size_of_val(&*rows.hashes);
-        self.rows.push(rows);
-    }
-
-    pub(super) fn take(&mut self) -> Vec<Hashed> {
-        self.bytes = 0;
-        std::mem::take(&mut self.rows)
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// How many rows wait.
-    pub(super) fn len(&self) -> usize {
-        self.rows.iter().map(|rows| rows.rows.len()).sum()
-    }
-}
-
 impl Operator<Side<Hashed, Hashed>> for HashJoin {
     type Out = Rows;
 
+    const KEEPS: Keeps = Keeps::State;
+
+    fn open(&mut self, kernel: usize, kernels: usize) {
+        self.share = Share::new(kernel, kernels);
+    }
+
     fn bundle(&mut self, bundle: Bundle<Side<Hashed, Hashed>>, out: &mut Outbox<'_, Rows>) {
+        self.settle();
         for rows in bundle.into_vec() {
             let (input, rows) = Input::of(rows);
             match &mut self.store {
@@ -122,6 +133,7 @@ impl Operator<Side<Hashed, Hashed>> for HashJoin {
     }
 
     fn punctuation(&mut self, punctuation: Punctuation, out: &mut Outbox<'_, Rows>) {
+        self.settle();
         if punctuation.watermark == Time::MAX {
             self.complete(out);
             if let Some(store) = self.store.take() {
@@ -134,5 +146,34 @@ impl Operator<Side<Hashed, Hashed>> for HashJoin {
 
     fn bytes(&self) -> usize {
         self.loading.bytes() + self.early.bytes() + self.store.as_ref().map_or(0, Store::bytes)
+    }
+
+    /// Rows that were saved while they were held are written once more with the store that they are in when the input is
+    /// complete.
+    fn save(&mut self, snapshot: &mut Snapshot) -> Result<(), Error> {
+        self.loading.save(LOADING, self.share, snapshot)?;
+        self.early.save(EARLY, self.share, snapshot)?;
+        if let Some(store) = &mut self.store {
+            save(store, STORE, self.share, snapshot)?;
+        }
+        snapshot.add_whole(self.share.groups(), &(COMPLETE, self.store.is_some())).map(drop)
+    }
+
+    fn load(&mut self, saved: Saved) -> Result<(), Error> {
+        let kept = self.plan.input(self.build).clone();
+        match saved.read::<u8>()? {
+            LOADING => self.loading.load(&kept, self.share, &saved),
+            EARLY => self.early.load(self.plan.input(self.build.other()), self.share, &saved),
+            part => {
+                let is_complete = part == STORE || saved.read::<(u8, bool)>()?.1;
+                if is_complete {
+                    self.open_gate();
+                    self.is_loading = true;
+                    let store = self.store.get_or_insert_with(|| Store::new(kept));
+                    return if part == STORE { load(store, self.share, &saved) } else { Ok(()) };
+                }
+                Ok(())
+            }
+        }
     }
 }

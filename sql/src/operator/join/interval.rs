@@ -8,18 +8,20 @@ use std::time::Duration;
 use datafusion_common::JoinType;
 use updraft_dataflow::join::Side;
 use updraft_dataflow::operator::{Operator, Outbox};
-use updraft_dataflow::{Bundle, Error, Hashed, Punctuation, RowKind, Rows, Time};
+use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, RowKind, Rows, Saved, Snapshot, Time};
 
 use super::condition::Pairs;
 use super::due::Due;
 use super::log::Log;
 use super::plan::{Alone, Plan, or_end};
-use super::regular::fields;
+use super::regular::{LEFT, RIGHT, fields};
+use super::saved::Extra;
 use super::search::{CHUNK, Search};
 use super::shape::Draft;
 use super::store::{Store, take_hashed};
 use super::times::TimeColumn;
 use super::{Input, Joined};
+use crate::operator::saved::{Share, load, save};
 
 /// How far a left row's time may be from a right row's: from `lower` to `upper` microseconds after it (before it where they are
 /// negative), both included. `l.ts > r.ts - INTERVAL '1' SECOND` is a `lower` of -999,999.
@@ -65,13 +67,29 @@ pub struct IntervalJoin {
     right: Waiting,
     /// No row will come whose time is less: the watermark; or the time of rows that come now, once that is known.
     now: i64,
+    share: Share,
+    /// Whether something was taken back, and nothing has come since.
+    is_loading: bool,
 }
+
+/// The part of what is saved that is the time.
+const NOW: u8 = 2;
 
 /// Of a row that is remembered.
 #[derive(Clone, Copy, Debug)]
 struct Timed {
     time: i64,
     matched: bool,
+}
+
+impl Extra for Timed {
+    fn numbers(self) -> [i64; 2] {
+        [self.time, i64::from(self.matched)]
+    }
+
+    fn of([time, matched]: [i64; 2]) -> Self {
+        Self { time, matched: matched != 0 }
+    }
 }
 
 /// What is remembered of an input.
@@ -97,7 +115,8 @@ impl IntervalJoin {
         let span = bounds.upper.saturating_sub(bounds.lower);
         let waiting = |input| Waiting { store: Store::new(plan.input(input).clone()), due: Due::new(span) };
         let [left, right] = [Input::Left, Input::Right].map(waiting);
-        Ok(Self { plan, bounds, columns, left, right, now: i64::MIN })
+        let share = Share::default();
+        Ok(Self { plan, bounds, columns, left, right, now: i64::MIN, share, is_loading: false })
     }
 
     fn times(&self, input: Input, rows: &Rows) -> Vec<i64> {
@@ -158,8 +177,14 @@ impl IntervalJoin {
         let (rows, found) = fields(&mut pairs, input);
         let new = |matched: &mut bool| !std::mem::replace(matched, true);
         let own_new: Vec<u32> = rows.iter().copied().filter(|row| new(&mut matched[*row as usize])).collect();
-        let extras = &mut others.extras;
-        let other_new: Vec<u32> = found.iter().copied().filter(|row| new(&mut extras[*row as usize].matched)).collect();
+        let first = |row: &u32| {
+            let is_first = !others.extras[*row as usize].matched;
+            if is_first {
+                others.extra_mut(*row).matched = true;
+            }
+            is_first
+        };
+        let other_new: Vec<u32> = found.iter().copied().filter(first).collect();
         if plan.pairs() {
             return plan.rows(input, own, &others.log, &pairs, None);
         }
@@ -202,7 +227,22 @@ impl IntervalJoin {
         for input in [Input::Left, Input::Right] {
             let reach = self.bounds.reach(input);
             let waiting = self.waiting(input);
-            waiting.store.extras.iter_mut().for_each(|extra| extra.time = now);
+            (0..waiting.store.extras.len() as u32).for_each(|row| waiting.store.extra_mut(row).time = now);
+            waiting.renumber(reach);
+        }
+    }
+}
+
+impl IntervalJoin {
+    /// Something comes after what was taken back: that is all there is.
+    fn settle(&mut self) {
+        if !std::mem::replace(&mut self.is_loading, false) {
+            return;
+        }
+        for input in [Input::Left, Input::Right] {
+            let reach = self.bounds.reach(input);
+            let waiting = self.waiting(input);
+            waiting.store.is_loaded();
             waiting.renumber(reach);
         }
     }
@@ -243,7 +283,14 @@ impl Waiting {
 impl Operator<Side<Hashed, Hashed>> for IntervalJoin {
     type Out = Rows;
 
+    const KEEPS: Keeps = Keeps::State;
+
+    fn open(&mut self, kernel: usize, kernels: usize) {
+        self.share = Share::new(kernel, kernels);
+    }
+
     fn bundle(&mut self, bundle: Bundle<Side<Hashed, Hashed>>, out: &mut Outbox<'_, Rows>) {
+        self.settle();
         for rows in bundle.into_vec() {
             let (input, rows) = Input::of(rows);
             if !rows.rows.is_empty() {
@@ -253,6 +300,7 @@ impl Operator<Side<Hashed, Hashed>> for IntervalJoin {
     }
 
     fn punctuation(&mut self, punctuation: Punctuation, out: &mut Outbox<'_, Rows>) {
+        self.settle();
         let now = match (self.columns, punctuation.watermark) {
             (Some(_), watermark) => watermark,
             (None, Time::MAX) => Time::MAX,
@@ -281,5 +329,23 @@ impl Operator<Side<Hashed, Hashed>> for IntervalJoin {
 
     fn bytes(&self) -> usize {
         [&self.left, &self.right].iter().map(|waiting| waiting.store.bytes() + waiting.due.bytes()).sum()
+    }
+
+    fn save(&mut self, snapshot: &mut Snapshot) -> Result<(), Error> {
+        save(&mut self.left.store, LEFT, self.share, snapshot)?;
+        save(&mut self.right.store, RIGHT, self.share, snapshot)?;
+        snapshot.add_whole(self.share.groups(), &(NOW, self.now)).map(drop)
+    }
+
+    fn load(&mut self, saved: Saved) -> Result<(), Error> {
+        self.is_loading = true;
+        match saved.read::<u8>()? {
+            LEFT => load(&mut self.left.store, self.share, &saved),
+            RIGHT => load(&mut self.right.store, self.share, &saved),
+            _ => {
+                self.now = self.now.max(saved.read::<(u8, i64)>()?.1);
+                Ok(())
+            }
+        }
     }
 }

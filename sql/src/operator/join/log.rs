@@ -74,6 +74,11 @@ impl Log {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
+    /// Its columns.
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
     /// How many columns.
     pub(super) fn columns(&self) -> usize {
         self.schema.fields().len()

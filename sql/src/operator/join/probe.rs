@@ -33,7 +33,7 @@ pub(super) fn probe(plan: &Plan, input: Input, hashed: &Hashed, store: &mut Stor
         }
         let (own, found) = fields(&mut pairs, input);
         if plan.alone(input.other()) != Alone::Never {
-            count(rows, own, found, &mut store.extras);
+            count(rows, own, found, store);
         }
         alone.count(own);
         if !plan.pairs() {
@@ -101,9 +101,9 @@ impl Single {
 }
 
 /// The store's rows have partners that come or go.
-fn count(rows: &Rows, own: &[u32], found: &[u32], counts: &mut [u32]) {
+fn count(rows: &Rows, own: &[u32], found: &[u32], store: &mut Store<u32>) {
     for (row, other) in own.iter().zip(found) {
-        let count = &mut counts[*other as usize];
+        let count = store.extra_mut(*other);
         *count = if rows.kind(*row as usize).is_addition() { *count + 1 } else { count.saturating_sub(1) };
     }
 }

@@ -8,7 +8,7 @@ use arrow::buffer::NullBuffer;
 use datafusion_common::JoinType;
 use updraft_dataflow::join::Side;
 use updraft_dataflow::operator::{Operator, Outbox};
-use updraft_dataflow::{Bundle, Error, Hashed, RowKind, Rows};
+use updraft_dataflow::{Bundle, Error, Hashed, Keeps, RowKind, Rows, Saved, Snapshot};
 
 use super::condition::Pairs;
 use super::log::Log;
@@ -17,6 +17,7 @@ use super::search::Search;
 use super::shape::Draft;
 use super::store::{Store, take_hashed};
 use super::{Input, Joined};
+use crate::operator::saved::{Share, load, save};
 
 /// See the module's page.
 ///
@@ -25,6 +26,7 @@ use super::{Input, Joined};
 #[derive(Clone, Debug)]
 pub struct RegularJoin {
     pub(super) plan: Plan,
+    share: Share,
     left: Store<u32>,
     right: Store<u32>,
 }
@@ -37,7 +39,7 @@ impl RegularJoin {
     pub fn new(joined: Joined) -> Result<Self, Error> {
         let plan = Plan::new(joined)?;
         let [left, right] = [Input::Left, Input::Right].map(|input| Store::new(plan.input(input).clone()));
-        Ok(Self { plan, left, right })
+        Ok(Self { plan, share: Share::default(), left, right })
     }
 
     /// Joins rows of one input with what is remembered of the other, and remembers them.
@@ -61,7 +63,7 @@ impl RegularJoin {
                 self.plan.rows(input, &own, &others.log, &pairs, kinds)
             } else {
                 let (rows, found) = fields(&mut pairs, input);
-                let draft = told.draft(rows, found, &mut others.extras, search.row());
+                let draft = told.draft(rows, found, others, search.row());
                 self.plan.draw(input, &own, &others.log, draft)
             };
             rows.into_iter().for_each(&mut *emit);
@@ -104,12 +106,12 @@ impl<'a> Told<'a> {
     }
 
     /// What is told of these pairs, and of the rows before `end`, whose pairs are known now. Pairs are in the order of rows.
-    fn draft(&mut self, rows: &[u32], found: &[u32], counts: &mut [u32], end: usize) -> Draft {
+    fn draft(&mut self, rows: &[u32], found: &[u32], others: &mut Store<u32>, end: usize) -> Draft {
         let mut draft = Draft::default();
         let mut pairs = rows.iter().zip(found).peekable();
         loop {
             while let Some((row, other)) = pairs.next_if(|(row, _)| **row as usize == self.next) {
-                self.pair(*row, *other, &mut counts[*other as usize], &mut draft);
+                self.pair(*row, *other, others.extra_mut(*other), &mut draft);
             }
             if self.next == end {
                 return draft;
@@ -175,13 +177,23 @@ fn add(store: &mut Store<u32>, batch: &RecordBatch, hashes: &[u64], rows: &[u32]
     }
 }
 
+/// The parts of what is saved.
+pub(super) const LEFT: u8 = 0;
+pub(super) const RIGHT: u8 = 1;
+
 impl Operator<Side<Hashed, Hashed>> for RegularJoin {
     type Out = Rows;
+
+    fn open(&mut self, kernel: usize, kernels: usize) {
+        self.share = Share::new(kernel, kernels);
+    }
 
     fn bundle(&mut self, bundle: Bundle<Side<Hashed, Hashed>>, out: &mut Outbox<'_, Rows>) {
         for rows in bundle.into_vec() {
             let (input, rows) = Input::of(rows);
             if !rows.rows.is_empty() {
+                self.left.is_loaded();
+                self.right.is_loaded();
                 self.rows(input, rows, &mut |rows| out.emit(vec![rows]));
             }
         }
@@ -189,5 +201,17 @@ impl Operator<Side<Hashed, Hashed>> for RegularJoin {
 
     fn bytes(&self) -> usize {
         self.left.bytes() + self.right.bytes()
+    }
+
+    const KEEPS: Keeps = Keeps::State;
+
+    fn save(&mut self, snapshot: &mut Snapshot) -> Result<(), Error> {
+        save(&mut self.left, LEFT, self.share, snapshot)?;
+        save(&mut self.right, RIGHT, self.share, snapshot)
+    }
+
+    fn load(&mut self, saved: Saved) -> Result<(), Error> {
+        let store = if saved.read::<u8>()? == LEFT { &mut self.left } else { &mut self.right };
+        load(store, self.share, &saved)
     }
 }

@@ -1,7 +1,6 @@
 //! What a join remembers of one input: rows by the hash of their key, and of each row an `X` (how often it was matched, say).
 //!
-//! The rows themselves are in a [`Log`] that only grows, so that a snapshot would have to write no more than what came since the
-//! one before; [`Chains`] lead from hashes to their numbers. Rows that are removed leave the chains at once, and the log when
+//! The rows themselves are in a [`Log`] that only grows; [`Chains`] lead from hashes to their numbers. Rows that are removed leave the chains at once, and the log when
 //! more than half of it is gone: then all rows are numbered anew.
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
@@ -15,6 +14,7 @@ use updraft_dataflow::Hashed;
 use super::chains::Chains;
 use super::condition::equal_rows;
 use super::log::{Log, NONE};
+use super::saved::Saving;
 
 /// Fewer rows that are gone are not worth numbering the others anew.
 const FEW: usize = if cfg!(test) { 8 } else { 1024 };
@@ -29,8 +29,10 @@ pub(super) struct Store<X> {
     pub(super) keys: Chains,
     /// Of each row, by its number.
     pub(super) extras: Vec<X>,
-    hashes: Vec<u64>,
+    pub(super) hashes: Vec<u64>,
     gone: usize,
+    /// What of it is saved, and as which rows.
+    pub(super) saving: Saving,
     /// By the hash of the whole row, once one was to be removed that way.
     rows: Option<ByRow>,
 }
@@ -59,7 +61,7 @@ impl<X: Copy> Store<X> {
     /// Without rows.
     pub(super) fn new(schema: SchemaRef) -> Self {
         let (log, keys) = (Log::new(schema), Chains::default());
-        Self { log, keys, extras: Vec::new(), hashes: Vec::new(), gone: 0, rows: None }
+        Self { log, keys, extras: Vec::new(), hashes: Vec::new(), gone: 0, saving: Saving::default(), rows: None }
     }
 
     /// With rows that come all at once; none is to be added or removed. `key` is the column where whole numbers are looked for.
@@ -72,7 +74,9 @@ impl<X: Copy> Store<X> {
         let numbers = key.and_then(|key| log.whole(key)).map(|key| cast(key, &DataType::Int64)).transpose()?;
         let dense = numbers.and_then(|numbers| Chains::of_numbers(numbers.as_primitive()));
         let keys = dense.unwrap_or_else(|| Chains::of(&hashes));
-        Ok(Self { extras: vec![extra; log.len()], log, keys, hashes, gone: 0, rows: None })
+        let mut saving = Saving::default();
+        (0..log.len()).for_each(|row| saving.journal.touch(row));
+        Ok(Self { extras: vec![extra; log.len()], log, keys, hashes, gone: 0, saving, rows: None })
     }
 
     /// The numbers of all rows.
@@ -97,7 +101,9 @@ impl<X: Copy> Store<X> {
             rows.chains.push(&hashes);
             rows.hashes.extend(hashes);
         }
+        let first = self.log.len();
         self.log.push(batch)?;
+        (first..self.log.len()).for_each(|row| self.saving.journal.touch(row));
         self.keys.push(hashes);
         self.hashes.extend_from_slice(hashes);
         self.extras.extend(extras);
@@ -105,8 +111,16 @@ impl<X: Copy> Store<X> {
         Ok(())
     }
 
+    /// What belongs to a row, which may change.
+    #[inline]
+    pub(super) fn extra_mut(&mut self, row: u32) -> &mut X {
+        self.saving.journal.touch(row as usize);
+        &mut self.extras[row as usize]
+    }
+
     /// Removes a row.
     pub(super) fn remove(&mut self, row: u32) {
+        self.saving.remove(row);
         self.keys.unlink(self.hashes[row as usize], row);
         if let Some(rows) = &mut self.rows
             && rows.chains.holds(row)
@@ -199,6 +213,7 @@ impl<X: Copy> Store<X> {
             rows.chains.push(&rows.hashes);
         }
         self.gone = 0;
+        self.saving.renumber(&kept);
         Ok(Some(kept))
     }
 
@@ -206,7 +221,7 @@ impl<X: Copy> Store<X> {
     pub(super) fn bytes(&self) -> usize {
         let rows = self.rows.as_ref().map_or(0, ByRow::bytes);
         let each = self.hashes.capacity() * size_of::<u64>() + self.extras.capacity() * size_of::<X>();
-        self.log.bytes() + self.keys.bytes() + each + rows
+        self.log.bytes() + self.keys.bytes() + self.saving.bytes() + each + rows
     }
 }
 

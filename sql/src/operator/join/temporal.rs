@@ -9,16 +9,18 @@ use arrow::array::UInt32Array;
 use datafusion_common::JoinType;
 use updraft_dataflow::join::Side;
 use updraft_dataflow::operator::{Operator, Outbox};
-use updraft_dataflow::{Bundle, Error, Hashed, Punctuation, RowKind, Rows};
+use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, RowKind, Rows, Saved, Snapshot};
 
 use super::condition::{Pairs, keep_equal};
 use super::due::Due;
 use super::log::{Log, NONE};
 use super::plan::{Plan, or_end};
+use super::saved::Extra;
 use super::search::{CHUNK, Search};
 use super::store::{Store, take_hashed};
 use super::times::TimeColumn;
 use super::{Input, Joined};
+use crate::operator::saved::{Pieces, Share, load, load_rows, save, save_rows};
 
 /// See the module's page.
 ///
@@ -34,11 +36,24 @@ pub struct TemporalJoin {
     versions: Store<Version>,
     /// Versions that the watermark has not passed.
     unsettled: Due,
+    /// What of the rows that wait is saved; arrivals are batches.
+    pieces: Pieces,
+    /// As far as left rows were joined.
+    watermark: i64,
+    share: Share,
+    /// Whether something was taken back, and nothing has come since.
+    is_loading: bool,
 }
+
+/// The parts of what is saved.
+const WAITING: u8 = 0;
+const VERSIONS: u8 = 1;
+const WATERMARK: u8 = 2;
 
 /// Left rows that wait for the watermark.
 #[derive(Clone, Debug)]
 struct Waiting {
+    arrived: u64,
     rows: Hashed,
     times: Vec<i64>,
     first: i64,
@@ -49,6 +64,16 @@ struct Version {
     time: i64,
     /// From then on there is none.
     ends: bool,
+}
+
+impl Extra for Version {
+    fn numbers(self) -> [i64; 2] {
+        [self.time, i64::from(self.ends)]
+    }
+
+    fn of([time, ends]: [i64; 2]) -> Self {
+        Self { time, ends: ends != 0 }
+    }
 }
 
 impl TemporalJoin {
@@ -62,13 +87,25 @@ impl TemporalJoin {
         let versions = Store::new(plan.input(Input::Right).clone());
         // Watermarks are rarely more than some seconds behind.
         let unsettled = Due::new(64_000_000);
-        Ok(Self { plan, columns, waiting: Vec::new(), waiting_bytes: 0, versions, unsettled })
+        Ok(Self {
+            plan,
+            columns,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            versions,
+            unsettled,
+            pieces: Pieces::default(),
+            watermark: i64::MIN,
+            share: Share::default(),
+            is_loading: false,
+        })
     }
 
     fn wait(&mut self, rows: Hashed) {
         let times = self.columns[0].of(rows.rows.batch());
-        if let Some(first) = times.iter().min().copied() {
-            let waiting = Waiting { rows, times, first };
+        if let (Some(first), Some(last)) = (times.iter().min().copied(), times.iter().max()) {
+            let arrived = self.pieces.arrive(times.len(), *last);
+            let waiting = Waiting { arrived, rows, times, first };
             self.waiting_bytes += waiting.bytes();
             self.waiting.push(waiting);
         }
@@ -174,9 +211,23 @@ impl TemporalJoin {
             }
         }
         if or_end(self.versions.compact()).is_some() {
-            let versions = &self.versions;
-            let time = |row: u32| (row, versions.extras[row as usize].time);
-            self.unsettled.renumber(versions.numbers().map(time).filter(|(_, time)| *time > watermark));
+            self.renumber(watermark);
+        }
+    }
+
+    fn renumber(&mut self, watermark: i64) {
+        let versions = &self.versions;
+        let time = |row: u32| (row, versions.extras[row as usize].time);
+        self.unsettled.renumber(versions.numbers().map(time).filter(|(_, time)| *time > watermark));
+    }
+
+    /// Something comes after what was taken back: that is all there is. Rows before the watermark have gone on, though they
+    /// are stored still.
+    fn settle(&mut self) {
+        if std::mem::replace(&mut self.is_loading, false) {
+            self.ready(self.watermark);
+            self.versions.is_loaded();
+            self.renumber(self.watermark);
         }
     }
 
@@ -240,8 +291,9 @@ impl Waiting {
         if later.is_empty() {
             return (Some((self.rows, self.times)), None);
         }
-        let later = self.take(later);
-        (Some(self.take(now)), later.1.iter().min().copied().map(|first| Self { rows: later.0, times: later.1, first }))
+        let (arrived, (rows, times)) = (self.arrived, self.take(later));
+        let first = times.iter().min().copied();
+        (Some(self.take(now)), first.map(|first| Self { arrived, rows, times, first }))
     }
 
     fn take(&self, rows: Vec<u32>) -> (Hashed, Vec<i64>) {
@@ -254,7 +306,14 @@ impl Waiting {
 impl Operator<Side<Hashed, Hashed>> for TemporalJoin {
     type Out = Rows;
 
+    const KEEPS: Keeps = Keeps::State;
+
+    fn open(&mut self, kernel: usize, kernels: usize) {
+        self.share = Share::new(kernel, kernels);
+    }
+
     fn bundle(&mut self, bundle: Bundle<Side<Hashed, Hashed>>, _: &mut Outbox<'_, Rows>) {
+        self.settle();
         for rows in bundle.into_vec() {
             match rows {
                 Side::Left(rows) if !rows.rows.is_empty() => self.wait(rows),
@@ -265,7 +324,9 @@ impl Operator<Side<Hashed, Hashed>> for TemporalJoin {
     }
 
     fn punctuation(&mut self, punctuation: Punctuation, out: &mut Outbox<'_, Rows>) {
+        self.settle();
         let watermark = punctuation.watermark.0;
+        self.watermark = self.watermark.max(watermark);
         for (rows, times) in self.ready(watermark) {
             self.join(&rows, &times, &mut |rows| out.emit(vec![rows]));
         }
@@ -274,5 +335,32 @@ impl Operator<Side<Hashed, Hashed>> for TemporalJoin {
 
     fn bytes(&self) -> usize {
         self.waiting_bytes + self.versions.bytes() + self.unsettled.bytes()
+    }
+
+    fn save(&mut self, snapshot: &mut Snapshot) -> Result<(), Error> {
+        if let Some((from, object)) = self.pieces.save(self.watermark, snapshot) {
+            let new = self.waiting.iter().filter(|waiting| waiting.arrived >= from).map(|waiting| &waiting.rows);
+            save_rows(new, (WAITING, object), self.share, snapshot)?;
+        }
+        save(&mut self.versions, VERSIONS, self.share, snapshot)?;
+        snapshot.add_whole(self.share.groups(), &(WATERMARK, self.watermark)).map(drop)
+    }
+
+    fn load(&mut self, saved: Saved) -> Result<(), Error> {
+        self.is_loading = true;
+        match saved.read::<u8>()? {
+            WAITING => {
+                if let Some(rows) = load_rows(self.plan.input(Input::Left), self.share, &saved)? {
+                    self.wait(rows);
+                    self.pieces.read(saved.object);
+                }
+                Ok(())
+            }
+            VERSIONS => load(&mut self.versions, self.share, &saved),
+            _ => {
+                self.watermark = self.watermark.max(saved.read::<(u8, i64)>()?.1);
+                Ok(())
+            }
+        }
     }
 }

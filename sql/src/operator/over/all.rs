@@ -8,11 +8,12 @@ use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
 use datafusion_physical_expr::window::WindowExpr;
 use updraft_dataflow::operator::{Operator, Outbox};
-use updraft_dataflow::{Bundle, Hashed, Punctuation, Rows, Time};
+use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, Rows, Saved, Snapshot, Time};
 
 use super::super::codec::{Codec, columns_of};
 use super::super::order::SortColumn;
 use super::super::own::{Own, settled};
+use super::super::saved::Share;
 use super::super::sort::Sorting;
 
 /// Window functions of DataFusion over all rows of each partition: any frame, any order, any function. Rows come out at the
@@ -25,6 +26,7 @@ pub struct OverAll {
     /// By partition, then as the functions want it.
     order: Arc<[SortColumn]>,
     functions: Arc<[Arc<dyn WindowExpr>]>,
+    share: Share,
     rows: Own<Sorting>,
 }
 
@@ -40,13 +42,14 @@ impl OverAll {
     ) -> Self {
         let by = partition.iter().map(|column| SortColumn::ascending(*column)).chain(order.iter().copied());
         let (order, partition) = (by.collect(), partition.into());
-        Self { input, output, partition, order, functions: functions.into(), rows: Own::default() }
+        let (functions, share) = (functions.into(), Share::default());
+        Self { input, output, partition, order, functions, share, rows: Own::default() }
     }
 
     fn finish(&mut self) -> Result<Vec<Rows>> {
         let sorting = self.rows.get(|| Ok(Sorting::default()))?;
         let rows = sorting.sorted(&self.input, &self.order, None)?;
-        *sorting = Sorting::default();
+        sorting.clear();
         if rows.num_rows() == 0 {
             return Ok(Vec::new());
         }
@@ -72,9 +75,15 @@ impl OverAll {
 impl Operator<Hashed> for OverAll {
     type Out = Rows;
 
+    const KEEPS: Keeps = Keeps::State;
+
+    fn open(&mut self, kernel: usize, kernels: usize) {
+        self.share = Share::new(kernel, kernels);
+    }
+
     fn bundle(&mut self, bundle: Bundle<Hashed>, _: &mut Outbox<'_, Rows>) {
         for hashed in bundle.as_slice() {
-            settled(self.rows.get(|| Ok(Sorting::default())).and_then(|sorting| sorting.add(&hashed.rows)));
+            settled(self.rows.get(|| Ok(Sorting::default()))).add(hashed.clone());
         }
     }
 
@@ -86,5 +95,13 @@ impl Operator<Hashed> for OverAll {
 
     fn bytes(&self) -> usize {
         self.rows.peek().map_or(0, Sorting::bytes)
+    }
+
+    fn save(&mut self, snapshot: &mut Snapshot) -> std::result::Result<(), Error> {
+        self.rows.get(|| Ok(Sorting::default()))?.save(self.share, snapshot)
+    }
+
+    fn load(&mut self, saved: Saved) -> std::result::Result<(), Error> {
+        self.rows.get(|| Ok(Sorting::default()))?.load(&self.input, self.share, &saved)
     }
 }

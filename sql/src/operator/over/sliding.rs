@@ -93,6 +93,49 @@ impl Sliding {
         while self.chunks.pop_front_if(|chunk| chunk.end() <= before).is_some() {}
     }
 
+    /// The state of an aggregate whose frame grows. It goes on from it, as who takes it back does.
+    pub(super) fn state(&mut self, aggregate: &Aggregate) -> Result<Vec<ScalarValue>> {
+        let states = self.accumulator.state()?;
+        let columns = states.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>>>()?;
+        // Who has told its state once may have lost it.
+        self.accumulator = aggregate.function.create_accumulator()?;
+        self.accumulator.merge_batch(&columns)?;
+        Ok(states)
+    }
+
+    /// Goes on from a state, of so many rows.
+    pub(super) fn restore(&mut self, state: &[ArrayRef], rows: u64) -> Result<()> {
+        self.frame = 0..rows;
+        self.accumulator.merge_batch(state)
+    }
+
+    /// The rows that are in the accumulator.
+    pub(super) fn frame(&self) -> Range<u64> {
+        self.frame.clone()
+    }
+
+    /// The arguments of the rows of the frame.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Arguments> {
+        self.chunks.iter().filter_map(|chunk| {
+            let (from, to) = (self.frame.start.max(chunk.first), self.frame.end.min(chunk.end()));
+            let length = usize::try_from(to.checked_sub(from)?).ok()?;
+            let at = (from - chunk.first) as usize;
+            let columns = chunk.arguments.columns.iter().map(|column| column.slice(at, length)).collect();
+            let counted = chunk.arguments.counted.as_ref().map(|counted| counted.slice(at, length));
+            Some(Arguments { columns, counted })
+        })
+    }
+
+    /// Goes on from a frame, of which these are the arguments.
+    pub(super) fn refill(&mut self, arguments: Arguments, frame: Range<u64>) -> Result<()> {
+        self.push(arguments, frame.start);
+        if self.retracts {
+            self.update(&frame, false)?;
+        }
+        self.frame = frame;
+        Ok(())
+    }
+
     pub(super) fn bytes(&self) -> usize {
         let of = |chunk: &Chunk| {
             chunk.arguments.columns.iter().map(|argument| argument.get_array_memory_size()).sum::<usize>()

@@ -16,8 +16,8 @@ use proptest::prelude::*;
 
 use super::super::order::SortColumn;
 use super::super::testing::{
-    Drive, Row, Table, advance, advancing, aggregate, amount, column, hashed, inserted, live, rows, schema, schema_and,
-    scripts, texts,
+    Drive, Row, Table, advance, advancing, aggregate, amount, column, hashed, inserted, kernels, live, rows, schema,
+    schema_and, scripts, texts,
 };
 use super::*;
 
@@ -92,7 +92,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
 
     #[test]
-    fn rows_by_event_time(script in scripts(false), frame in frames(), kernels in 1usize..4) {
+    fn rows_by_event_time(script in scripts(false), frame in frames(), kernels in kernels()) {
         let script = advancing(script);
         let mut drive = Drive::new(Over::new(plan(frame, Some(3))), kernels);
         let mut out = Table::default();
@@ -112,7 +112,7 @@ proptest! {
 
     /// Then the time is that of the end of the epoch: here, all times are made so.
     #[test]
-    fn rows_as_they_come(mut script in scripts(false), preceding in prop::option::of(0u64..5), kernels in 1usize..4) {
+    fn rows_as_they_come(mut script in scripts(false), preceding in prop::option::of(0u64..5), kernels in kernels()) {
         for (epoch, bundles) in script.iter_mut().enumerate() {
             bundles.iter_mut().flatten().for_each(|(_, row)| row.3 = epoch as i64);
         }
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn any_frame_at_the_end(script in scripts(true), kernels in 1usize..4) {
+    fn any_frame_at_the_end(script in scripts(true), kernels in kernels()) {
         let bound = |n| datafusion_common::ScalarValue::UInt64(Some(n));
         let (start, end) = (WindowFrameBound::Preceding(bound(1)), WindowFrameBound::Following(bound(1)));
         let frame = Arc::new(WindowFrame::new_bounds(WindowFrameUnits::Rows, start, end));
@@ -134,8 +134,9 @@ proptest! {
         let output = schema_and(&[DataType::Int64]);
         let operator = OverAll::new(schema(), &[0], &[SortColumn::ascending(3)], vec![function], output);
         let mut drive = Drive::new(operator, kernels);
-        for bundle in script.iter().flatten() {
-            drive.bundle(hashed(rows(bundle), &[0]));
+        for bundles in &script {
+            bundles.iter().for_each(|bundle| drop(drive.bundle(hashed(rows(bundle), &[0]))));
+            prop_assert!(drive.end(Time(0)).is_empty());
         }
         let mut out = Table::default();
         out.apply(&drive.end(Time::MAX));

@@ -7,8 +7,8 @@ use datafusion_physical_expr::expressions::lit;
 use proptest::prelude::*;
 
 use super::super::testing::{
-    Drive, Row, Table, advance, advancing, aggregate, amount, column, hashed, inserted, rows, schema, schema_and,
-    scripts, texts,
+    Drive, Row, Table, advance, advancing, aggregate, amount, column, hashed, inserted, kernels, rows, schema,
+    schema_and, scripts, texts,
 };
 use super::*;
 
@@ -59,7 +59,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn aggregates_of_sessions(script in scripts(false), gap in 1i64..5, kernels in 1usize..4) {
+    fn aggregates_of_sessions(script in scripts(false), gap in 1i64..5, kernels in kernels()) {
         let script = advancing(script);
         let operator = Sessions::new(plan(Gives::Aggregates(aggregates()), gap));
         advance(operator, (&script, &[0], kernels), |table, epochs, watermark| {
@@ -74,7 +74,7 @@ proptest! {
     }
 
     #[test]
-    fn rows_of_sessions(script in scripts(false), gap in 1i64..5, kernels in 1usize..4) {
+    fn rows_of_sessions(script in scripts(false), gap in 1i64..5, kernels in kernels()) {
         let script = advancing(script);
         advance(Sessions::new(plan(Gives::Rows, gap)), (&script, &[0], kernels), |table, epochs, watermark| {
             let rows = |rows: &Vec<Row>| {

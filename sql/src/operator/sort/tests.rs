@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::super::testing::{
-    Drive, Row, advancing, hashed, inserted, live, rows, schema, scripts, text, texts, watermark,
+    Drive, Row, advancing, hashed, inserted, kernels, live, rows, schema, scripts, text, texts, watermark,
 };
 use super::*;
 
@@ -18,12 +18,16 @@ proptest! {
     #[test]
     fn all_rows_at_the_end(
         script in scripts(true), skip in 0usize..5, fetch in prop::option::of(0usize..8), down: bool, nulls_first: bool,
+        kernels in kernels(),
     ) {
         let options = arrow::compute::SortOptions { descending: down, nulls_first };
         let by = [SortColumn { column: 1, options }, SortColumn::ascending(2)];
-        let mut drive = Drive::new(Sort::new(schema(), by, skip, fetch).retracting(), 1);
-        for bundle in script.iter().flatten() {
-            prop_assert_eq!(drive.bundle(hashed(rows(bundle), &[])).len(), 0);
+        let mut drive = Drive::new(Sort::new(schema(), by, skip, fetch).retracting(), kernels);
+        for bundles in &script {
+            for bundle in bundles {
+                prop_assert_eq!(drive.bundle(hashed(rows(bundle), &[])).len(), 0);
+            }
+            prop_assert!(drive.end(Time(0)).is_empty());
         }
         let out = given(&drive.end(Time::MAX));
         let mut rows: Vec<Row> = live(script.iter().flatten().flatten());
@@ -35,9 +39,9 @@ proptest! {
     }
 
     #[test]
-    fn rows_as_the_watermark_passes_them(script in scripts(false)) {
+    fn rows_as_the_watermark_passes_them(script in scripts(false), kernels in kernels()) {
         let script = advancing(script);
-        let mut drive = Drive::new(EventSort::new(schema(), 3, [SortColumn::descending(1)]), 1);
+        let mut drive = Drive::new(EventSort::new(schema(), 3, [SortColumn::descending(1)]), kernels);
         let mut out = Vec::new();
         let sorted = |epochs: usize, before: Time| {
             let mut rows = inserted(&script[..epochs]);

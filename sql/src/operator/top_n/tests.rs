@@ -7,8 +7,8 @@ use arrow::datatypes::DataType;
 use proptest::prelude::*;
 
 use super::super::testing::{
-    Drive, Row, Script, Table, advance, ending, hashed, inserted, live, rows, schema, schema_and, scripts, simulate,
-    texts,
+    Drive, Kernels, Row, Script, Table, advance, ending, hashed, inserted, kernels, live, rows, schema, schema_and,
+    scripts, simulate, texts,
 };
 use super::*;
 
@@ -20,7 +20,7 @@ struct Case {
     ranks: RangeInclusive<u64>,
     numbered: bool,
     tell: Tell,
-    kernels: usize,
+    kernels: Kernels,
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -28,7 +28,7 @@ fn cases() -> impl Strategy<Value = Case> {
     let tell = prop_oneof![Just(Tell::Epoch), Just(Tell::Bundle), Just(Tell::Last)];
     let partition = prop_oneof![Just(vec![]), Just(vec![0])];
     let ranks = (1u64..4, 0u64..4).prop_map(|(first, more)| first..=first + more);
-    (partition, any::<bool>(), rank, ranks, any::<bool>(), tell, 1usize..4).prop_map(
+    (partition, any::<bool>(), rank, ranks, any::<bool>(), tell, kernels()).prop_map(
         |(partition, descending, rank, ranks, numbered, tell, kernels)| Case {
             partition,
             descending,
@@ -87,7 +87,7 @@ fn expected(rows: &[Row], case: &Case) -> Table {
 }
 
 fn check(script: &Script, case: &Case, retracts: bool) {
-    let mut drive = Drive::new(TopN::new(plan(case, retracts)), case.kernels);
+    let mut drive = Drive::new(TopN::new(plan(case, retracts)), case.kernels.clone());
     let (mut table, mut before) = (Table::default(), Vec::new());
     for bundles in script {
         for bundle in bundles {
@@ -118,8 +118,8 @@ proptest! {
     }
 
     #[test]
-    fn whole_jobs_give_the_same(script in scripts(true), case in cases(), seed: u64) {
-        let out = simulate(TopN::new(plan(&case, true)), &script, &case.partition, (case.kernels, seed));
+    fn whole_jobs_give_the_same(script in scripts(true), case in cases(), kernels in 1usize..4, seed: u64) {
+        let out = simulate(TopN::new(plan(&case, true)), &script, &case.partition, (kernels, seed));
         let mut table = Table::default();
         table.apply(&out);
         prop_assert_eq!(table, expected(&live(script.iter().flatten().flatten()), &case));
@@ -131,7 +131,7 @@ proptest! {
         let case = Case { partition: vec![3], ..case };
         let script = ending(script);
         let operator = TopN::new(Ranking { window_end: Some(3), ..plan(&case, false) });
-        advance(operator, (&script, &[3], case.kernels), |table, epochs, watermark| {
+        advance(operator, (&script, &[3], case.kernels.clone()), |table, epochs, watermark| {
             let mut windows = BTreeMap::<i64, Vec<Row>>::new();
             let over = inserted(&script[..epochs]).into_iter().filter(|row| Time::from_millis(row.3) <= watermark);
             over.for_each(|row| windows.entry(row.3).or_default().push(row));

@@ -1,0 +1,162 @@
+//! [`Packed`]: columns as they are written: a stream of Arrow's, which other versions can read, too.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef, UInt64Type};
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use datafusion_common::{Result, internal_datafusion_err};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+
+use super::super::codec::{Codec, Encoded};
+use super::Share;
+
+/// See the module's page.
+#[derive(Debug)]
+pub(crate) struct Packed(RecordBatch);
+
+impl Packed {
+    /// So many rows of these columns.
+    pub(crate) fn new(columns: Vec<ArrayRef>, rows: usize) -> Result<Self> {
+        let field = |(at, column): (usize, &ArrayRef)| Field::new(at.to_string(), column.data_type().clone(), true);
+        let schema = Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>());
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(Self(RecordBatch::try_new_with_options(Arc::new(schema), columns, &options)?))
+    }
+
+    /// Those of a batch that was packed.
+    pub(super) fn from_batch(batch: RecordBatch) -> Self {
+        Self(batch)
+    }
+
+    /// All columns.
+    pub(super) fn into_batch(self) -> RecordBatch {
+        self.0
+    }
+
+    /// How many rows.
+    pub(crate) fn len(&self) -> usize {
+        self.0.num_rows()
+    }
+
+    /// The columns from one on.
+    pub(crate) fn columns(&self, from: usize) -> &[ArrayRef] {
+        &self.0.columns()[from..]
+    }
+
+    /// A column of whole numbers.
+    pub(crate) fn numbers(&self, column: usize) -> Result<&Int64Array> {
+        let column = self.0.columns().get(column).and_then(|column| column.as_primitive_opt::<Int64Type>());
+        column.ok_or_else(|| internal_datafusion_err!("what was saved has no such column"))
+    }
+
+    /// The first column, of [hashes](hashes_of).
+    pub(crate) fn hashes(&self) -> Result<Vec<u64>> {
+        let column = self.0.columns().first().and_then(|column| column.as_primitive_opt::<UInt64Type>());
+        Ok(column.ok_or_else(|| internal_datafusion_err!("what was saved has no hashes"))?.values().to_vec())
+    }
+
+    /// The columns from one on, as those of a table.
+    pub(crate) fn table(&self, from: usize, schema: &SchemaRef) -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(self.len()));
+        Ok(RecordBatch::try_new_with_options(schema.clone(), self.columns(from).to_vec(), &options)?)
+    }
+
+    /// The rows of a table that are behind their hashes, and these: as far as they are owned.
+    pub(crate) fn own_rows(&self, schema: &SchemaRef, share: Share) -> Result<(RecordBatch, Vec<u64>)> {
+        let (rows, hashes) = (self.table(1, schema)?, self.hashes()?);
+        Ok(match share.own_rows(&hashes) {
+            None => (rows, hashes),
+            Some(own) => {
+                let hashes = own.iter().map(|row| hashes[*row as usize]).collect();
+                (take_record_batch(&rows, &UInt32Array::from(own))?, hashes)
+            }
+        })
+    }
+
+    /// The columns from one on, as bytes.
+    pub(crate) fn encode(&self, from: usize, codec: &Codec) -> Result<Encoded> {
+        codec.encode(self.columns(from))
+    }
+}
+
+/// A column of hashes.
+pub(crate) fn hashes_of(hashes: impl IntoIterator<Item = u64>) -> ArrayRef {
+    Arc::new(hashes.into_iter().collect::<UInt64Array>())
+}
+
+/// A column of whole numbers.
+pub(crate) fn numbers_of(numbers: impl IntoIterator<Item = i64>) -> ArrayRef {
+    Arc::new(numbers.into_iter().collect::<Int64Array>())
+}
+
+/// The same where some are not there.
+pub(crate) fn numbers(numbers: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(numbers.into_iter().collect::<Int64Array>())
+}
+
+/// Several rows of each of some entries: encoded rows, with a number each, and whose they are.
+#[derive(Default)]
+pub(crate) struct Several<'a> {
+    of: Vec<i64>,
+    numbers: Vec<i64>,
+    rows: Vec<&'a [u8]>,
+}
+
+impl<'a> Several<'a> {
+    /// A row of the entry that is the `of`th of those that are written.
+    pub(crate) fn push(&mut self, of: usize, number: i64, row: &'a [u8]) {
+        self.of.push(of as i64);
+        self.numbers.push(number);
+        self.rows.push(row);
+    }
+
+    /// Whose each is, the number, and the columns of the rows.
+    pub(crate) fn pack(self, codec: &Codec) -> Result<Packed> {
+        let len = self.of.len();
+        let mut columns = vec![numbers_of(self.of), numbers_of(self.numbers)];
+        columns.extend(codec.decode(self.rows)?);
+        Packed::new(columns, len)
+    }
+}
+
+fn write(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
+    writer.write(batch)?;
+    writer.into_inner()
+}
+
+fn read(bytes: &[u8]) -> Result<RecordBatch, ArrowError> {
+    let none = || ArrowError::IpcError("a stream without rows".into());
+    StreamReader::try_new(bytes, None)?.next().ok_or_else(none)?
+}
+
+impl Serialize for Packed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&write(&self.0).map_err(ser::Error::custom)?)
+    }
+}
+
+impl<'de> Deserialize<'de> for Packed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Bytes;
+
+        impl Visitor<'_> for Bytes {
+            type Value = RecordBatch;
+
+            fn expecting(&self, text: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                text.write_str("a stream of Arrow's")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> std::result::Result<RecordBatch, E> {
+                read(bytes).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_bytes(Bytes).map(Self)
+    }
+}
