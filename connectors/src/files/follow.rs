@@ -26,6 +26,7 @@ use updraft_kernel::clock;
 
 use crate::compression::Compression;
 use crate::files::{Pattern, Read, cannot_read};
+use crate::format::frames::Spot;
 use crate::format::{Decoder, Format, Output};
 
 /// Where reading begins in a file that is there already.
@@ -269,14 +270,12 @@ impl<F: Format> Tail<F> {
         self.file.seek(SeekFrom::Start(end - back)).await?;
         let mut before = Vec::new();
         (&mut self.file).take(back).read_to_end(&mut before).await?;
-        let start = match memchr::memrchr(b'\n', &before) {
-            Some(newline) => end - back + newline as u64 + 1,
-            None if back == end => 0,
-            None => {
-                self.decoder.skip_line();
-                end
-            }
+        let (start, skipping) = match memchr::memrchr(b'\n', &before) {
+            Some(newline) => (end - back + newline as u64 + 1, false),
+            None if back == end => (0, false),
+            None => (end, true),
         };
+        self.decoder.go_on(Spot { byte: start, line: 1, skipping });
         self.offset = self.file.seek(SeekFrom::Start(start)).await?;
         Ok(())
     }

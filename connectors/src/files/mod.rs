@@ -13,6 +13,7 @@ use updraft_dataflow::{Batch, Error, Partition, Record, Source};
 use crate::format::{Csv, Decode, Format, Json, Lines, MAX_LINE};
 
 pub mod follow;
+pub(crate) mod path;
 pub mod read;
 
 pub use follow::{Begin, Follow};

@@ -135,7 +135,7 @@ impl FolderSink {
     fn file(&mut self, folder: &str) -> Result<&mut Open, Error> {
         if !self.open.contains_key(folder) {
             let path = self.file_path(folder);
-            self.open.insert(folder.to_owned(), self.begin(path)?);
+            self.open.insert(folder.to_owned(), self.open_file(path)?);
         }
         self.open.get_mut(folder).ok_or_else(|| "a file that was opened is gone".into())
     }
@@ -152,7 +152,7 @@ impl FolderSink {
         }
     }
 
-    fn begin(&self, path: PathBuf) -> Result<Open, Error> {
+    fn open_file(&self, path: PathBuf) -> Result<Open, Error> {
         let encoder = self.settings.format.file_encoder(&self.stored)?;
         let compression = match self.settings.format.is_block() {
             true => Compression::Plain,

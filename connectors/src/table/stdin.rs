@@ -140,7 +140,7 @@ impl Reader {
     async fn open(shape: &Shape) -> Result<Self, Error> {
         if shape.format().is_block() {
             let (format, wanted) = (shape.format().clone(), shape.decoded());
-            let part = Part { groups: None, rows: shape.rows };
+            let part = Part { groups: None, skip: 0, rows: shape.rows };
             let open = move || format.blocks(whole(held::spooled()?), wanted, &part);
             return Ok(Self::Blocks(Ahead::new(spawn_blocking(open).await??)));
         }
