@@ -22,6 +22,7 @@ pub(super) struct Unit {
     pub(super) file: Found,
     pub(super) share: Share,
     /// How many bytes that is, about.
+    #[serde(rename = "bytes")]
     pub(super) size: u64,
 }
 
