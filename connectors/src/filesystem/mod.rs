@@ -36,9 +36,11 @@ mod plan;
 mod section;
 mod settings;
 mod share;
+mod single;
 pub mod sink;
 pub mod source;
 mod text;
+mod transaction;
 
 pub use sink::FolderSink;
 pub use source::FilesSource;
