@@ -16,10 +16,7 @@ use super::section::Section;
 use super::share::head;
 use super::text::Text;
 use crate::columns::{Decode, Stand};
-use crate::compression::{Compression, Input};
-
-/// How many bytes tell whether a file is compressed.
-const MAGIC: u64 = 16;
+use crate::compression::{Compression, Input, MAGIC, pass};
 
 /// The text of a unit, from `stand` on.
 pub(super) async fn text(unit: &Unit, stand: Option<Stand>, plan: &Plan) -> Result<Text, Error> {
@@ -78,8 +75,7 @@ async fn whole(file: &Found, from: u64, plan: &Plan, read: &Arc<AtomicU64>) -> R
         }
     }
     let mut input = compression.reader(bytes(file, 0, read).await?).await.map_err(failed)?;
-    let passed = tokio::io::copy(&mut (&mut input).take(from), &mut tokio::io::sink()).await.map_err(failed)?;
-    if passed < from { Err(shorter(file, from)) } else { Ok(input) }
+    if pass(&mut input, from).await.map_err(failed)? < from { Err(shorter(file, from)) } else { Ok(input) }
 }
 
 /// The bytes of a file from byte `from` on; how many have been read is added to `read`.

@@ -9,7 +9,7 @@
 //! (`transaction.rs`): each row is in one file of them, once, whatever is killed when. One file goes on over all checkpoints, and takes its name at
 //! the end (`single.rs`). What a process that is killed before its first checkpoint was stored leaves behind stays there, hidden.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,8 +64,13 @@ enum Checkpoints {
     None,
     /// Of one file.
     File(Box<Single>),
-    /// Of files in a folder: the next one ends them, and completes these partitions.
-    Folder { complete: Vec<String> },
+    /// Of files in a folder: the next one ends them.
+    Folder {
+        /// The partitions that it completes.
+        complete: Vec<String>,
+        /// What has been prepared here and not committed. It is prepared with the next one again, which may be the one to go on from.
+        hidden: BTreeSet<String>,
+    },
 }
 
 /// What files are called.
@@ -225,7 +230,7 @@ impl FolderSink {
 
     /// Keeps whole files under their hidden names.
     async fn hide(&mut self) -> Result<Ended, Error> {
-        let (root, mut files) = (self.settings.path(), Vec::new());
+        let root = self.settings.path();
         for draft in &mut self.whole {
             draft.prepare().await?;
         }
@@ -233,14 +238,14 @@ impl FolderSink {
         if self.settings.store.is_none() {
             sync_names(paths.iter().cloned(), &root).await.map_err(|error| failed(&root, &error))?;
         }
-        for path in paths {
-            files.push(path.strip_prefix(&root)?.to_string_lossy().into_owned());
-        }
         self.whole.drain(..).for_each(Draft::keep);
-        let complete = match &mut self.checkpoints {
-            Checkpoints::Folder { complete } => std::mem::take(complete),
-            _ => Vec::new(),
-        };
+        let (mut files, mut complete) = (Vec::new(), Vec::new());
+        if let Checkpoints::Folder { complete: due, hidden } = &mut self.checkpoints {
+            for path in paths {
+                hidden.insert(path.strip_prefix(&root)?.to_string_lossy().into_owned());
+            }
+            (files, complete) = (hidden.iter().cloned().collect(), std::mem::take(due));
+        }
         let run = if let Layout::Folder { run, .. } = &self.layout { run.clone() } else { String::new() };
         let pending = self.commits.as_ref().map(Commits::all).unwrap_or_default();
         Ok(Ended { run, files, complete, pending })
@@ -319,7 +324,7 @@ impl Sink<Rows> for FolderSink {
         for folder in &due {
             self.end(folder).await?;
         }
-        if let Checkpoints::Folder { complete } = &mut self.checkpoints {
+        if let Checkpoints::Folder { complete, .. } = &mut self.checkpoints {
             // More rows make them incomplete anew.
             due.iter().for_each(|folder| self.commits.iter_mut().for_each(|commits| commits.told(folder)));
             complete.extend(due);
@@ -336,12 +341,12 @@ impl Sink<Rows> for FolderSink {
             self.checkpoints = Checkpoints::File(Box::new(single));
             return Ok(());
         }
-        self.checkpoints = Checkpoints::Folder { complete: Vec::new() };
+        self.checkpoints = Checkpoints::Folder { complete: Vec::new(), hidden: BTreeSet::new() };
         let ended = prepared.into_iter().map(serde_json::from_value).collect::<Result<Vec<Ended>, _>>()?;
         let run = ended.first().map_or_else(run, |ended| ended.run.clone());
         self.layout = Layout::Folder { run, attempt: Some(attempt), next: 0 };
         for ended in ended {
-            ended.commit(&self.settings, self.marker(), true).await?;
+            ended.commit(&self.settings, self.marker(), |_| false).await?;
             ended.sweep(&self.settings, attempt).await?;
             if let Some(commits) = &mut self.commits {
                 ended.pending.iter().try_for_each(|folder| commits.note(folder, clock::now()))?;
@@ -359,11 +364,17 @@ impl Sink<Rows> for FolderSink {
     }
 
     async fn commit(&mut self, prepared: Prepared) -> Result<(), Error> {
-        if let Checkpoints::File(single) = &self.checkpoints {
-            return single.commit(prepared);
-        }
+        let hidden = match &self.checkpoints {
+            Checkpoints::None => return Ok(()),
+            Checkpoints::File(single) => return single.commit(prepared),
+            Checkpoints::Folder { hidden, .. } => hidden,
+        };
         let ended: Ended = serde_json::from_value(prepared)?;
-        ended.commit(&self.settings, self.marker(), false).await
+        ended.commit(&self.settings, self.marker(), |file| hidden.contains(file)).await?;
+        if let Checkpoints::Folder { hidden, .. } = &mut self.checkpoints {
+            hidden.retain(|file| !ended.files.contains(file));
+        }
+        Ok(())
     }
 
     async fn close(&mut self) -> Result<(), Error> {
@@ -371,7 +382,7 @@ impl Sink<Rows> for FolderSink {
             Checkpoints::None => {}
             Checkpoints::File(single) => return single.close().await,
             // All files have their names.
-            Checkpoints::Folder { complete } => {
+            Checkpoints::Folder { complete, .. } => {
                 let rest = std::mem::take(complete).into_iter();
                 let rest = rest.chain(self.commits.iter().flat_map(Commits::all)).collect();
                 return self.tell(rest).await;

@@ -32,14 +32,19 @@ pub(super) struct Ended {
 
 impl Ended {
     /// Gives the files their names, and marks the partitions that are complete by a file of the name `marker`. A file that has its name is
-    /// in order: this may have been done before. If a former process may have done so, one that is nowhere has been taken away since.
-    pub(super) async fn commit(&self, settings: &Settings, marker: Option<&str>, again: bool) -> Result<(), Error> {
+    /// in order: this may have been done before. Unless it `is_new`, one that is nowhere has been taken away since.
+    pub(super) async fn commit(
+        &self,
+        settings: &Settings,
+        marker: Option<&str>,
+        is_new: impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
         let root = settings.path();
         for file in &self.files {
             let path = root.join(file);
             if !name(settings.store.as_ref(), &path).await? {
                 let (remedy, path) = ("put it back, or start the job anew", path.display());
-                if !again {
+                if is_new(file) {
                     return Err(format!("{path}: what was prepared of it is gone: {remedy}").into());
                 }
                 tracing::warn!(%path, "a file of the last checkpoint is gone: somebody has taken it already, or it is lost");

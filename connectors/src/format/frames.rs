@@ -61,11 +61,6 @@ pub(crate) struct Spot {
     pub(crate) skipping: bool,
 }
 
-impl Spot {
-    /// Of a stream that no record has been cut from.
-    pub(crate) const START: Self = Self { byte: 0, line: 1, skipping: false };
-}
-
 /// Where in a record the scan stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scan {
