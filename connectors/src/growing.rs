@@ -50,7 +50,8 @@ struct Open {
 
 impl Growing {
     /// Goes on from what was prepared, or begins.
-    pub(crate) async fn begin(path: &Path,
+    pub(crate) async fn begin(
+        path: &Path,
         compression: Compression,
         attempt: u64,
         prepared: Option<Grown>,
@@ -79,7 +80,9 @@ impl Growing {
         }
         let Some(open) = &mut self.open else {
             let (path, remedy) = (self.parts.path.display(), "start the job anew to write it anew");
-            return Err(format!("{path}: was whole when the checkpoint was taken, and is to be written: {remedy}").into());
+            return Err(
+                format!("{path}: was whole when the checkpoint was taken, and is to be written: {remedy}").into()
+            );
         };
         open.dirty = true;
         open.target.write_all(bytes).await.map_err(|error| self.parts.failed(&error))
@@ -196,7 +199,8 @@ impl Parts {
         let start = format!(".{name}.");
         for entry in folder.read_dir().into_iter().flatten().flatten() {
             let file = entry.file_name();
-            let of = file.to_str().and_then(|file| file.strip_prefix(&start)?.strip_suffix(".part")?.parse::<u64>().ok());
+            let of =
+                file.to_str().and_then(|file| file.strip_prefix(&start)?.strip_suffix(".part")?.parse::<u64>().ok());
             if of.is_some_and(|of| of < attempt && Some(of) != kept) {
                 let _ = fs::remove_file(entry.path());
             }

@@ -54,7 +54,11 @@ struct Job<T, S> {
 }
 
 impl<T: Send + Sync + 'static, S: Sink<T>> Job<T, S> {
-    async fn start(make: Box<dyn Fn() -> S>, rows: Box<dyn Fn(Range<u64>) -> Vec<T>>, seed: u64) -> Result<Self, Error> {
+    async fn start(
+        make: Box<dyn Fn() -> S>,
+        rows: Box<dyn Fn(Range<u64>) -> Vec<T>>,
+        seed: u64,
+    ) -> Result<Self, Error> {
         let (process, random) = (Process { sink: make(), prepared: Vec::new() }, Random::new(seed));
         let (stale, stored) = (Vec::new(), (0, Vec::new()));
         let mut job = Self { make, rows, process, stale, attempt: 1, written: 0, stored, random };
@@ -94,7 +98,11 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Job<T, S> {
         self.attempt += 1;
         let process = Process { sink: (self.make)(), prepared: Vec::new() };
         let old = std::mem::replace(&mut self.process, process);
-        if fate.stale && self.random.below(2) == 0 { self.stale.push(old) } else { std::mem::forget(old.sink) }
+        if fate.stale && self.random.below(2) == 0 {
+            self.stale.push(old)
+        } else {
+            std::mem::forget(old.sink)
+        }
         self.written = self.stored.0;
         self.process.sink.begin(self.attempt, self.stored.1.clone()).await
     }

@@ -44,9 +44,10 @@ fn check(table: &Table, rows: usize, seed: u64) {
     let want = told(&schema, read_parts(source(table, rows), usize::MAX).unwrap());
     let (mut random, table) = (Random::new(seed), table.clone());
     let times = 1 + random.below(3) as usize;
-    let got = run(move || async move {
-        read_on(|| source(&table, rows), usize::MAX, times, |most| random.below(most)).await
-    });
+    let got =
+        run(
+            move || async move { read_on(|| source(&table, rows), usize::MAX, times, |most| random.below(most)).await },
+        );
     assert_eq!(told(&schema, got.unwrap()), want);
 }
 
@@ -180,7 +181,10 @@ fn what_comes_after_the_place_was_told_is_left_to_those_who_look_for_it() {
     file("b", "id,text\n1,one\n2,two\n");
     file("c", "3,three\n");
     let bounded = table(&ids(), folder.path(), &[("format", "csv"), ("source.partitions", "1")]);
-    let watched = Table { bounded: false, ..table(&ids(), folder.path(), &[("format", "csv"), ("source.monitor-interval", "5ms")]) };
+    let watched = Table {
+        bounded: false,
+        ..table(&ids(), folder.path(), &[("format", "csv"), ("source.monitor-interval", "5ms")])
+    };
     let (at_end, of_watched) = (place(&bounded, 1), place(&watched, 1));
     file("a", "4,four\n");
     assert_eq!(rest(&bounded, at_end).unwrap(), ["2|two|", "3|three|"]);
@@ -224,4 +228,3 @@ fn text_that_is_not_compressed_is_read_from_where_it_goes_on() {
     });
     assert!(letter.to_string().contains("t.csv:4: field `id`"), "{letter}");
 }
-

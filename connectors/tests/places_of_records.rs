@@ -132,7 +132,7 @@ fn check_rows(source: impl Fn() -> AnySource + Send + 'static, seed: u64) {
     let rows = |part: &All<updraft_dataflow::Rows>| -> Vec<String> {
         part.records.iter().flat_map(|rows| tables::lines(rows.batch())).collect()
     };
-    let want: Vec<_> = read_parts(source(), 1).unwrap_or_default().iter().map(rows).collect();
+    let want: Vec<_> = read_parts(source(), 1).unwrap().iter().map(rows).collect();
     let mut random = Random::new(seed);
     let got = run(move || async move { read_on(source, 1, 2, |most| random.below(most)).await }).unwrap();
     assert_eq!(got.iter().map(rows).collect::<Vec<_>>(), want);

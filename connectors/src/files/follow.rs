@@ -204,7 +204,9 @@ impl<F: Format> Tails<F> {
                     let (path, format) = (&mark.path.0, self.format.clone());
                     self.tails.push(Tail::new(path, file, mark.inode, begin, format, self.max_line));
                 }
-                None => tracing::warn!(path = %mark.path.0.display(), "a file that was followed is gone: the rest of it is lost"),
+                None => {
+                    tracing::warn!(path = %mark.path.0.display(), "a file that was followed is gone: the rest of it is lost")
+                }
             }
         }
         Ok(())

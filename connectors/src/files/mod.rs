@@ -151,9 +151,7 @@ impl<F: Format> Source for FileSource<F> {
                 let tails = follow.tails(self.files.pattern.clone(), self.format.clone(), self.files.max_line);
                 FilePartition::Follow(Box::new(tails))
             }
-            None => {
-                FilePartition::Read(Box::new(Read::new(VecDeque::new(), self.format.clone(), self.files.max_line)))
-            }
+            None => FilePartition::Read(Box::new(Read::new(VecDeque::new(), self.format.clone(), self.files.max_line))),
         };
         // What was dealt out stays so, whatever is there now.
         let mut partitions = match places.iter().all(Option::is_some) {

@@ -74,12 +74,7 @@ pub(crate) struct Left {
     at: Option<Stand>,
 }
 
-async fn open<F: Format>(
-    path: &Path,
-    at: Option<Stand>,
-    format: F,
-    max_line: usize,
-) -> Result<Stream<F>, Error> {
+async fn open<F: Format>(path: &Path, at: Option<Stand>, format: F, max_line: usize) -> Result<Stream<F>, Error> {
     let (failed, compression) = (|error| cannot_read(path, &error), Compression::of_path(path));
     let mut decoder = Decoder::new(&path.display().to_string(), format, max_line);
     let Some(stand) = at.filter(|stand| stand.spot.byte > 0) else {

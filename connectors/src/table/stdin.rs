@@ -27,6 +27,8 @@ use crate::filesystem::open::Ahead;
 ///
 /// A table that is declared without columns has those that its beginning shows. `gzip` and `zstd` are told by their first
 /// bytes. The metadata column `line` is the line that a row begins in, from 1. One table reads standard input at a time.
+///
+/// It cannot be read again: what has come since a job's last checkpoint is lost if its process is killed.
 #[derive(Clone, Copy, Debug)]
 pub struct Stdin;
 

@@ -18,8 +18,9 @@ use crate::format::Framing;
 pub(crate) struct Decoder {
     csv: Csv,
     names: Vec<String>,
-    /// The columns that are read.
+    /// The columns that are read, and the field of each.
     wanted: Vec<usize>,
+    places: Vec<usize>,
     order: Order,
     fields: Fields,
     /// Whether no record has come.
@@ -35,17 +36,12 @@ struct Order {
     width: usize,
 }
 
-impl Order {
-    fn place(&self, column: usize) -> usize {
-        self.places.as_ref().map_or(column, |places| places[column])
-    }
-}
-
 impl Decoder {
     pub(crate) fn new(csv: Csv, schema: &SchemaRef, wanted: &[usize]) -> Self {
         let names: Vec<_> = schema.fields().iter().map(|field| field.name().clone()).collect();
         let order = Order { places: None, width: names.len() };
-        Self { csv, names, wanted: wanted.to_vec(), order, fields: Fields::default(), fresh: true }
+        let (wanted, places) = (wanted.to_vec(), wanted.to_vec());
+        Self { csv, names, wanted, places, order, fields: Fields::default(), fresh: true }
     }
 
     /// Whether the first record is a header. One that names all columns says where they are.
@@ -58,10 +54,20 @@ impl Decoder {
         let places: Option<Vec<usize>> = self.names.iter().map(place).collect();
         match (self.csv.header, places) {
             (Header::No, _) | (Header::Auto, None) => return false,
-            (_, Some(places)) => self.order = Order { width: fields.len(), places: Some(places) },
+            (_, Some(places)) => {
+                let width = fields.len();
+                self.order(Order { places: Some(places), width });
+            }
             (Header::Yes, None) => {}
         }
         true
+    }
+
+    fn order(&mut self, order: Order) {
+        if let Some(places) = &order.places {
+            self.places = self.wanted.iter().map(|column| places[*column]).collect();
+        }
+        self.order = order;
     }
 
     /// Looks for a header in the beginning of a stream, and goes on somewhere after it.
@@ -79,8 +85,8 @@ impl Decoder {
 
     fn row(&self, record: &str, columns: &mut Columns) -> Result<(), String> {
         let mut fault = None;
-        for (cells, column) in columns.cells.iter_mut().zip(&self.wanted) {
-            let text = self.fields.get(record, self.order.place(*column));
+        for (cells, field) in columns.cells.iter_mut().zip(&self.places) {
+            let text = self.fields.get(record, *field);
             if !self.value(text, cells) && fault.is_none() && !self.lenient(cells) {
                 fault = Some(wrong(cells, text));
             }
@@ -169,7 +175,13 @@ impl Text for Decoder {
 
     fn go_on(&mut self, learnt: Value) -> Result<(), Error> {
         if let Some(order) = serde_json::from_value::<Option<Order>>(learnt)? {
-            (self.order, self.fresh) = (order, false);
+            if order.places.as_ref().is_some_and(|places| places.len() != self.names.len()) {
+                return Err(
+                    "the table had other columns when the checkpoint was taken: give it those, or start anew".into()
+                );
+            }
+            self.fresh = false;
+            self.order(order);
         }
         Ok(())
     }
