@@ -1,6 +1,6 @@
 //! [`Monitor`]: looks for new files again and again.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use updraft_dataflow::Error;
@@ -15,12 +15,12 @@ use crate::files::path::Named;
 #[derive(Debug)]
 pub(super) struct Monitor {
     every: Duration,
-    seen: HashSet<Named>,
+    seen: BTreeSet<Named>,
 }
 
 impl Monitor {
     pub(super) fn new(every: Duration) -> Self {
-        Self { every, seen: HashSet::new() }
+        Self { every, seen: BTreeSet::new() }
     }
 
     /// Waits for files that are new: oldest first.
@@ -43,9 +43,7 @@ impl Monitor {
 
     /// The files that there have been.
     pub(super) fn seen(&self) -> Vec<Named> {
-        let mut seen: Vec<_> = self.seen.iter().cloned().collect();
-        seen.sort();
-        seen
+        self.seen.iter().cloned().collect()
     }
 
     /// Goes on where another one had seen these.
