@@ -6,6 +6,8 @@ use updraft_dataflow::{Batch, Bundle, Error, Partition, Record, Sink, Source};
 
 /// A sink that sends its bundles to a receiver and waits while that has no room: a slow reader holds the job
 /// back rather than fill memory.
+///
+/// What was written since a job's last checkpoint is written again if its process is killed: each record comes at least once.
 #[derive(Debug)]
 pub struct Channel<T> {
     sender: mpsc::Sender<Bundle<T>>,
@@ -35,6 +37,8 @@ impl<T: Record> Sink<T> for Channel<T> {
 }
 
 /// A source of what others send: see [`Channel::source`].
+///
+/// It cannot be read again: what has come since a job's last checkpoint is lost if its process is killed.
 #[derive(Debug)]
 pub struct Received<T> {
     receiver: mpsc::Receiver<Bundle<T>>,

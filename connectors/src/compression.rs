@@ -6,7 +6,8 @@ use std::path::Path;
 
 use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
 use async_compression::tokio::write::{BzEncoder, GzipEncoder, XzEncoder, ZstdEncoder};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
+use tokio::fs::File;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWrite, BufReader, SeekFrom};
 
 /// How bytes are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub(crate) enum Compression {
 pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 /// Bytes to write, wherever they go.
 pub(crate) type Target = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// How many bytes tell whether a file is compressed.
+pub(crate) const MAGIC: u64 = 16;
 
 /// How much compressed data is read at a time, in bytes.
 const CHUNK: usize = 256 << 10;
@@ -105,6 +109,25 @@ impl Compression {
         })
     }
 
+    /// What is in the file at `path` from byte `from` on, which is not 0: what is not compressed is not read up to there. `None` where the file is
+    /// shorter.
+    pub(crate) async fn reader_from(self, path: &Path, from: u64) -> io::Result<Option<Input>> {
+        let mut file = File::open(path).await?;
+        if self == Self::Plain {
+            let mut magic = Vec::new();
+            (&mut file).take(MAGIC).read_to_end(&mut magic).await?;
+            if Self::of_magic(&magic) == Self::Plain {
+                let is_there = file.metadata().await?.len() >= from;
+                file.seek(SeekFrom::Start(from)).await?;
+                return Ok(is_there.then(|| Box::new(file) as Input));
+            }
+            file.rewind().await?;
+        }
+        let mut input = self.reader(file).await?;
+        let passed = pass(&mut input, from).await?;
+        Ok((passed == from).then_some(input))
+    }
+
     /// What compresses on its way to `output`. Shut it down to end the stream.
     pub(crate) fn writer(self, output: impl AsyncWrite + Send + Unpin + 'static) -> Target {
         match self {
@@ -115,4 +138,9 @@ impl Compression {
             Self::Xz => Box::new(XzEncoder::new(output)),
         }
     }
+}
+
+/// Reads so many bytes and drops them, as far as there are as many; how many there were.
+pub(crate) async fn pass(input: &mut Input, bytes: u64) -> io::Result<u64> {
+    tokio::io::copy(&mut input.take(bytes), &mut tokio::io::sink()).await
 }

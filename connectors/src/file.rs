@@ -5,13 +5,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
-use updraft_dataflow::{Bundle, Error, Record, Sink};
+use updraft_dataflow::{Bundle, Error, Prepared, Record, Sink};
 
 use crate::compression::{Compression, Target};
-use crate::rows::{Layout, Rows};
+use crate::growing::{Growing, Grown};
+use crate::rows::{Begun, Layout, Rows};
 
 /// How much is gathered before it is written, in bytes.
 const BUFFER: usize = 256 << 10;
@@ -21,11 +22,25 @@ const BUFFER: usize = 256 << 10;
 /// `out.csv.gz` is written as `out.csv.gz.part`, and takes its name (and the place of a file that had it) when the job has
 /// ended well and the bytes are on the disk: who sees it sees all of it. A job that fails or is cancelled removes the `.part`;
 /// only a process that is killed leaves it behind, and the next run writes it anew. `.gz`, `.zst`, `.bz2` and `.xz` are compressed.
+///
+/// In a job that takes checkpoints it goes on over all of them, as `.out.csv.gz.ATTEMPT.part`, and takes its name at the job's end: each record is in
+/// it exactly once.
 pub struct FileSink {
     path: PathBuf,
     rows: Rows,
     buffer: Vec<u8>,
     open: Option<Open>,
+    /// In a job that takes checkpoints.
+    growing: Option<Growing>,
+}
+
+/// What has been prepared: so much of the file, of which the next record is written so.
+#[derive(Serialize, Deserialize)]
+struct Ready {
+    #[serde(flatten)]
+    grown: Grown,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    begun: Option<Begun>,
 }
 
 /// The file that is being written.
@@ -53,7 +68,7 @@ impl FileSink {
 
     /// In the layout given.
     pub fn new(path: impl Into<PathBuf>, layout: Layout) -> Self {
-        Self { path: path.into(), rows: Rows::new(layout), buffer: Vec::new(), open: None }
+        Self { path: path.into(), rows: Rows::new(layout), buffer: Vec::new(), open: None, growing: None }
     }
 
     /// Where the bytes go until the file is whole.
@@ -77,6 +92,12 @@ impl FileSink {
         self.target().await?.write_all(&buffer).await?;
         self.buffer = buffer;
         self.buffer.clear();
+        Ok(())
+    }
+
+    async fn grow(growing: &mut Growing, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        growing.write(buffer).await?;
+        buffer.clear();
         Ok(())
     }
 
@@ -109,17 +130,52 @@ fn open(part: &Path, compression: Compression) -> io::Result<Open> {
 impl<T: Record + Serialize> Sink<T> for FileSink {
     async fn write(&mut self, bundle: Bundle<T>) -> Result<(), Error> {
         self.rows.encode(bundle.as_slice(), &mut self.buffer)?;
-        if self.buffer.len() >= BUFFER {
-            self.flush().await.map_err(|error| self.failed(&error))?;
+        match &mut self.growing {
+            _ if self.buffer.len() < BUFFER => Ok(()),
+            Some(growing) => Self::grow(growing, &mut self.buffer).await,
+            None => self.flush().await.map_err(|error| self.failed(&error)),
+        }
+    }
+
+    async fn begin(&mut self, attempt: u64, prepared: Vec<Prepared>) -> Result<(), Error> {
+        let prepared = prepared.into_iter().find(|prepared| !prepared.is_null());
+        let ready: Option<Ready> = prepared.map(serde_json::from_value).transpose()?;
+        let (grown, begun) = ready.map(|ready| (ready.grown, ready.begun)).unzip();
+        if let Some(begun) = begun.flatten() {
+            self.rows.go_on(begun);
+        }
+        let compression = Compression::of_path(&self.path);
+        self.growing = Some(Growing::begin(&self.path, compression, attempt, grown).await?);
+        Ok(())
+    }
+
+    async fn prepare(&mut self) -> Result<Prepared, Error> {
+        let Some(growing) = &mut self.growing else { return Ok(Prepared::Null) };
+        self.rows.flush(&mut self.buffer);
+        Self::grow(growing, &mut self.buffer).await?;
+        Ok(serde_json::to_value(Ready { grown: growing.prepare().await?, begun: self.rows.begun() })?)
+    }
+
+    async fn commit(&mut self, prepared: Prepared) -> Result<(), Error> {
+        if let Some(growing) = &self.growing {
+            growing.commit(serde_json::from_value::<Ready>(prepared)?.grown);
         }
         Ok(())
     }
 
     async fn close(&mut self) -> Result<(), Error> {
+        if let Some(growing) = &mut self.growing {
+            self.rows.flush(&mut self.buffer);
+            Self::grow(growing, &mut self.buffer).await?;
+            return growing.publish().await;
+        }
         self.finish().await.map_err(|error| self.failed(&error))
     }
 
     fn abort(&mut self) {
+        if let Some(growing) = &mut self.growing {
+            growing.abort();
+        }
         if self.open.take().is_some() {
             // Where it cannot be removed, it is still not taken for the file.
             let _ = fs::remove_file(self.part());

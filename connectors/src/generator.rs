@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use updraft_dataflow::{Batch, Error, Partition, Record, Source};
+use updraft_dataflow::{Batch, Error, Partition, Place, Record, Source};
 
 use crate::pace::Pace;
 
@@ -100,5 +100,14 @@ impl<T: Record, F: Fn(u64) -> T + Send + Sync + 'static> Partition for Generator
 
     fn position(&self) -> String {
         format!("generator:{}", self.next)
+    }
+
+    fn place(&self) -> Option<Place> {
+        Some(self.next.into())
+    }
+
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        self.next = serde_json::from_value(place)?;
+        Ok(())
     }
 }

@@ -4,7 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use updraft_dataflow::{Batch, Bundle, Error, Partition, Record, Source};
+use serde::Deserialize;
+use serde_json::json;
+use updraft_dataflow::{Batch, Bundle, Error, Partition, Place, Record, Source};
 
 /// A source over a buffer of records.
 ///
@@ -89,5 +91,24 @@ impl<T: Record> Partition for MemoryPartition<T> {
 
     fn position(&self) -> String {
         format!("memory:{}", self.at)
+    }
+
+    fn place(&self) -> Option<Place> {
+        Some(json!({ "at": self.at, "rounds": self.rounds }))
+    }
+
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Spot {
+            at: usize,
+            rounds: u64,
+        }
+        let Spot { at, rounds } = serde_json::from_value(place)?;
+        if !(self.part.start..=self.part.end).contains(&at) {
+            let remedy = "give it the records that it had, or start the job anew";
+            return Err(format!("memory: cannot go on from record {at}, which is not there: {remedy}").into());
+        }
+        (self.at, self.rounds) = (at, rounds);
+        Ok(())
     }
 }

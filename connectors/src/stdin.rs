@@ -10,6 +10,8 @@ use crate::files::read::Stream;
 use crate::format::{Csv, Decode, Format, Json, Lines, MAX_LINE};
 
 /// Standard input; a format, such as [`lines`](Self::lines), makes it a source. One job at a time may read it.
+///
+/// It cannot be read again: what has come since a job's last checkpoint is lost if its process is killed.
 #[derive(Clone, Copy, Debug)]
 pub struct Stdin {
     max_line: usize,

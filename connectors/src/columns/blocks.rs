@@ -25,8 +25,34 @@ pub(crate) trait Blocks: Send {
 pub(crate) struct Part {
     /// The blocks (Parquet's row groups), or all.
     pub(crate) groups: Option<Vec<usize>>,
+    /// How many of their rows are left out at the beginning.
+    pub(crate) skip: u64,
     /// Rows of a batch.
     pub(crate) rows: usize,
+}
+
+/// Blocks without the first rows, which are read and dropped.
+pub(crate) struct Rest {
+    pub(crate) blocks: Box<dyn Blocks>,
+    pub(crate) skip: u64,
+}
+
+impl Blocks for Rest {
+    fn next(&mut self) -> Result<Option<RecordBatch>, Error> {
+        loop {
+            let Some(batch) = self.blocks.next()? else { return Ok(None) };
+            let rows = batch.num_rows();
+            let skipped = usize::try_from(self.skip).map_or(rows, |skip| skip.min(rows));
+            self.skip -= skipped as u64;
+            if skipped < rows {
+                return Ok(Some(batch.slice(skipped, rows - skipped)));
+            }
+        }
+    }
+
+    fn rows(&self) -> Option<u64> {
+        self.blocks.rows()
+    }
 }
 
 /// A file that is open.

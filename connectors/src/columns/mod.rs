@@ -33,6 +33,8 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use updraft_dataflow::connector::{Column, OptionSpec, Options, Scan};
 use updraft_dataflow::{Batch, Error, Rows};
 
@@ -50,9 +52,10 @@ pub(crate) mod spill;
 pub(crate) mod text;
 pub(crate) mod types;
 
-use blocks::{Blocks, Part, Whole};
+use blocks::{Blocks, Part, Rest, Whole};
 
 use crate::format::Framing;
+use crate::format::frames::Spot;
 
 /// The longest record that is taken unless told otherwise, in bytes: 16 MiB.
 pub const MAX_RECORD: usize = 16 << 20;
@@ -100,6 +103,20 @@ pub trait Decode: Send {
         None
     }
 
+    /// Where the stream stands after all records that were taken or set aside. Formats that are not text don't tell.
+    fn stand(&self) -> Stand {
+        Stand::default()
+    }
+
+    /// Goes on from where a stream of the same bytes stood: those after come next. To be told before the first of them.
+    ///
+    /// # Errors
+    /// When such a stream cannot be read from its middle on.
+    fn go_on(&mut self, stand: Stand) -> Result<(), Error> {
+        let _ = stand;
+        Err("streams of this format can be read from their beginning only".into())
+    }
+
     /// The lines that the rows taken last begin in; none where there are no lines.
     fn lines(&self) -> Vec<u64> {
         Vec::new()
@@ -107,6 +124,16 @@ pub trait Decode: Send {
 
     /// `origin:line` of the next record.
     fn position(&self) -> String;
+}
+
+/// Where a stream stands: what one who goes on from there has to know.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Stand {
+    #[serde(flatten)]
+    pub(crate) spot: Spot,
+    /// What the records before say about those that follow: where a header puts the columns.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    learnt: Value,
 }
 
 /// Records that were set aside: decodes them.
@@ -283,11 +310,12 @@ impl Format {
 
     /// Reads a file of blocks.
     pub(crate) fn blocks(&self, whole: Whole, wanted: SchemaRef, part: &Part) -> Result<Box<dyn Blocks>, Error> {
-        match &self.kind {
-            Kind::Parquet(_) => parquet::open(whole, wanted, part),
-            Kind::Avro(_) => avro::open(whole, wanted, part),
-            _ => arrow::open(whole, wanted, part),
-        }
+        let blocks = match &self.kind {
+            Kind::Parquet(_) => return parquet::open(whole, wanted, part),
+            Kind::Avro(_) => avro::open(whole, wanted, part)?,
+            _ => arrow::open(whole, wanted, part)?,
+        };
+        Ok(if part.skip > 0 { Box::new(Rest { blocks, skip: part.skip }) } else { blocks })
     }
 
     /// In how many parts a file can be read.

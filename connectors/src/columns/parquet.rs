@@ -91,12 +91,21 @@ pub(crate) fn open(whole: Whole, wanted: SchemaRef, part: &Part) -> Result<Box<d
     let metadata = load(&whole.file).map_err(|error| Whole::damaged(&whole.name, "Parquet", error))?;
     let matched = Match::new(wanted, metadata.schema(), &whole.name)?;
     let mask = ProjectionMask::roots(metadata.parquet_schema(), matched.read.iter().copied());
-    let groups = part.groups.clone().unwrap_or_else(|| (0..metadata.metadata().num_row_groups()).collect());
+    let mut groups = part.groups.clone().unwrap_or_else(|| (0..metadata.metadata().num_row_groups()).collect());
+    let rows = |group: &usize| metadata.metadata().row_group(*group).num_rows().max(0) as u64;
+    let all = groups.iter().map(rows).sum();
+    // Row groups that are left out as a whole are not read.
+    let mut skip = part.skip;
+    while skip > 0
+        && let Some(first) = groups.first().map(rows).filter(|rows| *rows <= skip)
+    {
+        skip -= first;
+        groups.remove(0);
+    }
     // What is not on disk is fetched by whole row groups.
     let at_once = if let Handle::Disk(_) = whole.file { groups.len() } else { 1 };
     let turns = groups.chunks(at_once.max(1)).map(<[usize]>::to_vec).collect();
-    let all = groups.iter().map(|group| metadata.metadata().row_group(*group).num_rows().max(0) as u64).sum();
-    Ok(Box::new(Reader { whole, metadata, mask, matched, turns, rows: part.rows, all, reader: None }))
+    Ok(Box::new(Reader { whole, metadata, mask, matched, turns, skip, rows: part.rows, all, reader: None }))
 }
 
 struct Reader {
@@ -106,6 +115,8 @@ struct Reader {
     matched: Match,
     /// The row groups that are read next, together.
     turns: VecDeque<Vec<usize>>,
+    /// Rows that are left out of the first of them.
+    skip: u64,
     /// Rows of a batch.
     rows: usize,
     /// Rows in whole.
@@ -118,6 +129,8 @@ impl Reader {
         let file = self.whole.file.fetched(self.ranges(&groups))?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
         let builder = builder.with_projection(self.mask.clone()).with_batch_size(self.rows).with_row_groups(groups);
+        let skip = usize::try_from(std::mem::take(&mut self.skip))?;
+        let builder = if skip > 0 { builder.with_offset(skip) } else { builder };
         builder.build().map_err(|error| Whole::damaged(&self.whole.name, "Parquet", error))
     }
 

@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::Value;
 use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Rows};
 
 use super::cells::Columns;
-use super::{Decode, Detached};
+use super::{Decode, Detached, Stand};
 use crate::format::frames::{Frame, Frames, Verdict};
 use crate::format::{Framing, dead_letter};
 
@@ -37,6 +38,17 @@ pub(crate) trait Text: Clone + Send + 'static {
     /// Whether what records mean no longer depends on those before them: then clones may decode some each.
     fn is_settled(&self) -> bool {
         true
+    }
+
+    /// What those before them say about what records mean, for one who [goes on](Self::go_on) without them.
+    fn learnt(&self) -> Value {
+        Value::Null
+    }
+
+    /// Goes on where another one had learnt this.
+    fn go_on(&mut self, learnt: Value) -> Result<(), Error> {
+        let _ = learnt;
+        Ok(())
     }
 }
 
@@ -230,6 +242,15 @@ impl<T: Text> Decode for Records<T> {
             spare.lock().unwrap_or_else(PoisonError::into_inner).push(cut);
             decoded
         }))
+    }
+
+    fn stand(&self) -> Stand {
+        Stand { spot: self.frames.spot(), learnt: self.worker.text.learnt() }
+    }
+
+    fn go_on(&mut self, stand: Stand) -> Result<(), Error> {
+        self.frames.go_on(stand.spot);
+        self.worker.text.go_on(stand.learnt)
     }
 
     fn lines(&self) -> Vec<u64> {

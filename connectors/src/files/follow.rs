@@ -11,7 +11,12 @@
 //!   those that appear later are rotated copies of what has been read.
 //!
 //! Lines are numbered from where reading began.
+//!
+//! Another process can go on from where one stood: files are found again by their inodes and what they hold, under whatever name in their folder.
+//! One that was renamed meanwhile is read to its end before the new one. One that is gone, or was compressed, is told in the log and
+//! left out; one that has become shorter is read from its start.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind, SeekFrom};
@@ -25,8 +30,11 @@ use updraft_dataflow::{Batch, Error};
 use updraft_kernel::clock;
 
 use crate::compression::Compression;
+use crate::files::mark::{Entry, Followed, Mark};
+use crate::files::path::Named;
 use crate::files::{Pattern, Read, cannot_read};
-use crate::format::{Decoder, Format, Output};
+use crate::format::frames::Spot;
+use crate::format::{Decoder, Format, Output, Stand};
 
 /// Where reading begins in a file that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +76,17 @@ impl Follow {
         let (packed, plain): (Vec<_>, Vec<_>) = pattern.required()?.into_iter().partition(|path| is_packed(path));
         let history = if self.from == Begin::Start { packed } else { Vec::new() };
         let history = Read::new(history.into(), format.clone(), max_line);
-        let mut tails =
-            Tails { pattern, format, max_line, every: self.every, history, tails: Vec::new(), turn: 0, looks: 0 };
+        let mut tails = Tails { history, ..self.tails(pattern, format, max_line) };
         for path in plain {
             tails.attach(&path, self.from)?;
         }
         Ok(tails)
+    }
+
+    /// None yet.
+    pub(crate) fn tails<F: Format>(&self, pattern: Pattern, format: F, max_line: usize) -> Tails<F> {
+        let history = Read::new(VecDeque::new(), format.clone(), max_line);
+        Tails { pattern, format, max_line, every: self.every, history, tails: Vec::new(), turn: 0, looks: 0 }
     }
 }
 
@@ -82,9 +95,9 @@ fn is_packed(path: &Path) -> bool {
 }
 
 /// What stays the same when a file is renamed. No other file can get it while this one is open.
-type Inode = (u64, u64);
+pub(super) type Inode = (u64, u64);
 
-fn inode(metadata: &Metadata) -> Inode {
+pub(super) fn inode(metadata: &Metadata) -> Inode {
     (metadata.dev(), metadata.ino())
 }
 
@@ -163,8 +176,8 @@ impl<F: Format> Tails<F> {
         let metadata = file.metadata()?;
         // Between the two looks another file may have taken the name.
         if !self.find(inode(&metadata)) {
-            let from_byte = if from == Begin::End { metadata.len() } else { 0 };
-            self.tails.push(Tail::new(path, file, inode(&metadata), from_byte, self.format.clone(), self.max_line));
+            let begin = if from == Begin::End { Entry::Before(metadata.len()) } else { Entry::Start };
+            self.tails.push(Tail::new(path, file, inode(&metadata), begin, self.format.clone(), self.max_line));
         }
         Ok(())
     }
@@ -173,6 +186,30 @@ impl<F: Format> Tails<F> {
     fn find(&mut self, inode: Inode) -> bool {
         let found = self.tails.iter_mut().find(|tail| tail.inode == inode);
         found.map(|tail| tail.missing = 0).is_some()
+    }
+
+    pub(crate) fn left(&self) -> Followed {
+        Followed { history: self.history.left(), tails: self.tails.iter().map(Tail::mark).collect() }
+    }
+
+    /// Goes on where another one had this left. What has been renamed since is read to its end before files that are new.
+    pub(crate) fn go_on(&mut self, followed: Followed) -> Result<(), Error> {
+        self.history.go_on(followed.history);
+        self.tails.clear();
+        self.looks = LOOKS - 1;
+        let paths = self.pattern.matches()?;
+        for mark in followed.tails {
+            match mark.find(&paths) {
+                Some((file, begin)) => {
+                    let (path, format) = (&mark.path.0, self.format.clone());
+                    self.tails.push(Tail::new(path, file, mark.inode, begin, format, self.max_line));
+                }
+                None => {
+                    tracing::warn!(path = %mark.path.0.display(), "a file that was followed is gone: the rest of it is lost")
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn position(&self) -> String {
@@ -192,11 +229,13 @@ struct Tail<F> {
     /// Its name when it was found.
     path: PathBuf,
     file: File,
+    /// A second handle, for a look at what has been read.
+    again: Option<std::fs::File>,
     inode: Inode,
     /// How much has been read, in bytes.
     offset: u64,
     /// Where to begin; taken by the first read.
-    begin: Option<u64>,
+    begin: Option<Entry>,
     pristine: F,
     decoder: Decoder<F>,
     max_line: usize,
@@ -207,13 +246,14 @@ struct Tail<F> {
 }
 
 impl<F: Format> Tail<F> {
-    fn new(path: &Path, file: std::fs::File, inode: Inode, begin: u64, format: F, max_line: usize) -> Self {
+    fn new(path: &Path, file: std::fs::File, inode: Inode, begin: Entry, format: F, max_line: usize) -> Self {
         Self {
             path: path.to_owned(),
+            again: file.try_clone().ok(),
             file: File::from_std(file),
             inode,
             offset: 0,
-            begin: Some(begin).filter(|&begin| begin > 0),
+            begin: Some(begin),
             pristine: format.clone(),
             decoder: decoder(path, format, max_line),
             max_line,
@@ -224,8 +264,10 @@ impl<F: Format> Tail<F> {
 
     /// What is there and not given yet; nothing, if nothing is new.
     async fn next(&mut self, out: &mut Output<F::Item>) -> io::Result<()> {
-        if let Some(end) = self.begin.take() {
-            self.begin_at(end).await?;
+        match self.begin.take() {
+            None | Some(Entry::Start | Entry::Before(0)) => {}
+            Some(Entry::Before(end)) => self.begin_at(end).await?,
+            Some(Entry::At(stand)) => self.go_on(stand).await?,
         }
         self.decoder.decode(out);
         while out.is_empty() && !self.is_over {
@@ -262,6 +304,22 @@ impl<F: Format> Tail<F> {
         Ok(())
     }
 
+    /// What is needed to find it again, and to go on.
+    fn mark(&self) -> Mark {
+        let entry = self.begin.unwrap_or_else(|| Entry::At(self.decoder.stand()));
+        let path = Named(self.path.clone());
+        Mark { path, inode: self.inode, before: entry.before(&self.again), entry }
+    }
+
+    async fn go_on(&mut self, stand: Stand) -> io::Result<()> {
+        if stand.header {
+            self.decoder.read_header(&mut self.file).await?;
+        }
+        self.decoder.go_on(stand.spot);
+        self.offset = self.file.seek(SeekFrom::Start(stand.spot.byte)).await?;
+        Ok(())
+    }
+
     /// Begins after the last newline before `end`.
     async fn begin_at(&mut self, end: u64) -> io::Result<()> {
         self.decoder.read_header(&mut self.file).await?;
@@ -269,14 +327,12 @@ impl<F: Format> Tail<F> {
         self.file.seek(SeekFrom::Start(end - back)).await?;
         let mut before = Vec::new();
         (&mut self.file).take(back).read_to_end(&mut before).await?;
-        let start = match memchr::memrchr(b'\n', &before) {
-            Some(newline) => end - back + newline as u64 + 1,
-            None if back == end => 0,
-            None => {
-                self.decoder.skip_line();
-                end
-            }
+        let (start, skipping) = match memchr::memrchr(b'\n', &before) {
+            Some(newline) => (end - back + newline as u64 + 1, false),
+            None if back == end => (0, false),
+            None => (end, true),
         };
+        self.decoder.go_on(Spot { byte: start, line: 1, skipping });
         self.offset = self.file.seek(SeekFrom::Start(start)).await?;
         Ok(())
     }

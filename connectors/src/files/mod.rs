@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use updraft_dataflow::{Batch, Error, Partition, Record, Source};
+use updraft_dataflow::{Batch, Error, Partition, Place, Record, Source};
 
 use crate::format::{Csv, Decode, Format, Json, Lines, MAX_LINE};
 
 pub mod follow;
+mod mark;
+pub(crate) mod path;
 pub mod read;
 
 pub use follow::{Begin, Follow};
@@ -24,6 +26,7 @@ pub use read::Read;
 /// * `.gz`, `.zst`, `.bz2` and `.xz` are decompressed, and so is what starts like them under another name. Damaged or truncated
 ///   compressed data ends the job with an error that names the file and the line: what follows the damage
 ///   is unknown, so it must not pass for the end of the file. The records before it have been given by then.
+/// * A job that takes checkpoints goes on after the last record that it has taken: what is not compressed is not read up to there.
 /// * A record that cannot be decoded, or is longer than [`max_line`](Self::max_line), becomes a dead letter.
 ///
 /// ```
@@ -141,6 +144,29 @@ impl<F: Format> Source for FileSource<F> {
         let open = |paths| FilePartition::Read(Box::new(Read::new(paths, self.format.clone(), max_line)));
         Ok(hands.into_iter().map(open).collect())
     }
+
+    fn resume(self, places: Vec<Option<Place>>) -> Result<Vec<Self::Partition>, Error> {
+        let new = || match &self.files.follow {
+            Some(follow) => {
+                let tails = follow.tails(self.files.pattern.clone(), self.format.clone(), self.files.max_line);
+                FilePartition::Follow(Box::new(tails))
+            }
+            None => FilePartition::Read(Box::new(Read::new(VecDeque::new(), self.format.clone(), self.files.max_line))),
+        };
+        // What was dealt out stays so, whatever is there now.
+        let mut partitions = match places.iter().all(Option::is_some) {
+            true => places.iter().map(|_| new()).collect(),
+            false => self.clone().open()?,
+        };
+        if partitions.len() != places.len() {
+            let (now, remedy) = (partitions.len(), "read as before, or start the job anew");
+            return Err(format!("{} partitions of files were read, and there are {now}: {remedy}", places.len()).into());
+        }
+        for (partition, place) in partitions.iter_mut().zip(places) {
+            place.map_or(Ok(()), |place| partition.seek(place))?;
+        }
+        Ok(partitions)
+    }
 }
 
 /// `paths` round robin.
@@ -219,5 +245,20 @@ impl<F: Format> Partition for FilePartition<F> {
             Self::Read(files) => files.position(),
             Self::Follow(tails) => tails.position(),
         }
+    }
+
+    fn place(&self) -> Option<Place> {
+        match self {
+            Self::Read(files) => serde_json::to_value(files.left()).ok(),
+            Self::Follow(tails) => serde_json::to_value(tails.left()).ok(),
+        }
+    }
+
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        match self {
+            Self::Read(files) => files.go_on(serde_json::from_value(place)?),
+            Self::Follow(tails) => tails.go_on(serde_json::from_value(place)?)?,
+        }
+        Ok(())
     }
 }

@@ -26,15 +26,22 @@ enum Stage {
     /// Under another name. The file is a second handle: `target` cannot be asked to sync.
     Disk { part: PathBuf, path: PathBuf, file: File },
     /// In no place that can be seen. What has come through `target` is in `packed`.
-    Store { packed: Spill, upload: Upload },
+    Store { packed: Spill, upload: Upload, path: PathBuf },
 }
 
 impl Draft {
-    /// At once, not on another thread, where it could come after the sink was told to give up.
-    pub(super) fn begin(store: Option<&Store>, path: PathBuf, compression: Compression) -> Result<Self, Error> {
+    /// At once, not on another thread, where it could come after the sink was told to give up. What is to be
+    /// [prepared](Self::prepare) is hidden in stores, too.
+    pub(super) fn begin(
+        store: Option<&Store>,
+        path: PathBuf,
+        compression: Compression,
+        hidden: bool,
+    ) -> Result<Self, Error> {
         let Some(store) = store else { return on_disk(&path, compression).map_err(|error| failed(&path, &error)) };
-        let (packed, upload) = (Spill::default(), Upload::begin(store, &path.to_string_lossy())?);
-        Ok(Self { target: compression.writer(packed.clone()), stage: Stage::Store { packed, upload } })
+        let key = if hidden { part(&path) } else { path.clone() };
+        let (packed, upload) = (Spill::default(), Upload::begin(store, &key.to_string_lossy())?);
+        Ok(Self { target: compression.writer(packed.clone()), stage: Stage::Store { packed, upload, path } })
     }
 
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -55,10 +62,24 @@ impl Draft {
 
     /// Sends what has come through, where it is sent.
     async fn send(&mut self) -> Result<(), Error> {
-        let Stage::Store { packed, upload } = &mut self.stage else { return Ok(()) };
+        let Stage::Store { packed, upload, .. } = &mut self.stage else { return Ok(()) };
         let mut bytes = Vec::new();
         packed.empty(&mut bytes);
         if bytes.is_empty() { Ok(()) } else { upload.write(bytes).await }
+    }
+
+    /// The name that it will have.
+    pub(super) fn path(&self) -> &Path {
+        let (Stage::Disk { path, .. } | Stage::Store { path, .. }) = &self.stage;
+        path
+    }
+
+    /// It stays, under its hidden name.
+    pub(super) async fn prepare(&mut self) -> Result<(), Error> {
+        match &mut self.stage {
+            Stage::Disk { .. } => Ok(()),
+            Stage::Store { upload, .. } => upload.publish().await,
+        }
     }
 
     /// Gives it its name. On disk this does not wait.
@@ -97,9 +118,14 @@ impl Draft {
     }
 }
 
-fn on_disk(path: &Path, compression: Compression) -> io::Result<Draft> {
+/// What a file is called until it has its name.
+pub(super) fn part(path: &Path) -> PathBuf {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let part = path.with_file_name(format!(".{name}.part"));
+    path.with_file_name(format!(".{name}.part"))
+}
+
+fn on_disk(path: &Path, compression: Compression) -> io::Result<Draft> {
+    let part = part(path);
     if let Some(folder) = part.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -116,7 +142,7 @@ pub(super) async fn mark(store: Option<&Store>, path: &Path) -> Result<(), Error
     }
 }
 
-fn failed(path: &Path, error: &io::Error) -> Error {
+pub(super) fn failed(path: &Path, error: &io::Error) -> Error {
     let remedy = "check that the folder may be written to and is not full";
     format!("{}: cannot be written: {error}; {remedy}", path.display()).into()
 }

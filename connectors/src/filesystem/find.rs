@@ -6,20 +6,23 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use glob::MatchOptions;
+use serde::{Deserialize, Serialize};
 use updraft_dataflow::Error;
 
 use super::settings::Settings;
 use crate::columns::blocks::Whole;
-use crate::files::cannot_read;
+use crate::files::{cannot_read, path};
 use crate::store::list::is_hidden;
 use crate::store::object::{Handle, Object};
 use crate::store::{Store, runtime};
 
 /// A file that was found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Found {
     /// Where `path` is; on disk if it is `None`.
+    #[serde(skip)]
     pub(super) store: Option<Store>,
+    #[serde(with = "path")]
     pub(super) path: PathBuf,
     pub(super) size: u64,
     /// Milliseconds since 1970.

@@ -1,51 +1,58 @@
 //! One file that is being read: as a stream of bytes, or by blocks.
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use tokio::io::AsyncSeekExt;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Progress, Rows};
 
-use super::counted::Counted;
 use super::find::Found;
+use super::input::text;
 use super::plan::Plan;
-use super::section::Section;
 use super::text::Text;
+use crate::columns::Stand;
 use crate::columns::blocks::{Blocks, Part};
-use crate::compression::Input;
 
 /// A file, or a part of one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Unit {
+    #[serde(flatten)]
     pub(super) file: Found,
     pub(super) share: Share,
     /// How many bytes that is, about.
+    #[serde(rename = "bytes")]
     pub(super) size: u64,
 }
 
 /// How much of a file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Share {
     All,
     /// Some of its blocks.
     Groups(Vec<usize>),
-    /// The lines that begin among these bytes. The file's first lines say what their fields are.
-    Lines(Range<u64>, Arc<[u8]>),
+    /// The lines that begin among these bytes.
+    Lines(Range<u64>),
+}
+
+/// How much of a unit has been given, in a way that one can go on from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum At {
+    Text(Stand),
+    Rows(u64),
 }
 
 /// A file that is open.
 pub(super) struct Open {
+    unit: Unit,
     name: String,
     constants: Vec<Option<ArrayRef>>,
     reader: Reader,
     /// Rows that have been read.
     rows: u64,
-    /// Bytes, about.
-    size: u64,
 }
 
 enum Reader {
@@ -55,10 +62,32 @@ enum Reader {
 }
 
 impl Open {
-    pub(super) async fn new(unit: Unit, plan: &Plan) -> Result<Self, Error> {
-        let (name, constants, size) = (unit.file.name(), plan.constants(&unit.file)?, unit.size);
-        let reader = if plan.settings.format.is_block() { blocks(unit, plan).await? } else { text(unit, plan).await? };
-        Ok(Self { name, constants, reader, rows: 0, size })
+    /// Opens it, to go on after what has been given of it.
+    pub(super) async fn new(unit: Unit, at: Option<At>, plan: &Plan) -> Result<Self, Error> {
+        let (name, constants) = (unit.file.name(), plan.constants(&unit.file)?);
+        let (reader, rows) = match (plan.settings.format.is_block(), at) {
+            (true, Some(At::Rows(rows))) => (blocks(&unit, rows, plan).await?, rows),
+            (true, None) => (blocks(&unit, 0, plan).await?, 0),
+            (false, Some(At::Text(stand))) => (Reader::Text(text(&unit, Some(stand), plan).await?), 0),
+            (false, None) => (Reader::Text(text(&unit, None, plan).await?), 0),
+            (_, Some(_)) => {
+                return Err(format!("{name}: was read in another format: give the table the one it had").into());
+            }
+        };
+        Ok(Self { unit, name, constants, reader, rows })
+    }
+
+    /// What is being read.
+    pub(super) fn unit(&self) -> &Unit {
+        &self.unit
+    }
+
+    /// How much of it has been given; `None`: nothing.
+    pub(super) fn at(&self) -> Option<At> {
+        match &self.reader {
+            Reader::Text(text) => text.given().cloned().map(At::Text),
+            Reader::Blocks(..) => Some(At::Rows(self.rows)),
+        }
     }
 
     /// The next rows, or `None` at the end.
@@ -88,11 +117,11 @@ impl Open {
         let read = match &self.reader {
             Reader::Text(text) => text.read(),
             Reader::Blocks(_, Some(all)) => {
-                (u128::from(self.size) * u128::from(self.rows) / u128::from(*all).max(1)) as u64
+                (u128::from(self.unit.size) * u128::from(self.rows) / u128::from(*all).max(1)) as u64
             }
             Reader::Blocks(_, None) => 0,
         };
-        Progress { read: read.min(self.size), whole: self.size }
+        Progress { read: read.min(self.unit.size), whole: self.unit.size }
     }
 }
 
@@ -100,52 +129,10 @@ fn batch(rows: Vec<Rows>, rejected: Vec<DeadLetter>) -> Batch<Rows> {
     Batch { records: Bundle::from(rows), rejected }
 }
 
-async fn text(unit: Unit, plan: &Plan) -> Result<Reader, Error> {
-    let Unit { file, share, .. } = unit;
-    let (name, format) = (file.name(), &plan.settings.format);
-    let failed = |error| file.cannot_read(&error);
-    let counted = Arc::<AtomicU64>::default();
-    let read = &counted;
-    let (input, decoder) = match share {
-        Share::Lines(range, head) if range.start > 0 => {
-            let origin = format!("{name}, from byte {}", range.start);
-            let decoder = format.decoder_within(&plan.stored, &plan.wanted, &origin, &head)?;
-            (section(&file, range, read).await?, decoder)
-        }
-        Share::Lines(range, _) => {
-            (section(&file, range, read).await?, format.decoder(&plan.stored, &plan.wanted, &name)?)
-        }
-        Share::All | Share::Groups(_) => {
-            let input = plan.settings.compression_of(&file.path).reader(bytes(&file, 0, read).await?).await;
-            (input.map_err(failed)?, format.decoder(&plan.stored, &plan.wanted, &name)?)
-        }
-    };
-    Ok(Reader::Text(Text::new(input, counted, decoder)))
-}
-
-/// The bytes of a file from byte `from` on; how many have been read is added to `read`.
-async fn bytes(file: &Found, from: u64, read: &Arc<AtomicU64>) -> Result<Input, Error> {
-    if let Some(store) = &file.store {
-        return Ok(Box::new(Counted::new(store.stream(&file.path.to_string_lossy(), from)?, read)));
-    }
-    let open = async {
-        let mut open = tokio::fs::File::open(&file.path).await?;
-        open.seek(std::io::SeekFrom::Start(from)).await?;
-        Ok::<_, std::io::Error>(open)
-    };
-    Ok(Box::new(Counted::new(open.await.map_err(|error| file.cannot_read(&error))?, read)))
-}
-
-/// The lines that begin in `range`. The byte before it tells whether its first one is the beginning of one.
-async fn section(file: &Found, range: Range<u64>, read: &Arc<AtomicU64>) -> Result<Input, Error> {
-    let from = range.start.saturating_sub(1);
-    Ok(Box::new(Section::new(bytes(file, from, read).await?, range)))
-}
-
-async fn blocks(unit: Unit, plan: &Plan) -> Result<Reader, Error> {
-    let Unit { file, share, .. } = unit;
+async fn blocks(unit: &Unit, skip: u64, plan: &Plan) -> Result<Reader, Error> {
+    let Unit { file, share, .. } = unit.clone();
     let groups = if let Share::Groups(groups) = share { Some(groups) } else { None };
-    let (part, wanted, format) = (Part { groups, rows: plan.rows }, plan.decoded(), plan.settings.format.clone());
+    let (part, wanted, format) = (Part { groups, skip, rows: plan.rows }, plan.decoded(), plan.settings.format.clone());
     let open = move || format.blocks(file.whole()?, wanted, &part);
     let blocks = spawn_blocking(open).await??;
     let rows = blocks.rows();

@@ -3,6 +3,8 @@
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
@@ -15,6 +17,8 @@ pub(super) struct Section<R> {
     at: u64,
     end: u64,
     state: State,
+    /// Where in the file its own first byte is, once it is known.
+    first: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +33,18 @@ impl<R> Section<R> {
     /// Of an `input` that begins one byte before `range`, or with it at the beginning of the file.
     pub(super) fn new(input: R, range: Range<u64>) -> Self {
         let state = if range.start == 0 { State::Within } else { State::Before };
-        Self { input, at: range.start.saturating_sub(1), end: range.end, state }
+        Self { input, at: range.start.saturating_sub(1), end: range.end, state, first: Arc::default() }
+    }
+
+    /// Of an `input` that begins at `at`, where a line begins; or `within` one that began before, and belongs to it.
+    pub(super) fn from(input: R, at: u64, within: bool, end: u64) -> Self {
+        let state = if at < end || within { State::Within } else { State::Ended };
+        Self { input, at, end, state, first: Arc::default() }
+    }
+
+    /// Where in the file its first byte is: to be asked once that has been read.
+    pub(super) fn first(&self) -> Arc<AtomicU64> {
+        self.first.clone()
     }
 
     /// Which of the bytes that come next belong to it.
@@ -41,6 +56,7 @@ impl<R> Section<R> {
             let Some(newline) = memchr::memchr(b'\n', bytes) else { return 0..0 };
             from = newline + 1;
             self.state = State::Within;
+            self.first.store(at + from as u64, Ordering::Relaxed);
         }
         if at + from as u64 >= self.end && from > 0 {
             self.state = State::Ended;

@@ -1,8 +1,6 @@
 //! Shares few files out to many partitions: Parquet by row groups, lines by bytes. How depends on the files and the settings
 //! alone, not on the machine.
 
-use std::sync::Arc;
-
 use updraft_dataflow::Error;
 
 use super::find::{Found, required};
@@ -49,12 +47,17 @@ fn by_groups(groups: usize, most: usize) -> Vec<Share> {
 
 /// Where a file is compressed under another name, or its first line is endless, it stays whole.
 fn by_bytes(file: &Found, parts: u64) -> Result<Vec<Share>, Error> {
-    let mut head = file.head(HEAD)?;
-    head.truncate(memchr::memrchr(b'\n', &head).map_or(0, |end| end + 1));
+    let head = head(file)?;
     if head.is_empty() || Compression::of_magic(&head) != Compression::Plain {
         return Ok(vec![Share::All]);
     }
-    let head: Arc<[u8]> = head.into();
     let cut = |part: u64| (u128::from(file.size) * u128::from(part) / u128::from(parts)) as u64;
-    Ok((0..parts).map(|part| Share::Lines(cut(part)..cut(part + 1), head.clone())).collect())
+    Ok((0..parts).map(|part| Share::Lines(cut(part)..cut(part + 1))).collect())
+}
+
+/// The first lines of a file. To be called where one may wait.
+pub(super) fn head(file: &Found) -> Result<Vec<u8>, Error> {
+    let mut head = file.head(HEAD)?;
+    head.truncate(memchr::memrchr(b'\n', &head).map_or(0, |end| end + 1));
+    Ok(head)
 }

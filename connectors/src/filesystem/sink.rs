@@ -4,8 +4,12 @@
 //! disk; in a store of objects it is nowhere until then. Where the job has an end, all files take their names at that end: who sees one sees a job that has ended well. Where it
 //! has none, a file that is large or old enough takes its name with the next epoch that is complete. A job that fails or is
 //! cancelled removes what has no name yet; only a process that is killed leaves it behind.
+//!
+//! In a job that takes checkpoints each ends all files of a folder, and they take their names when it is stored, in jobs that have an end, too
+//! (`transaction.rs`): each row is in one file of them, once, whatever is killed when. One file goes on over all checkpoints, and takes its name at
+//! the end (`single.rs`). What a process that is killed before its first checkpoint was stored leaves behind stays there, hidden.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,24 +18,29 @@ use arrow_array::{RecordBatch, UInt32Array};
 use arrow_schema::SchemaRef;
 use arrow_select::take::take_record_batch;
 use updraft_dataflow::connector::Table;
-use updraft_dataflow::{Bundle, Error, Punctuation, Rows, Sink};
+use updraft_dataflow::{Bundle, Error, Prepared, Punctuation, Rows, Sink};
 use updraft_kernel::clock::{self, Nanos};
 
 use super::commit::Commits;
-use super::draft::{Draft, mark};
+use super::draft::{Draft, failed, mark};
 use super::hive;
 use super::settings::Settings;
+use super::single::Single;
 use super::stored;
+use super::transaction::Ended;
 use crate::columns::Encode;
 use crate::compression::Compression;
+use crate::durable::sync_names;
 
 /// How much is gathered before it is written, in bytes.
-const BUFFER: usize = 1 << 20;
+pub(super) const BUFFER: usize = 1 << 20;
 
 /// A sink that writes rows to a file, or to files in a folder.
 ///
 /// A folder's files are those of `part-RUN-NUMBER.FORMAT`, so that what another run has written stays. Where the table is
 /// partitioned, each row goes to the folder that its columns name.
+///
+/// With checkpoints each row is written exactly once: see the module's page.
 pub struct FolderSink {
     settings: Settings,
     stored: SchemaRef,
@@ -46,6 +55,22 @@ pub struct FolderSink {
     published: Vec<Draft>,
     commits: Option<Commits>,
     bounded: bool,
+    checkpoints: Checkpoints,
+}
+
+/// What checkpoints are for the sink.
+enum Checkpoints {
+    /// The job takes none.
+    None,
+    /// Of one file.
+    File(Box<Single>),
+    /// Of files in a folder: the next one ends them.
+    Folder {
+        /// The partitions that it completes.
+        complete: Vec<String>,
+        /// What has been prepared here and not committed. It is prepared with the next one again, which may be the one to go on from.
+        hidden: BTreeSet<String>,
+    },
 }
 
 /// What files are called.
@@ -53,7 +78,7 @@ enum Layout {
     /// The path is the file.
     File,
     /// There is one after the other in it.
-    Folder { run: String, next: u64 },
+    Folder { run: String, attempt: Option<u64>, next: u64 },
 }
 
 /// A file that is being written.
@@ -102,7 +127,7 @@ impl FolderSink {
                 format!("'path' = '{}': a glob can be read only; name a folder or a file", settings.name()).into()
             );
         }
-        let layout = if is_file { Layout::File } else { Layout::Folder { run: run(), next: 0 } };
+        let layout = if is_file { Layout::File } else { Layout::Folder { run: run(), attempt: None, next: 0 } };
         let commits = Commits::of(table, &settings.default_name)?;
         if is_file && commits.is_some() {
             return Err(format!(
@@ -113,7 +138,8 @@ impl FolderSink {
         }
         let (open, whole, published) = (BTreeMap::new(), Vec::new(), Vec::new());
         let (keys, bounded) = (table.partition_keys.clone(), table.bounded);
-        Ok(Self { settings, stored, columns, keys, layout, open, whole, published, commits, bounded })
+        let checkpoints = Checkpoints::None;
+        Ok(Self { settings, stored, columns, keys, layout, open, whole, published, commits, bounded, checkpoints })
     }
 
     /// The rows of each folder.
@@ -135,7 +161,7 @@ impl FolderSink {
     fn file(&mut self, folder: &str) -> Result<&mut Open, Error> {
         if !self.open.contains_key(folder) {
             let path = self.file_path(folder);
-            self.open.insert(folder.to_owned(), self.begin(path)?);
+            self.open.insert(folder.to_owned(), self.open_file(path)?);
         }
         self.open.get_mut(folder).ok_or_else(|| "a file that was opened is gone".into())
     }
@@ -143,22 +169,24 @@ impl FolderSink {
     fn file_path(&mut self, folder: &str) -> PathBuf {
         match &mut self.layout {
             Layout::File => self.settings.path(),
-            Layout::Folder { run, next } => {
+            Layout::Folder { run, attempt, next } => {
                 let packed = self.settings.compression.map_or("", Compression::extension);
                 *next += 1;
-                let name = format!("part-{run}-{}.{}{packed}", *next - 1, self.settings.format);
+                let attempt = attempt.map(|attempt| format!("{attempt}-")).unwrap_or_default();
+                let name = format!("part-{run}-{attempt}{}.{}{packed}", *next - 1, self.settings.format);
                 self.settings.path().join(folder).join(name)
             }
         }
     }
 
-    fn begin(&self, path: PathBuf) -> Result<Open, Error> {
+    fn open_file(&self, path: PathBuf) -> Result<Open, Error> {
         let encoder = self.settings.format.file_encoder(&self.stored)?;
         let compression = match self.settings.format.is_block() {
             true => Compression::Plain,
             false => self.settings.compression_of(&path),
         };
-        let draft = Draft::begin(self.settings.store.as_ref(), path, compression)?;
+        let hidden = matches!(self.checkpoints, Checkpoints::Folder { .. });
+        let draft = Draft::begin(self.settings.store.as_ref(), path, compression, hidden)?;
         let (buffer, written, now) = (Vec::new(), 0, clock::now());
         Ok(Open { draft, encoder, buffer, written, begun: now, active: now })
     }
@@ -185,7 +213,7 @@ impl FolderSink {
     }
 
     /// Tells that partitions are complete.
-    async fn commit(&mut self, folders: Vec<String>) -> Result<(), Error> {
+    async fn tell(&mut self, folders: Vec<String>) -> Result<(), Error> {
         let Some(commits) = &mut self.commits else { return Ok(()) };
         for folder in folders {
             let path = self.settings.path().join(&folder).join(&commits.file);
@@ -193,6 +221,34 @@ impl FolderSink {
             commits.told(&folder);
         }
         Ok(())
+    }
+
+    /// What says that a partition is complete.
+    fn marker(&self) -> Option<&str> {
+        self.commits.as_ref().map(|commits| &*commits.file)
+    }
+
+    /// Keeps whole files under their hidden names.
+    async fn hide(&mut self) -> Result<Ended, Error> {
+        let root = self.settings.path();
+        for draft in &mut self.whole {
+            draft.prepare().await?;
+        }
+        let paths: Vec<_> = self.whole.iter().map(|draft| draft.path().to_owned()).collect();
+        if self.settings.store.is_none() {
+            sync_names(paths.iter().cloned(), &root).await.map_err(|error| failed(&root, &error))?;
+        }
+        self.whole.drain(..).for_each(Draft::keep);
+        let (mut files, mut complete) = (Vec::new(), Vec::new());
+        if let Checkpoints::Folder { complete: due, hidden } = &mut self.checkpoints {
+            for path in paths {
+                hidden.insert(path.strip_prefix(&root)?.to_string_lossy().into_owned());
+            }
+            (files, complete) = (hidden.iter().cloned().collect(), std::mem::take(due));
+        }
+        let run = if let Layout::Folder { run, .. } = &self.layout { run.clone() } else { String::new() };
+        let pending = self.commits.as_ref().map(Commits::all).unwrap_or_default();
+        Ok(Ended { run, files, complete, pending })
     }
 
     async fn end_all(&mut self, which: impl Fn(&Open) -> bool) -> Result<(), Error> {
@@ -210,6 +266,9 @@ impl FolderSink {
         }
         let size = self.settings.roll.size;
         let rolls = matches!(self.layout, Layout::Folder { .. });
+        if let Checkpoints::File(single) = &mut self.checkpoints {
+            return single.write(&rows.batch().project(&self.columns)?).await;
+        }
         for (folder, rows) in self.split(rows.batch())? {
             let open = self.file(&folder)?;
             open.encoder.encode(&rows, &mut open.buffer)?;
@@ -265,11 +324,70 @@ impl Sink<Rows> for FolderSink {
         for folder in &due {
             self.end(folder).await?;
         }
+        if let Checkpoints::Folder { complete, .. } = &mut self.checkpoints {
+            // More rows make them incomplete anew.
+            due.iter().for_each(|folder| self.commits.iter_mut().for_each(|commits| commits.told(folder)));
+            complete.extend(due);
+            return Ok(());
+        }
         self.publish().await?;
-        self.commit(due).await
+        self.tell(due).await
+    }
+
+    async fn begin(&mut self, attempt: u64, prepared: Vec<Prepared>) -> Result<(), Error> {
+        let prepared: Vec<_> = prepared.into_iter().filter(|prepared| !prepared.is_null()).collect();
+        if matches!(self.layout, Layout::File) {
+            let single = Single::begin(&self.settings, &self.stored, attempt, prepared).await?;
+            self.checkpoints = Checkpoints::File(Box::new(single));
+            return Ok(());
+        }
+        self.checkpoints = Checkpoints::Folder { complete: Vec::new(), hidden: BTreeSet::new() };
+        let ended = prepared.into_iter().map(serde_json::from_value).collect::<Result<Vec<Ended>, _>>()?;
+        let run = ended.first().map_or_else(run, |ended| ended.run.clone());
+        self.layout = Layout::Folder { run, attempt: Some(attempt), next: 0 };
+        for ended in ended {
+            ended.commit(&self.settings, self.marker(), |_| false).await?;
+            ended.sweep(&self.settings, attempt).await?;
+            if let Some(commits) = &mut self.commits {
+                ended.pending.iter().try_for_each(|folder| commits.note(folder, clock::now()))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn prepare(&mut self) -> Result<Prepared, Error> {
+        if let Checkpoints::File(single) = &mut self.checkpoints {
+            return single.prepare().await;
+        }
+        self.end_all(|_| true).await?;
+        Ok(serde_json::to_value(self.hide().await?)?)
+    }
+
+    async fn commit(&mut self, prepared: Prepared) -> Result<(), Error> {
+        let hidden = match &self.checkpoints {
+            Checkpoints::None => return Ok(()),
+            Checkpoints::File(single) => return single.commit(prepared),
+            Checkpoints::Folder { hidden, .. } => hidden,
+        };
+        let ended: Ended = serde_json::from_value(prepared)?;
+        ended.commit(&self.settings, self.marker(), |file| hidden.contains(file)).await?;
+        if let Checkpoints::Folder { hidden, .. } = &mut self.checkpoints {
+            hidden.retain(|file| !ended.files.contains(file));
+        }
+        Ok(())
     }
 
     async fn close(&mut self) -> Result<(), Error> {
+        match &mut self.checkpoints {
+            Checkpoints::None => {}
+            Checkpoints::File(single) => return single.close().await,
+            // All files have their names.
+            Checkpoints::Folder { complete, .. } => {
+                let rest = std::mem::take(complete).into_iter();
+                let rest = rest.chain(self.commits.iter().flat_map(Commits::all)).collect();
+                return self.tell(rest).await;
+            }
+        }
         if matches!(self.layout, Layout::File) && self.open.is_empty() {
             // A table without rows is a file without rows.
             self.file("")?;
@@ -277,10 +395,13 @@ impl Sink<Rows> for FolderSink {
         self.end_all(|_| true).await?;
         self.publish().await?;
         let rest = self.commits.as_ref().map(Commits::all).unwrap_or_default();
-        self.commit(rest).await
+        self.tell(rest).await
     }
 
     fn abort(&mut self) {
+        if let Checkpoints::File(single) = &mut self.checkpoints {
+            single.abort();
+        }
         let open = std::mem::take(&mut self.open).into_values().map(|open| open.draft);
         Draft::discard(open.chain(self.whole.drain(..)).chain(self.published.drain(..)));
     }

@@ -1,24 +1,27 @@
 //! Reads the files of a table: dealt out to partitions once, or one after the other as they appear.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use updraft_dataflow::connector::{Scan, Table};
-use updraft_dataflow::{Batch, Error, Partition, Progress, Rows, Source};
-use updraft_kernel::clock;
+use updraft_dataflow::{Batch, Error, Partition, Place, Progress, Rows, Source};
 
-use super::find::look;
-use super::open::{Open, Share, Unit};
+use super::monitor::Monitor;
+use super::open::{At, Open, Unit};
 use super::plan::Plan;
 use super::share::units;
+use crate::files::path::Named;
 
 /// A source of the rows of files.
 ///
 /// Files are dealt out round robin in the order of their names; where there are fewer than partitions, those of Parquet
 /// are shared out by row groups, and large ones of lines by bytes. How many partitions there are depends on the files and on `source.partitions` alone.
+///
+/// It can go on from a place: each partition with what is left of the files that it was dealt, whatever has come meanwhile; of text that is not
+/// compressed from where the next record begins, of Parquet from the row group that the next row is in. Else it reads what it has given
+/// again, and drops it.
 #[derive(Debug)]
 pub struct FilesSource {
     plan: Plan,
@@ -45,12 +48,30 @@ impl Source for FilesSource {
 
     fn open(self) -> Result<Vec<FilesPartition>, Error> {
         let plan = Arc::new(self.plan);
-        if let Some(every) = plan.settings.monitor {
-            let monitor = Monitor { every, seen: HashSet::new() };
-            return Ok(vec![FilesPartition::new(plan, VecDeque::new(), Some(monitor))]);
+        if plan.settings.monitor.is_some() {
+            return Ok(vec![FilesPartition::new(plan, VecDeque::new())]);
         }
         let hands = deal(units(&plan)?, plan.settings.partitions);
-        Ok(hands.into_iter().map(|hand| FilesPartition::new(plan.clone(), hand, None)).collect())
+        Ok(hands.into_iter().map(|hand| FilesPartition::new(plan.clone(), hand)).collect())
+    }
+
+    fn resume(self, places: Vec<Option<Place>>) -> Result<Vec<FilesPartition>, Error> {
+        let plan = Arc::new(self.plan);
+        // What was dealt out stays so, whatever is there now.
+        let mut partitions = if places.iter().all(Option::is_some) {
+            places.iter().map(|_| FilesPartition::new(plan.clone(), VecDeque::new())).collect()
+        } else {
+            Self { plan: plan.as_ref().clone() }.open()?
+        };
+        if partitions.len() != places.len() {
+            let (now, name) = (partitions.len(), plan.settings.name());
+            let remedy = "read the files that were there before, or start the job anew";
+            return Err(format!("{name}: {} partitions were read, and there are {now}: {remedy}", places.len()).into());
+        }
+        for (partition, place) in partitions.iter_mut().zip(places) {
+            place.map_or(Ok(()), |place| partition.seek(place))?;
+        }
+        Ok(partitions)
     }
 }
 
@@ -68,48 +89,50 @@ fn deal(units: Vec<Unit>, most: usize) -> Vec<VecDeque<Unit>> {
 pub struct FilesPartition {
     plan: Arc<Plan>,
     queue: VecDeque<Unit>,
+    /// How far the first of the queue is, where that was begun by another process.
+    at: Option<At>,
     current: Option<Open>,
     /// Bytes of all that is read, and of what was read before the current file; `None` where more may come.
     sizes: Option<Progress>,
     monitor: Option<Monitor>,
 }
 
-/// Looks for new files.
-#[derive(Debug)]
-struct Monitor {
-    every: Duration,
-    seen: HashSet<PathBuf>,
+/// A place of a partition.
+#[derive(Serialize, Deserialize)]
+struct Left {
+    /// What is not read to its end.
+    units: VecDeque<Unit>,
+    /// How far the first of them is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<At>,
+    /// Bytes of those that are read to their end, and of all.
+    bytes: (u64, u64),
+    /// All files that have been found, where more may come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seen: Option<Vec<Named>>,
 }
 
 impl FilesPartition {
-    fn new(plan: Arc<Plan>, queue: VecDeque<Unit>, monitor: Option<Monitor>) -> Self {
+    fn new(plan: Arc<Plan>, queue: VecDeque<Unit>) -> Self {
+        let monitor = plan.settings.monitor.map(Monitor::new);
         let whole = queue.iter().map(|unit| unit.size).sum();
         let sizes = monitor.is_none().then_some(Progress { read: 0, whole });
-        Self { plan, queue, current: None, sizes, monitor }
+        Self { plan, queue, at: None, current: None, sizes, monitor }
     }
 
     /// Waits for files; whether any can come.
     async fn look(&mut self) -> Result<bool, Error> {
         let Some(monitor) = &mut self.monitor else { return Ok(false) };
-        while !monitor.look(&self.plan, &mut self.queue).await? {
-            clock::sleep(monitor.every).await;
-        }
+        self.queue.extend(monitor.wait(&self.plan).await?);
         Ok(true)
     }
-}
 
-impl Monitor {
-    /// Puts the files that are new into the queue, oldest first; whether there are any.
-    async fn look(&mut self, plan: &Plan, queue: &mut VecDeque<Unit>) -> Result<bool, Error> {
-        let mut new = look(&plan.settings).await?;
-        new.retain(|file| !self.seen.contains(&file.path));
-        new.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
-        let any = !new.is_empty();
-        for file in new {
-            self.seen.insert(file.path.clone());
-            queue.push_back(Unit { size: file.size, file, share: Share::All });
-        }
-        Ok(any)
+    fn left(&self) -> Left {
+        let current = self.current.iter().map(|open| open.unit());
+        let units = current.chain(&self.queue).cloned().collect();
+        let at = self.current.as_ref().map_or_else(|| self.at.clone(), Open::at);
+        let bytes = self.sizes.map_or((0, 0), |sizes| (sizes.read, sizes.whole));
+        Left { units, at, bytes, seen: self.monitor.as_ref().map(Monitor::seen) }
     }
 }
 
@@ -133,7 +156,7 @@ impl Partition for FilesPartition {
                 self.current = None;
             }
             match self.queue.pop_front() {
-                Some(unit) => self.current = Some(Open::new(unit, &self.plan).await?),
+                Some(unit) => self.current = Some(Open::new(unit, self.at.take(), &self.plan).await?),
                 None if self.look().await? => {}
                 None => return Ok(None),
             }
@@ -146,6 +169,27 @@ impl Partition for FilesPartition {
             (None, Some(unit)) => format!("{}:1", unit.file.name()),
             (None, None) => format!("the end of {}", self.plan.settings.name()),
         }
+    }
+
+    fn place(&self) -> Option<Place> {
+        serde_json::to_value(self.left()).ok()
+    }
+
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        let Left { mut units, at, bytes: (read, whole), seen } = serde_json::from_value(place)?;
+        match (&mut self.monitor, seen) {
+            (Some(monitor), Some(seen)) => monitor.go_on(seen),
+            (None, None) => {}
+            (monitor, _) => {
+                let (name, was) = (self.plan.settings.name(), if monitor.is_some() { "not " } else { "" });
+                let remedy = "set 'source.monitor-interval' as it was, or start the job anew";
+                return Err(format!("{name}: was {was}looked at for new files: {remedy}").into());
+            }
+        }
+        units.iter_mut().for_each(|unit| unit.file.store.clone_from(&self.plan.settings.store));
+        self.sizes = self.sizes.map(|_| Progress { read, whole });
+        (self.queue, self.at) = (units, at);
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::task::{JoinHandle, spawn_blocking};
 use updraft_dataflow::{Batch, Error, Rows};
 
-use crate::columns::Decode;
+use crate::columns::{Decode, Stand};
 use crate::compression::Input;
 
 /// How much is read at a time, in bytes.
@@ -24,14 +24,24 @@ pub(super) struct Text {
     read: Arc<AtomicU64>,
     decoder: Box<dyn Decode>,
     ended: bool,
-    /// Batches that are being decoded, in order.
-    detached: VecDeque<JoinHandle<Result<Option<Batch<Rows>>, Error>>>,
+    /// Batches that are being decoded, in order, and where each ends.
+    detached: VecDeque<(JoinHandle<Result<Option<Batch<Rows>>, Error>>, Stand)>,
+    /// Where the file's first byte of the input is.
+    first: Arc<AtomicU64>,
+    /// Where what has been given ends.
+    given: Option<Stand>,
 }
 
 impl Text {
-    /// What `decoder` makes of `input`, which counts in `read`.
-    pub(super) fn new(input: Input, read: Arc<AtomicU64>, decoder: Box<dyn Decode>) -> Self {
-        Self { input, read, decoder, ended: false, detached: VecDeque::new() }
+    /// What `decoder` makes of `input`, which counts in `read` and tells where its `first` byte is.
+    pub(super) fn new(
+        input: Input,
+        read: Arc<AtomicU64>,
+        first: Arc<AtomicU64>,
+        decoder: Box<dyn Decode>,
+        given: Option<Stand>,
+    ) -> Self {
+        Self { input, read, decoder, ended: false, detached: VecDeque::new(), first, given }
     }
 
     /// The next rows, or `None` at the end.
@@ -44,21 +54,38 @@ impl Text {
         }
         match self.decoder.take()? {
             None if self.decoder.can_detach() => self.ahead(rows).await,
-            batch => Ok(batch),
+            batch => {
+                self.given = Some(self.stand());
+                Ok(batch)
+            }
         }
+    }
+
+    /// Where all that has been cut ends.
+    fn stand(&self) -> Stand {
+        let mut stand = self.decoder.stand();
+        stand.spot.byte += self.first.load(Ordering::Relaxed);
+        stand
+    }
+
+    /// Where all that has been given ends; `None` at the beginning.
+    pub(super) fn given(&self) -> Option<&Stand> {
+        self.given.as_ref()
     }
 
     async fn ahead(&mut self, rows: usize) -> Result<Option<Batch<Rows>>, Error> {
         loop {
             while self.detached.len() < AHEAD {
                 match self.decoder.detach(rows) {
-                    Some(decode) => self.detached.push_back(spawn_blocking(decode)),
+                    Some(decode) => self.detached.push_back((spawn_blocking(decode), self.stand())),
                     None if self.ended => break,
                     None => self.fill().await?,
                 }
             }
-            let Some(first) = self.detached.pop_front() else { return Ok(None) };
-            if let Some(batch) = first.await?? {
+            let Some((first, end)) = self.detached.pop_front() else { return Ok(None) };
+            let batch = first.await??;
+            self.given = Some(end);
+            if let Some(batch) = batch {
                 return Ok(Some(batch));
             }
         }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 /// What ends a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -47,6 +49,18 @@ pub(crate) enum Verdict {
     OpenQuote,
 }
 
+/// Where in a stream the next record begins: enough to go on from there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Spot {
+    /// How many bytes come before it.
+    pub(crate) byte: u64,
+    /// Its line, from 1.
+    pub(crate) line: u64,
+    /// The rest of an overlong line comes first, which is no record.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) skipping: bool,
+}
+
 /// Where in a record the scan stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scan {
@@ -66,6 +80,8 @@ enum Scan {
 pub(crate) struct Frames {
     framing: Framing,
     max: usize,
+    /// How many bytes came before those of the buffer.
+    gone: u64,
     buffer: Vec<u8>,
     /// Where the record that is being scanned starts, and where its scan goes on.
     start: usize,
@@ -87,6 +103,7 @@ impl Frames {
         Self {
             framing,
             max: max.max(1),
+            gone: 0,
             buffer: Vec::new(),
             start: 0,
             scanned: 0,
@@ -100,11 +117,24 @@ impl Frames {
 
     /// Room for `more` bytes; those of records cut before are gone. To be extended, never cut.
     pub(crate) fn spare(&mut self, more: usize) -> &mut Vec<u8> {
+        self.gone += self.start as u64;
         self.buffer.drain(..self.start);
         self.scanned -= self.start;
         self.start = 0;
         self.buffer.reserve(more);
         &mut self.buffer
+    }
+
+    /// Where the next record begins.
+    pub(crate) fn spot(&self) -> Spot {
+        Spot { byte: self.gone + self.start as u64, line: self.line, skipping: self.skipping }
+    }
+
+    /// The next bytes are those at `spot`, of a stream that was cut up to there. To be told before the first of them.
+    pub(crate) fn go_on(&mut self, spot: Spot) {
+        debug_assert!(self.buffer.is_empty());
+        (self.gone, self.line, self.skipping) = (spot.byte, spot.line, spot.skipping);
+        self.fresh = spot.byte == 0;
     }
 
     /// The line where the next record starts.
@@ -125,11 +155,6 @@ impl Frames {
     /// The longest record, in bytes.
     pub(crate) fn max(&self) -> usize {
         self.max
-    }
-
-    /// The bytes come from the middle of a line: its rest is no record.
-    pub(crate) fn skip_line(&mut self) {
-        self.skipping = true;
     }
 
     /// The next record that has ended, if any.
@@ -218,9 +243,11 @@ impl Frames {
     /// The first line of what cannot be a record. The lines after it are tried as records of their own, so
     /// that one stray quote costs one line and not the rest of the file.
     fn first_line(&mut self, verdict: Verdict) -> Frame {
-        let bytes = &self.buffer[self.start..];
-        match memchr::memchr(b'\n', bytes) {
-            Some(end) => self.cut(self.start + end, verdict),
+        let start = self.start;
+        let newline = memchr::memchr(b'\n', &self.buffer[start..]).map(|newline| start + newline);
+        let end = newline.unwrap_or(self.buffer.len());
+        let mut frame = match newline {
+            Some(end) => self.cut(end, verdict),
             None => {
                 let range = self.start..self.buffer.len();
                 self.start = range.end;
@@ -228,7 +255,12 @@ impl Frames {
                 self.restart();
                 Frame { range, line: self.line, verdict }
             }
+        };
+        if verdict == Verdict::TooLong {
+            // How much of it has come by now is chance: as much is kept of any.
+            frame.range = start..end.min(start + self.max + 1);
         }
+        frame
     }
 
     fn restart(&mut self) {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use updraft_dataflow::{Batch, Bundle, DeadLetter, Record};
 
@@ -20,7 +21,7 @@ pub use frames::{Framing, Marks};
 pub use json::Json;
 pub use lines::Lines;
 
-use frames::{Frame, Frames, Verdict};
+use frames::{Frame, Frames, Spot, Verdict};
 
 /// The longest record that is taken unless told otherwise, in bytes: 1 MiB.
 pub const MAX_LINE: usize = 1 << 20;
@@ -31,7 +32,8 @@ const CHUNK: usize = 256 << 10;
 /// How much of a rejected record its dead letter holds, in bytes.
 const KEPT: usize = 64 << 10;
 
-/// Turns bytes into records. Each file is decoded by a clone of the one given, in the state it was given in.
+/// Turns bytes into records. Each file is decoded by a clone of the one given, in the state it was given in. So is one that is
+/// read on by another process: what a format remembers of a file, but for its header, is forgotten there.
 pub trait Format: Clone + Send + 'static {
     /// What it yields.
     type Item: Record;
@@ -49,6 +51,15 @@ pub trait Format: Clone + Send + 'static {
     fn has_header(&self) -> bool {
         false
     }
+}
+
+/// Where a stream stands: what one who goes on from there has to know.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Stand {
+    #[serde(flatten)]
+    pub(crate) spot: Spot,
+    /// Whether the header has been read, if there is one.
+    pub(crate) header: bool,
 }
 
 /// Decodes one stream of bytes.
@@ -121,22 +132,30 @@ impl<F: Format> Decoder<F> {
         }
     }
 
+    /// Where the next record begins.
+    pub(crate) fn stand(&self) -> Stand {
+        Stand { spot: self.frames.spot(), header: !self.format.has_header() }
+    }
+
+    /// The next bytes are those at `spot`. To be told before the first of them.
+    pub(crate) fn go_on(&mut self, spot: Spot) {
+        self.frames.go_on(spot);
+    }
+
     /// Reads the header of a file that is read from elsewhere on.
     pub(crate) async fn read_header(&mut self, input: &mut (impl AsyncRead + Unpin)) -> std::io::Result<()> {
         while self.format.has_header() {
             match self.frames.next() {
-                Some(frame) => drop(self.format.decode(self.frames.bytes(frame.range))),
+                Some(frame) if frame.verdict == Verdict::Whole => {
+                    drop(self.format.decode(self.frames.bytes(frame.range)));
+                }
+                Some(_) => {}
                 None if self.fill(input).await? == 0 => break,
                 None => {}
             }
         }
         self.frames = Frames::new(self.format.framing(), self.frames.max());
         Ok(())
-    }
-
-    /// The first bytes come from the middle of a line, which is left out.
-    pub(crate) fn skip_line(&mut self) {
-        self.frames.skip_line();
     }
 
     /// `file:line` of the next record.

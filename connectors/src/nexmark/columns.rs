@@ -11,7 +11,7 @@ use arrow_array::{
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
-use updraft_dataflow::{Batch, Error, Partition, Progress, Rows, Source, Time};
+use updraft_dataflow::{Batch, Error, Partition, Place, Progress, Rows, Source, Time};
 
 use super::event::{Auction, Person};
 use super::random::Random;
@@ -128,6 +128,14 @@ impl Partition for ColumnsPartition {
 
     fn position(&self) -> String {
         format!("nexmark:{}", self.numbers.next)
+    }
+
+    fn place(&self) -> Option<Place> {
+        Some(self.numbers.place(&self.world))
+    }
+
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        self.numbers.seek(place, &mut self.world)
     }
 
     fn progress(&self) -> Option<Progress> {

@@ -6,7 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use updraft_dataflow::{Batch, Bundle, Error, Partition, Record, Source, Time};
+use serde::Deserialize;
+use serde_json::json;
+use updraft_dataflow::{Batch, Bundle, Error, Partition, Place, Record, Source, Time};
 use updraft_kernel::clock;
 
 use crate::pace::Pace;
@@ -305,6 +307,28 @@ impl Numbers {
         due
     }
 
+    /// Where the next event stands. Event time that follows the calendar does so in the next process, too.
+    fn place(&self, world: &World) -> Place {
+        json!({ "next": self.next, "start": world.start.0 })
+    }
+
+    fn seek(&mut self, place: Place, world: &mut World) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Spot {
+            next: u64,
+            start: i64,
+        }
+        let Spot { next, start } = serde_json::from_value(place)?;
+        self.next = next;
+        if self.is_live {
+            // What is due now is now, as after any other pause.
+            let passed = Duration::from_nanos((next as f64 * world.interval) as u64);
+            let now = world.start.0.saturating_sub(i64::try_from(passed.as_micros()).unwrap_or(i64::MAX));
+            world.start = Time(now.max(start));
+        }
+        Ok(())
+    }
+
     fn is_over(&self) -> bool {
         self.next >= self.end
     }
@@ -335,6 +359,14 @@ impl<T: Record> Partition for NexmarkPartition<T> {
 
     fn position(&self) -> String {
         format!("nexmark:{}", self.numbers.next)
+    }
+
+    fn place(&self) -> Option<Place> {
+        Some(self.numbers.place(&self.world))
+    }
+
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        self.numbers.seek(place, &mut self.world)
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use updraft_dataflow::Error;
 
+use super::Begun;
 use super::flat::Row;
 
 /// Writes a header and then rows of its shape.
@@ -15,14 +16,18 @@ pub(crate) struct Csv {
 #[derive(Debug)]
 struct Header {
     names: Vec<String>,
-    shape: u64,
+    /// `None`: somebody else has written it.
+    shape: Option<u64>,
 }
 
 impl Csv {
     pub(crate) fn push<T: Serialize>(&mut self, record: &T, out: &mut Vec<u8>) -> Result<(), Error> {
         let shape = self.row.fill(record)?;
-        match &self.header {
-            Some(header) if header.shape == shape => {}
+        match &mut self.header {
+            Some(header) if header.shape == Some(shape) => {}
+            Some(header) if header.shape.is_none() && self.row.names(record)? == header.names => {
+                header.shape = Some(shape);
+            }
             Some(header) => {
                 let (want, got) = (header.names.join(","), self.row.names(record)?.join(","));
                 return Err(format!("CSV: a record has the fields {got}, the header has {want}: map all records to the same fields, or write JSON").into());
@@ -30,11 +35,19 @@ impl Csv {
             None => {
                 let names = self.row.names(record)?;
                 write_line(names.iter().map(String::as_str), out);
-                self.header = Some(Header { names, shape });
+                self.header = Some(Header { names, shape: Some(shape) });
             }
         }
         write_line(self.row.cells().map(|(text, _)| text), out);
         Ok(())
+    }
+
+    pub(crate) fn begun(&self) -> Option<Begun> {
+        self.header.as_ref().map(|header| Begun { names: header.names.clone(), columns: Vec::new() })
+    }
+
+    pub(crate) fn go_on(&mut self, begun: Begun) {
+        self.header = Some(Header { names: begun.names, shape: None });
     }
 }
 

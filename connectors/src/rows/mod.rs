@@ -5,7 +5,7 @@
 
 use std::io;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use updraft_dataflow::Error;
 
 pub(crate) mod csv;
@@ -21,6 +21,15 @@ pub enum Layout {
     Json,
     /// Comma-separated values with a header. All records must have the same fields.
     Csv,
+}
+
+/// The header that has been written, for one who goes on below it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Begun {
+    pub(crate) names: Vec<String>,
+    /// How wide columns are, and whether they are of numbers, where they line up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) columns: Vec<(usize, bool)>,
 }
 
 /// Encodes records as text.
@@ -61,6 +70,24 @@ impl Rows {
             }
         }
         Ok(())
+    }
+
+    /// The header that has been written, if there is one.
+    pub(crate) fn begun(&self) -> Option<Begun> {
+        match &self.encoder {
+            Encoder::Table(table) => table.begun(),
+            Encoder::Json => None,
+            Encoder::Csv(csv) => csv.begun(),
+        }
+    }
+
+    /// Goes on below a header, before the first record.
+    pub(crate) fn go_on(&mut self, begun: Begun) {
+        match &mut self.encoder {
+            Encoder::Table(table) => table.go_on(begun),
+            Encoder::Json => {}
+            Encoder::Csv(csv) => csv.go_on(begun),
+        }
     }
 
     /// Appends what has been held back.

@@ -4,6 +4,7 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 use updraft_dataflow::Error;
 
+use super::Begun;
 use super::flat::Row;
 
 /// Rows held back to find out how wide their columns are.
@@ -20,8 +21,9 @@ const GAP: &str = "  ";
 pub(crate) struct Table {
     row: Row,
     shape: Option<u64>,
-    /// The header of the rows that are held, until it is written.
-    header: Option<Vec<String>>,
+    names: Vec<String>,
+    /// Whether they go before the rows that are held.
+    header: bool,
     columns: Vec<Column>,
     /// The cells of the rows that are held, row by row.
     held: Vec<String>,
@@ -55,21 +57,35 @@ impl Table {
     /// Begins a table of the columns of `record`.
     fn begin<T: Serialize>(&mut self, record: &T, shape: u64) -> Result<(), Error> {
         let names = self.row.names(record)?;
-        self.columns = vec![Column::default(); self.row.len()];
-        self.columns.iter_mut().zip(&names).for_each(|(column, name)| column.fit(name));
-        (self.header, self.shape) = (Some(names), Some(shape));
+        let goes_on = self.shape.is_none() && !self.columns.is_empty() && names == self.names;
+        self.shape = Some(shape);
+        if !goes_on {
+            self.columns = vec![Column::default(); self.row.len()];
+            self.columns.iter_mut().zip(&names).for_each(|(column, name)| column.fit(name));
+            (self.header, self.names) = (true, names);
+        }
         Ok(())
     }
 
     /// Writes the rows that are held.
     pub(crate) fn flush(&mut self, out: &mut Vec<u8>) {
-        if let Some(header) = self.header.take() {
-            self.line(&header, out);
+        if std::mem::take(&mut self.header) {
+            self.line(&self.names, out);
             let rules: Vec<_> = self.columns.iter().map(|column| "─".repeat(column.width)).collect();
             self.line(&rules, out);
         }
         let held = std::mem::take(&mut self.held);
         held.chunks(self.columns.len().max(1)).for_each(|row| self.line(row, out));
+    }
+
+    pub(crate) fn begun(&self) -> Option<Begun> {
+        let columns: Vec<_> = self.columns.iter().map(|column| (column.width, column.is_number)).collect();
+        (!columns.is_empty()).then(|| Begun { names: self.names.clone(), columns })
+    }
+
+    pub(crate) fn go_on(&mut self, begun: Begun) {
+        self.columns = begun.columns.into_iter().map(|(width, is_number)| Column { width, is_number }).collect();
+        self.names = begun.names;
     }
 
     fn line(&self, cells: &[String], out: &mut Vec<u8>) {

@@ -27,6 +27,8 @@ use crate::rows::{Layout, Rows};
 ///   Clients that close are forgotten, and with nobody there rows go nowhere: so the job does not wait for the first
 ///   one. Its slowest client holds the job back, unless [`drop_slow`](Self::drop_slow) is set.
 ///
+/// What was written since a job's last checkpoint is sent again if its process is killed: each row comes at least once.
+///
 /// ```
 /// # fn main() -> Result<(), updraft_dataflow::Error> {
 /// use std::time::Duration;

@@ -32,7 +32,7 @@ impl Store {
     }
 
     /// The object, if there is one of that name.
-    async fn head(&self, path: &str) -> Result<Option<ObjectMeta>, Error> {
+    pub(super) async fn head(&self, path: &str) -> Result<Option<ObjectMeta>, Error> {
         match self.objects.head(&key(path)?).await {
             Ok(object) => Ok(Some(object)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),

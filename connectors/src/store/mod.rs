@@ -12,6 +12,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use updraft_dataflow::Error;
 
+mod hidden;
 pub(crate) mod list;
 pub(crate) mod object;
 pub(crate) mod runtime;

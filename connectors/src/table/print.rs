@@ -16,6 +16,8 @@ use crate::text::{Style, cells};
 /// | `sink.parallelism` | for Flink's sake: one task prints, so lines need no number of theirs |
 ///
 /// Lines appear when their epoch is complete, at the latest.
+///
+/// What was written since a job's last checkpoint is written again if its process is killed: each record comes at least once.
 #[derive(Clone, Copy, Debug)]
 pub struct Print;
 

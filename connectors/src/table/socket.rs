@@ -25,7 +25,7 @@ use crate::socket::rows::{RowsSink, RowsSource};
 ///
 /// Each connection is a stream of its own, with its own header if it is CSV. The metadata column `line` is the line of its
 /// connection that a row begins in, from 1. What happens when connections break, see [`Socket`](crate::Socket); but of a record
-/// that was not whole only a warning is left.
+/// that was not whole only a warning is left. As there, what has come since a job's last checkpoint is lost if its process is killed.
 #[derive(Clone, Copy, Debug)]
 pub struct Socket;
 

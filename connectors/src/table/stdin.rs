@@ -27,6 +27,8 @@ use crate::filesystem::open::Ahead;
 ///
 /// A table that is declared without columns has those that its beginning shows. `gzip` and `zstd` are told by their first
 /// bytes. The metadata column `line` is the line that a row begins in, from 1. One table reads standard input at a time.
+///
+/// It cannot be read again: what has come since a job's last checkpoint is lost if its process is killed.
 #[derive(Clone, Copy, Debug)]
 pub struct Stdin;
 
@@ -140,7 +142,7 @@ impl Reader {
     async fn open(shape: &Shape) -> Result<Self, Error> {
         if shape.format().is_block() {
             let (format, wanted) = (shape.format().clone(), shape.decoded());
-            let part = Part { groups: None, rows: shape.rows };
+            let part = Part { groups: None, skip: 0, rows: shape.rows };
             let open = move || format.blocks(whole(held::spooled()?), wanted, &part);
             return Ok(Self::Blocks(Ahead::new(spawn_blocking(open).await??)));
         }

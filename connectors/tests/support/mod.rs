@@ -99,10 +99,12 @@ fn pack(path: &Path, bytes: &[u8]) -> Vec<u8> {
     let bytes = bytes.to_vec();
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_owned();
     run(move || async move {
-        use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
+        use async_compression::tokio::write::{BzEncoder, GzipEncoder, XzEncoder, ZstdEncoder};
         let mut out = Vec::new();
         match extension.as_str() {
             "gz" => finish(GzipEncoder::new(&mut out), &bytes).await,
+            "bz2" => finish(BzEncoder::new(&mut out), &bytes).await,
+            "xz" => finish(XzEncoder::new(&mut out), &bytes).await,
             "zst" => finish(ZstdEncoder::new(&mut out), &bytes).await,
             _ => out = bytes,
         }
@@ -124,4 +126,36 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     }
     files.sort();
     files
+}
+
+/// Has `source` read to somewhere, told by `random`, then again by others that go on from where the one before stood, `times` over;
+/// what they give together, partition by partition.
+pub(crate) async fn read_on<S: Source>(
+    source: impl Fn() -> S,
+    limit: usize,
+    times: usize,
+    mut random: impl FnMut(u64) -> u64,
+) -> Result<Vec<All<S::Item>>, Error> {
+    let mut partitions = source().open()?;
+    let mut parts: Vec<_> = partitions.iter().map(|_| All::default()).collect();
+    for _ in 0..times {
+        let mut places = Vec::new();
+        for (partition, all) in partitions.iter_mut().zip(&mut parts) {
+            for _ in 0..random(4) {
+                let Some(batch) = partition.next(limit).await? else { break };
+                all.add(batch);
+            }
+            // As text, as it is kept.
+            let place = partition.place().map(|place| place.to_string());
+            places.push(place.map(|place| serde_json::from_str(&place).unwrap()));
+        }
+        partitions = source().resume(places)?;
+        assert_eq!(partitions.len(), parts.len());
+    }
+    for (partition, all) in partitions.iter_mut().zip(&mut parts) {
+        while let Some(batch) = partition.next(limit).await? {
+            all.add(batch);
+        }
+    }
+    Ok(parts)
 }

@@ -55,3 +55,9 @@ pub(crate) fn lines(batch: &RecordBatch) -> Vec<String> {
     let columns: Vec<_> = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
     (0..batch.num_rows()).map(|row| columns.iter().map(|column| format!("{}|", column.value(row))).collect()).collect()
 }
+
+/// The columns of raw lines.
+pub(crate) fn raw() -> SchemaRef {
+    let line = arrow_schema::Field::new("line", arrow_schema::DataType::Utf8View, true);
+    std::sync::Arc::new(arrow_schema::Schema::new(vec![line]))
+}

@@ -3,6 +3,9 @@
 use std::ops::Range;
 
 use arrow_schema::SchemaRef;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use updraft_dataflow::Error;
 
 use super::{Csv, Header};
 use crate::columns::cells::{Cells, Columns, Shape};
@@ -15,20 +18,30 @@ use crate::format::Framing;
 pub(crate) struct Decoder {
     csv: Csv,
     names: Vec<String>,
-    /// The field of each column, in the order of the table.
+    /// The columns that are read, and the field of each.
     wanted: Vec<usize>,
-    /// How many fields a record has.
-    width: usize,
+    places: Vec<usize>,
+    order: Order,
     fields: Fields,
     /// Whether no record has come.
     fresh: bool,
 }
 
+/// Which fields records have.
+#[derive(Clone, Serialize, Deserialize)]
+struct Order {
+    /// The field of each column of the table; they are in order where there is no header that says otherwise.
+    places: Option<Vec<usize>>,
+    /// How many fields a record has.
+    width: usize,
+}
+
 impl Decoder {
     pub(crate) fn new(csv: Csv, schema: &SchemaRef, wanted: &[usize]) -> Self {
         let names: Vec<_> = schema.fields().iter().map(|field| field.name().clone()).collect();
-        let width = names.len();
-        Self { csv, names, wanted: wanted.to_vec(), width, fields: Fields::default(), fresh: true }
+        let order = Order { places: None, width: names.len() };
+        let (wanted, places) = (wanted.to_vec(), wanted.to_vec());
+        Self { csv, names, wanted, places, order, fields: Fields::default(), fresh: true }
     }
 
     /// Whether the first record is a header. One that names all columns says where they are.
@@ -42,12 +55,19 @@ impl Decoder {
         match (self.csv.header, places) {
             (Header::No, _) | (Header::Auto, None) => return false,
             (_, Some(places)) => {
-                self.wanted.iter_mut().for_each(|wanted| *wanted = places[*wanted]);
-                self.width = fields.len();
+                let width = fields.len();
+                self.order(Order { places: Some(places), width });
             }
             (Header::Yes, None) => {}
         }
         true
+    }
+
+    fn order(&mut self, order: Order) {
+        if let Some(places) = &order.places {
+            self.places = self.wanted.iter().map(|column| places[*column]).collect();
+        }
+        self.order = order;
     }
 
     /// Looks for a header in the beginning of a stream, and goes on somewhere after it.
@@ -65,7 +85,7 @@ impl Decoder {
 
     fn row(&self, record: &str, columns: &mut Columns) -> Result<(), String> {
         let mut fault = None;
-        for (cells, field) in columns.cells.iter_mut().zip(&self.wanted) {
+        for (cells, field) in columns.cells.iter_mut().zip(&self.places) {
             let text = self.fields.get(record, *field);
             if !self.value(text, cells) && fault.is_none() && !self.lenient(cells) {
                 fault = Some(wrong(cells, text));
@@ -130,7 +150,7 @@ impl Text for Decoder {
 
     fn decode(&mut self, record: &[u8], columns: &mut Columns) -> Result<Record, String> {
         // A line with nothing but blanks is none, unless it is a value.
-        if record.is_empty() || self.width > 1 && record.trim_ascii().is_empty() {
+        if record.is_empty() || self.order.width > 1 && record.trim_ascii().is_empty() {
             return Ok(Record::Nothing);
         }
         if self.csv.comments && record.starts_with(b"#") {
@@ -148,6 +168,23 @@ impl Text for Decoder {
     fn is_settled(&self) -> bool {
         !self.fresh
     }
+
+    fn learnt(&self) -> Value {
+        if self.fresh { Value::Null } else { json!(self.order) }
+    }
+
+    fn go_on(&mut self, learnt: Value) -> Result<(), Error> {
+        if let Some(order) = serde_json::from_value::<Option<Order>>(learnt)? {
+            if order.places.as_ref().is_some_and(|places| places.len() != self.names.len()) {
+                return Err(
+                    "the table had other columns when the checkpoint was taken: give it those, or start anew".into()
+                );
+            }
+            self.fresh = false;
+            self.order(order);
+        }
+        Ok(())
+    }
 }
 
 impl Decoder {
@@ -157,9 +194,10 @@ impl Decoder {
         if std::mem::take(&mut self.fresh) && self.header(record) {
             return Ok(Record::Nothing);
         }
-        if self.fields.len() != self.width {
+        let width = self.order.width;
+        if self.fields.len() != width {
             let (found, names) = (self.fields.len(), self.names.join(", "));
-            return Err(format!("{found} fields, where there should be {}: {names}", self.width));
+            return Err(format!("{found} fields, where there should be {width}: {names}"));
         }
         self.row(record, columns).map(|()| Record::Row)
     }

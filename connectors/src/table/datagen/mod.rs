@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use updraft_dataflow::connector::{AnySink, AnySource, Column, Connector, OptionSpec, Scan, Table};
-use updraft_dataflow::{Batch, Error, Partition, Progress, Rows, Source};
+use updraft_dataflow::{Batch, Error, Partition, Place, Progress, Rows, Source};
 use updraft_kernel::clock;
 
 use super::options;
@@ -194,6 +194,15 @@ impl Partition for Rowmaker {
 
     fn position(&self) -> String {
         format!("datagen:{}", self.next)
+    }
+
+    fn place(&self) -> Option<Place> {
+        Some(self.next.into())
+    }
+
+    fn seek(&mut self, place: Place) -> Result<(), Error> {
+        self.next = serde_json::from_value(place)?;
+        Ok(())
     }
 
     fn progress(&self) -> Option<Progress> {
