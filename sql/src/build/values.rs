@@ -50,7 +50,7 @@ impl Partition for Once {
     }
 
     fn seek(&mut self, place: Place) -> Result<(), Error> {
-        if place == Place::from(true) {
+        if place == true {
             self.0 = None;
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! reach ahead, and functions that do, there is [`OverAll`]: at the end of the input, by DataFusion's own window functions.
 
 mod all;
+mod arguments;
 mod saved;
 mod sliding;
 #[cfg(test)]
@@ -14,7 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::{cast, concat_batches, take, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, ScalarValue, internal_err};
@@ -23,12 +24,12 @@ use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, Rows, Saved, Snapshot, Time};
 
 pub use self::all::OverAll;
+use self::arguments::{Arguments, arguments};
 use self::sliding::Sliding;
 use super::aggregate::Aggregate;
 use super::codec::columns_of;
 use super::held::{Held, Released};
 use super::keys::{Id, Keys};
-use super::log::compact;
 use super::own::{Own, settled};
 use super::saved::{Share, load, save};
 
@@ -124,12 +125,6 @@ enum Computed {
     Aggregate(Sliding),
     Number,
     Lag(VecDeque<ScalarValue>),
-}
-
-/// The columns that calls look at, row by row of the partition.
-struct Arguments {
-    columns: Vec<ArrayRef>,
-    counted: Option<BooleanArray>,
 }
 
 impl Over {
@@ -288,32 +283,6 @@ impl State {
         });
         let results = results.collect::<Result<Vec<_>>>()?;
         Ok(RecordBatch::try_new(plan.output.clone(), rows.columns().iter().cloned().chain(results).collect())?)
-    }
-}
-
-fn arguments(call: &Call, rows: &RecordBatch) -> Result<Arguments> {
-    let array = |value: &Arc<dyn PhysicalExpr>| value.evaluate(rows)?.into_array(rows.num_rows());
-    let (columns, counted) = match call {
-        Call::Aggregate(aggregate) => (aggregate.arguments(rows)?, aggregate.counted(rows)?),
-        Call::RowNumber | Call::Rank | Call::DenseRank => (Vec::new(), None),
-        Call::Lag { value, default, .. } => {
-            let default = default.iter().map(array);
-            (std::iter::once(array(value)).chain(default).collect::<Result<_>>()?, None)
-        }
-    };
-    Ok(Arguments { columns, counted })
-}
-
-impl Arguments {
-    /// Those of some rows: copied, where they are to stay.
-    fn slice(&self, rows: Range<usize>, stay: bool) -> Result<Self> {
-        let counted = self.counted.as_ref().map(|counted| counted.slice(rows.start, rows.len()));
-        let numbers = UInt32Array::from_iter_values(rows.start as u32..rows.end as u32);
-        let slice = |column: &ArrayRef| match stay {
-            true => Ok(compact(&take(column, &numbers, None)?)),
-            false => Ok(column.slice(rows.start, rows.len())),
-        };
-        Ok(Self { columns: self.columns.iter().map(slice).collect::<Result<_>>()?, counted })
     }
 }
 

@@ -161,7 +161,7 @@ pub(crate) fn scripts(retracts: bool) -> impl Strategy<Value = Script> {
     let key = prop_oneof![1 => Just(None), 8 => (0i64..4).prop_map(Some)];
     let value = prop_oneof![1 => Just(None), 5 => (-3i64..4).prop_map(Some)];
     let name = prop_oneof![1 => Just(None), 5 => "[ab]|a longer text [xy]".prop_map(Some)];
-    let change = (key, value, name, 0i64..12, any::<prop::sample::Index>(), 0..5u8);
+    let change = (key, value, name, 0i64..30, any::<prop::sample::Index>(), 0..5u8);
     let bundles = prop::collection::vec(prop::collection::vec(change, 0..8), 0..4);
     prop::collection::vec(bundles, 1..9).prop_map(move |epochs| {
         let mut live: Vec<Row> = Vec::new();

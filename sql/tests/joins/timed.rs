@@ -107,7 +107,8 @@ fn epochs() -> impl Strategy<Value = Epochly> {
     let epochs = proptest::collection::vec(proptest::collection::vec(bundle, 0..4), 0..10);
     (epochs, grids()).prop_map(|(mut epochs, grid)| {
         let rows = epochs.iter_mut().flatten().flat_map(|(_, rows)| rows);
-        rows.for_each(|row| row.ts -= row.ts % grid);
+        // Some wait for several epochs.
+        rows.for_each(|row| row.ts = row.ts * 3 / grid * grid);
         epochs
     })
 }
