@@ -7,7 +7,8 @@ use updraft_dataflow::{Batch, Bundle, Error, Partition, Record, Sink, Source};
 /// A sink that sends its bundles to a receiver and waits while that has no room: a slow reader holds the job
 /// back rather than fill memory.
 ///
-/// What was written since a job's last checkpoint is written again if its process is killed: each record comes at least once.
+/// What was written since a job's last checkpoint is written again if its process is killed: each record comes at least
+/// once.
 #[derive(Debug)]
 pub struct Channel<T> {
     sender: mpsc::Sender<Bundle<T>>,

@@ -109,8 +109,8 @@ impl Compression {
         })
     }
 
-    /// What is in the file at `path` from byte `from` on, which is not 0: what is not compressed is not read up to there. `None` where the file is
-    /// shorter.
+    /// What is in the file at `path` from byte `from` on, which is not 0: what is not compressed is not read up to
+    /// there. `None` where the file is shorter.
     pub(crate) async fn reader_from(self, path: &Path, from: u64) -> io::Result<Option<Input>> {
         let mut file = File::open(path).await?;
         if self == Self::Plain {

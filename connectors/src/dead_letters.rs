@@ -14,7 +14,8 @@ use crate::rows::{Layout, Rows};
 /// A line has `origin`, `line` and `reason`, and the record itself: as `text` where it is UTF-8, else as `escaped`,
 /// with `\xNN` for the bytes that are not ASCII and `\\` for a backslash.
 ///
-/// What was written since a job's last checkpoint is written again if its process is killed: each record comes at least once.
+/// What was written since a job's last checkpoint is written again if its process is killed: each record comes at least
+/// once.
 #[derive(Debug)]
 pub struct DeadLetters {
     path: PathBuf,

@@ -23,8 +23,8 @@ const BUFFER: usize = 256 << 10;
 /// ended well and the bytes are on the disk: who sees it sees all of it. A job that fails or is cancelled removes the `.part`;
 /// only a process that is killed leaves it behind, and the next run writes it anew. `.gz`, `.zst`, `.bz2` and `.xz` are compressed.
 ///
-/// In a job that takes checkpoints it goes on over all of them, as `.out.csv.gz.ATTEMPT.part`, and takes its name at the job's end: each record is in
-/// it exactly once.
+/// In a job that takes checkpoints it goes on over all of them, as `.out.csv.gz.ATTEMPT.part`, and takes its name at
+/// the job's end: each record is in it exactly once.
 pub struct FileSink {
     path: PathBuf,
     rows: Rows,

@@ -1,8 +1,8 @@
 //! One file that is written by one attempt after the other, each of which goes on where a checkpoint was taken.
 //!
-//! An attempt has a file of its own, `.NAME.ATTEMPT.part`, so that none can disturb another that is still there. It begins as a copy of
-//! what was prepared for the checkpoint; the file that this was copied from stays until a checkpoint knows of the copy. At the end of the
-//! job it takes the name.
+//! An attempt has a file of its own, `.NAME.ATTEMPT.part`, so that none can disturb another that is still there. It
+//! begins as a copy of what was prepared for the checkpoint; the file that this was copied from stays until a
+//! checkpoint knows of the copy. At the end of the job it takes the name.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read};
@@ -161,8 +161,8 @@ impl Parts {
         self.path.parent().unwrap_or_else(|| Path::new(""))
     }
 
-    /// Makes the file of an attempt, of as much as was prepared: whoever has written that may still add to it. `None` where that
-    /// is not there.
+    /// Makes the file of an attempt, of as much as was prepared: whoever has written that may still add to it. `None`
+    /// where that is not there.
     fn copy(&self, attempt: u64, prepared: Option<Grown>) -> io::Result<Option<fs::File>> {
         let from = prepared.map(|grown| Ok((fs::File::open(self.of(grown.attempt))?, grown.bytes))).transpose();
         let from = match from {

@@ -14,7 +14,8 @@ pub(crate) const BUFFER: usize = 64 << 10;
 
 /// A sink that prints records, of any type that serde can serialise.
 ///
-/// What was written since a job's last checkpoint is written again if its process is killed: each record comes at least once.
+/// What was written since a job's last checkpoint is written again if its process is killed: each record comes at least
+/// once.
 #[derive(Debug)]
 pub struct Stdout {
     rows: Rows,

@@ -247,3 +247,34 @@ fn what_was_begun_at_the_end_or_with_a_header_goes_on() {
     let rest = [visit(0, "old"), visit(1, "one"), visit(2, "two")];
     assert_eq!(take(source(Begin::Start), Some(place), 9).0, rest);
 }
+
+#[test]
+fn a_file_that_is_shorter_or_gone_is_an_error_that_names_it() {
+    for name in ["t.csv", "t.csv.gz"] {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join(name);
+        let rest = |place: Place| {
+            let source = Files::path(&path).lines();
+            let next = run(move || async move { source.resume(vec![Some(place)])?.remove(0).next(1).await });
+            next.unwrap_err().to_string()
+        };
+        put(&path, &[b"1\n2\n3\n"]);
+        let place = take_bounded(Files::path(&path).lines(), 2);
+        put(&path, &[b"1"]);
+        let error = rest(place.clone());
+        assert!(error.contains(&format!("{name}: is to be read on from byte 4, but is shorter: put")), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        let error = rest(place);
+        assert!(error.contains(&format!("{name}: cannot be read: ")), "{error}");
+    }
+}
+
+fn take_bounded(source: FileSource<Lines>, batches: usize) -> Place {
+    run(move || async move {
+        let mut partition = source.open().unwrap().remove(0);
+        for _ in 0..batches {
+            partition.next(1).await.unwrap().unwrap();
+        }
+        partition.place().unwrap()
+    })
+}

@@ -75,7 +75,8 @@ impl Encoder {
 /// A sink that prints the rows of a query. They appear when their epoch is complete, at the latest. Where the reader has
 /// gone, as `head` does, it ends the job with [`Closed`](crate::stdout::Closed), which is no failure.
 ///
-/// What was written since a job's last checkpoint is written again if its process is killed: each row comes at least once.
+/// What was written since a job's last checkpoint is written again if its process is killed: each row comes at least
+/// once.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -12,9 +12,9 @@
 //!
 //! Lines are numbered from where reading began.
 //!
-//! Another process can go on from where one stood: files are found again by their inodes and what they hold, under whatever name in their folder.
-//! One that was renamed meanwhile is read to its end before the new one. One that is gone, or was compressed, is told in the log and
-//! left out; one that has become shorter is read from its start.
+//! Another process can go on from where one stood: files are found again by their inodes and what they hold, under
+//! whatever name in their folder. One that was renamed meanwhile is read to its end before the new one. One that is
+//! gone, or was compressed, is told in the log and left out; one that has become shorter is read from its start.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -192,7 +192,8 @@ impl<F: Format> Tails<F> {
         Followed { history: self.history.left(), tails: self.tails.iter().map(Tail::mark).collect() }
     }
 
-    /// Goes on where another one had this left. What has been renamed since is read to its end before files that are new.
+    /// Goes on where another one had this left. What has been renamed since is read to its end before files that are
+    /// new.
     pub(crate) fn go_on(&mut self, followed: Followed) -> Result<(), Error> {
         self.history.go_on(followed.history);
         self.tails.clear();
@@ -205,7 +206,7 @@ impl<F: Format> Tails<F> {
                     self.tails.push(Tail::new(path, file, mark.inode, begin, format, self.max_line));
                 }
                 None => {
-                    tracing::warn!(path = %mark.path.0.display(), "a file that was followed is gone: the rest of it is lost")
+                    tracing::warn!(path = %mark.path.0.display(), "a file is gone, and the rest of it is lost")
                 }
             }
         }

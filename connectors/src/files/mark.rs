@@ -64,7 +64,8 @@ impl Entry {
 }
 
 impl Mark {
-    /// The file, under whatever name, and where to begin: it may have been written anew. `paths` are where it may be, too.
+    /// The file, under whatever name, and where to begin: it may have been written anew. `paths` are where it may be,
+    /// too.
     pub(super) fn find(&self, paths: &[PathBuf]) -> Option<(File, Entry)> {
         let siblings = || self.path.0.parent()?.read_dir().ok();
         let siblings = siblings().into_iter().flatten().flatten().map(|entry| entry.path());

@@ -26,7 +26,8 @@ pub use read::Read;
 /// * `.gz`, `.zst`, `.bz2` and `.xz` are decompressed, and so is what starts like them under another name. Damaged or truncated
 ///   compressed data ends the job with an error that names the file and the line: what follows the damage
 ///   is unknown, so it must not pass for the end of the file. The records before it have been given by then.
-/// * A job that takes checkpoints goes on after the last record that it has taken: what is not compressed is not read up to there.
+/// * A job that takes checkpoints goes on after the last record that it has taken: what is not compressed is not read up
+///   to there.
 /// * A record that cannot be decoded, or is longer than [`max_line`](Self::max_line), becomes a dead letter.
 ///
 /// ```

@@ -33,7 +33,7 @@ pub(super) async fn text(unit: &Unit, stand: Option<Stand>, plan: &Plan) -> Resu
         (Some(Stand { spot, .. }), Share::Lines(range)) => {
             read.store(spot.byte.saturating_sub(range.start), Ordering::Relaxed);
             let input = bytes(&unit.file, spot.byte, &read).await?;
-            (Box::new(Section::from(input, spot.byte, spot.skipping, range.end)) as Input, first)
+            (Box::new(Section::from(input, spot.byte, range.end)) as Input, first)
         }
         (_, Share::All | Share::Groups(_)) => {
             (whole(&unit.file, stand.as_ref().map_or(0, |stand| stand.spot.byte), plan, &read).await?, first)
@@ -45,8 +45,8 @@ pub(super) async fn text(unit: &Unit, stand: Option<Stand>, plan: &Plan) -> Resu
     Ok(Text::new(input, read, first, decoder, stand))
 }
 
-/// What decodes them. Where they are of the middle of a file, its `fresh` decoder is told what the first lines say; any other
-/// one knows.
+/// What decodes them. Where they are of the middle of a file, its `fresh` decoder is told what the first lines say; any
+/// other one knows.
 async fn decoder(unit: &Unit, fresh: bool, plan: &Plan) -> Result<Box<dyn Decode>, Error> {
     let (name, format) = (unit.file.name(), &plan.settings.format);
     match &unit.share {
@@ -62,7 +62,8 @@ async fn decoder(unit: &Unit, fresh: bool, plan: &Plan) -> Result<Box<dyn Decode
     }
 }
 
-/// A file, decompressed if need be, from byte `from` of what is in it on. What is not compressed is not read up to there.
+/// A file, decompressed if need be, from byte `from` of what is in it on. What is not compressed is not read up to
+/// there.
 async fn whole(file: &Found, from: u64, plan: &Plan, read: &Arc<AtomicU64>) -> Result<Input, Error> {
     let failed = |error| file.cannot_read(&error);
     let compression = plan.settings.compression_of(&file.path);

@@ -1,10 +1,11 @@
 //! Tables that are files: `'connector' = 'filesystem'`.
 //!
 //! `settings.rs` reads the options, `find.rs` finds the files, `hive.rs` reads columns from the names of folders. `source.rs`
-//! deals files out to partitions, cut up by `share.rs` and `section.rs`, or finds them as they come (`monitor.rs`); `open.rs`
-//! reads one, of whose text `input.rs` has the bytes. `sink.rs` writes each as a draft (`draft.rs`), and tells when partitions
-//! are complete (`commit.rs`, `moment.rs`); with checkpoints `transaction.rs` and `single.rs` see to it that each row is written
-//! once. What is in the files is told by [`crate::columns`]; where they are if not on disk, by `crate::store`.
+//! deals files out to partitions, cut up by `share.rs` and `section.rs`, or finds them as they come (`monitor.rs`);
+//! `open.rs` reads one, of whose text `input.rs` has the bytes. `sink.rs` writes each as a draft (`draft.rs`), and
+//! tells when partitions are complete (`commit.rs`, `moment.rs`); with checkpoints `transaction.rs` and `single.rs` see
+//! to it that each row is written once. What is in the files is told by [`crate::columns`]; where they are if not on
+//! disk, by `crate::store`.
 //!
 //! * `'path'` is a file, a folder (all files below it, but for those whose names, or whose folders' names, begin with `.` or `_`) or a glob;
 //!   or the same in a store of objects: `s3://bucket/folder/*.parquet`, `gs://`, `az://`, `abfs://`, `http(s)://`, each if the

@@ -36,9 +36,9 @@ impl<R> Section<R> {
         Self { input, at: range.start.saturating_sub(1), end: range.end, state, first: Arc::default() }
     }
 
-    /// Of an `input` that begins at `at`, where a line begins; or `within` one that began before, and belongs to it.
-    pub(super) fn from(input: R, at: u64, within: bool, end: u64) -> Self {
-        let state = if at < end || within { State::Within } else { State::Ended };
+    /// Of an `input` that begins at `at`, where a line begins, or with the rest of one that nobody wants.
+    pub(super) fn from(input: R, at: u64, end: u64) -> Self {
+        let state = if at < end { State::Within } else { State::Ended };
         Self { input, at, end, state, first: Arc::default() }
     }
 

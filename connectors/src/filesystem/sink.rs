@@ -5,9 +5,10 @@
 //! has none, a file that is large or old enough takes its name with the next epoch that is complete. A job that fails or is
 //! cancelled removes what has no name yet; only a process that is killed leaves it behind.
 //!
-//! In a job that takes checkpoints each ends all files of a folder, and they take their names when it is stored, in jobs that have an end, too
-//! (`transaction.rs`): each row is in one file of them, once, whatever is killed when. One file goes on over all checkpoints, and takes its name at
-//! the end (`single.rs`). What a process that is killed before its first checkpoint was stored leaves behind stays there, hidden.
+//! In a job that takes checkpoints each ends all files of a folder, and they take their names when it is stored, in
+//! jobs that have an end, too (`transaction.rs`): each row is in one file of them, once, whatever is killed when. One
+//! file goes on over all checkpoints, and takes its name at the end (`single.rs`). What a process that is killed before
+//! its first checkpoint was stored leaves behind stays there, hidden.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -68,7 +69,8 @@ enum Checkpoints {
     Folder {
         /// The partitions that it completes.
         complete: Vec<String>,
-        /// What has been prepared here and not committed. It is prepared with the next one again, which may be the one to go on from.
+        /// What has been prepared here and not committed. It is prepared with the next one again, which may be the one
+        /// to go on from.
         hidden: BTreeSet<String>,
     },
 }

@@ -19,9 +19,9 @@ use crate::files::path::Named;
 /// Files are dealt out round robin in the order of their names; where there are fewer than partitions, those of Parquet
 /// are shared out by row groups, and large ones of lines by bytes. How many partitions there are depends on the files and on `source.partitions` alone.
 ///
-/// It can go on from a place: each partition with what is left of the files that it was dealt, whatever has come meanwhile; of text that is not
-/// compressed from where the next record begins, of Parquet from the row group that the next row is in. Else it reads what it has given
-/// again, and drops it.
+/// It can go on from a place: each partition with what is left of the files that it was dealt, whatever has come
+/// meanwhile; of text that is not compressed from where the next record begins, of Parquet from the row group that the
+/// next row is in. Else it reads what it has given again, and drops it.
 #[derive(Debug)]
 pub struct FilesSource {
     plan: Plan,

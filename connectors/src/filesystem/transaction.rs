@@ -1,7 +1,8 @@
 //! Files of a folder that are prepared for a checkpoint: whole, on the disk, and hidden until it is stored.
 //!
-//! A file is `.part-RUN-ATTEMPT-NUMBER.FORMAT.part` until then, in a store of objects too. `RUN` is drawn by the first attempt and
-//! told with all that is prepared: by it a later attempt knows what earlier ones have left behind, in a folder that others write to.
+//! A file is `.part-RUN-ATTEMPT-NUMBER.FORMAT.part` until then, in a store of objects too. `RUN` is drawn by the first
+//! attempt and told with all that is prepared: by it a later attempt knows what earlier ones have left behind, in a
+//! folder that others write to.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -31,8 +32,9 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// Gives the files their names, and marks the partitions that are complete by a file of the name `marker`. A file that has its name is
-    /// in order: this may have been done before. Unless it `is_new`, one that is nowhere has been taken away since.
+    /// Gives the files their names, and marks the partitions that are complete by a file of the name `marker`. A file
+    /// that has its name is in order: this may have been done before. Unless it `is_new`, one that is nowhere has been
+    /// taken away since.
     pub(super) async fn commit(
         &self,
         settings: &Settings,
@@ -47,7 +49,7 @@ impl Ended {
                 if is_new(file) {
                     return Err(format!("{path}: what was prepared of it is gone: {remedy}").into());
                 }
-                tracing::warn!(%path, "a file of the last checkpoint is gone: somebody has taken it already, or it is lost");
+                tracing::warn!(%path, "a file of the last checkpoint is gone: taken away already, or lost");
             }
         }
         let markers: Vec<_> = marker.into_iter().flat_map(|marker| self.markers(&root, marker)).collect();
@@ -65,7 +67,8 @@ impl Ended {
         self.complete.iter().map(|folder| root.join(folder).join(marker)).collect()
     }
 
-    /// Removes what attempts before `attempt` have left hidden: it does not count. What cannot be removed is taken for nothing.
+    /// Removes what attempts before `attempt` have left hidden: it does not count. What cannot be removed is taken for
+    /// nothing.
     pub(super) async fn sweep(&self, settings: &Settings, attempt: u64) -> Result<(), Error> {
         let (run, root) = (self.run.clone(), settings.path());
         let is_left = move |name: &str| is_left(name, &run, attempt);

@@ -388,4 +388,44 @@ mod tests {
         assert_eq!(got[0], (1, "\"2".to_owned(), Verdict::TooLong));
         assert_eq!(got.len(), 5);
     }
+
+    #[test]
+    fn one_goes_on_at_any_record_however_the_bytes_come() {
+        let text =
+            b"\xEF\xBB\xBFone\r\nlonger than it may be\r\n\n\"two\nlines\",2\n\"open\nthe next\nlonger, and the last";
+        let cut = |framing, from: Spot, step: usize| {
+            let (mut frames, mut got) = (Frames::new(framing, 14), Vec::new());
+            frames.go_on(from);
+            let mut push = |frames: &Frames, f: Frame| {
+                got.push((f.line, frames.bytes(f.range).to_vec(), f.verdict, frames.spot()));
+            };
+            for chunk in text[from.byte as usize..].chunks(step) {
+                frames.spare(step).extend_from_slice(chunk);
+                while let Some(frame) = frames.next() {
+                    push(&frames, frame);
+                }
+            }
+            while let Some(frame) = frames.last() {
+                push(&frames, frame);
+            }
+            got
+        };
+        let plain = |cut: &[(u64, Vec<u8>, Verdict, Spot)]| -> Vec<(u64, Vec<u8>, Verdict)> {
+            cut.iter().map(|(line, bytes, verdict, _)| (*line, bytes.clone(), *verdict)).collect()
+        };
+        for framing in [Framing::Lines, CSV] {
+            let want = cut(framing, Spot { byte: 0, line: 1, skipping: false }, 1_000);
+            for (step, other) in (1..30).flat_map(|step| (1..30).map(move |other| (step, other))) {
+                let all = cut(framing, Spot { byte: 0, line: 1, skipping: false }, step);
+                assert_eq!(plain(&all), plain(&want), "by {step}");
+                for (given, (_, _, _, spot)) in all.iter().enumerate() {
+                    assert_eq!(
+                        plain(&cut(framing, *spot, other)),
+                        plain(&want[given + 1..]),
+                        "by {step}, then {other}"
+                    );
+                }
+            }
+        }
+    }
 }

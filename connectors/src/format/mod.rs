@@ -32,8 +32,8 @@ const CHUNK: usize = 256 << 10;
 /// How much of a rejected record its dead letter holds, in bytes.
 const KEPT: usize = 64 << 10;
 
-/// Turns bytes into records. Each file is decoded by a clone of the one given, in the state it was given in. So is one that is
-/// read on by another process: what a format remembers of a file, but for its header, is forgotten there.
+/// Turns bytes into records. Each file is decoded by a clone of the one given, in the state it was given in. So is one
+/// that is read on by another process: what a format remembers of a file, but for its header, is forgotten there.
 pub trait Format: Clone + Send + 'static {
     /// What it yields.
     type Item: Record;

@@ -17,7 +17,8 @@ use crate::text::{Style, cells};
 ///
 /// Lines appear when their epoch is complete, at the latest.
 ///
-/// What was written since a job's last checkpoint is written again if its process is killed: each record comes at least once.
+/// What was written since a job's last checkpoint is written again if its process is killed: each record comes at least
+/// once.
 #[derive(Clone, Copy, Debug)]
 pub struct Print;
 

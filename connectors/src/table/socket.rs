@@ -23,9 +23,10 @@ use crate::socket::rows::{RowsSink, RowsSource};
 /// | `byte-delimiter` | what ends a record, as Flink's example says: `10`, a newline, and no other |
 /// | `format` | `csv`, `json`, `raw` or `arrow`, with its options |
 ///
-/// Each connection is a stream of its own, with its own header if it is CSV. The metadata column `line` is the line of its
-/// connection that a row begins in, from 1. What happens when connections break, see [`Socket`](crate::Socket); but of a record
-/// that was not whole only a warning is left. As there, what has come since a job's last checkpoint is lost if its process is killed.
+/// Each connection is a stream of its own, with its own header if it is CSV. The metadata column `line` is the line of
+/// its connection that a row begins in, from 1. What happens when connections break, see [`Socket`](crate::Socket); but
+/// of a record that was not whole only a warning is left. As there, what has come since a job's last checkpoint is lost
+/// if its process is killed.
 #[derive(Clone, Copy, Debug)]
 pub struct Socket;
 

@@ -128,8 +128,8 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Has `source` read to somewhere, told by `random`, then again by others that go on from where the one before stood, `times` over;
-/// what they give together, partition by partition.
+/// Has `source` read to somewhere, told by `random`, then again by others that go on from where the one before stood,
+/// `times` over; what they give together, partition by partition.
 pub(crate) async fn read_on<S: Source>(
     source: impl Fn() -> S,
     limit: usize,
