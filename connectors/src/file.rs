@@ -138,7 +138,7 @@ impl<T: Record + Serialize> Sink<T> for FileSink {
     }
 
     async fn begin(&mut self, attempt: u64, prepared: Vec<Prepared>) -> Result<(), Error> {
-        let prepared = prepared.into_iter().find(|prepared| !prepared.is_null());
+        let prepared = prepared.into_iter().rfind(|prepared| !prepared.is_null());
         let ready: Option<Ready> = prepared.map(serde_json::from_value).transpose()?;
         let (grown, begun) = ready.map(|ready| (ready.grown, ready.begun)).unzip();
         if let Some(begun) = begun.flatten() {

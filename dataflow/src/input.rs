@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use updraft_kernel::clock;
 
-use crate::checkpoint::Taking;
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
 use crate::job::{Assembly, At, Job};
@@ -164,12 +163,11 @@ impl<S: Source> Input<S> {
                     position: 0,
                     place: partition.place(),
                     has_ended: false,
-                    reporting: assembly
-                        .shared
-                        .taking
-                        .clone()
-                        .zip(part)
-                        .map(|(taking, part)| Reporting { taking, part }),
+                    reporting: assembly.shared.taking.clone().zip(part).map(|(taking, part)| Reporting {
+                        gate: taking.gate(),
+                        taking,
+                        part,
+                    }),
                 };
                 if feed.reporting.is_some() && feed.place.is_none() {
                     tracing::warn!(
@@ -198,13 +196,9 @@ where
         late.add_input();
         dead.add_input();
     });
-    let restored = assembly.shared.taking.as_ref().map(Taking::source);
     assembly.task(move |group, kernel, _| {
         let fails = group.clone();
         group.spawn(kernel, name.clone(), move || async move {
-            if let Some(restored) = restored {
-                restored.await;
-            }
             if let Err(error) = source::drive(partition, feed).await {
                 fails.fail(At::new(format!("source `{name}`"), error));
             }

@@ -42,7 +42,7 @@ pub trait Sink<T>: Send + 'static {
 
     /// The job takes checkpoints. Called before all else. `attempt` is greater than that of any process that has
     /// run the job before, which may still be there, stopped: it must not be able to disturb this one. `prepared` is what was prepared
-    /// for the checkpoint that the job goes on from, and perhaps not committed: commit it. What else such processes have written does not
+    /// up to the checkpoint that the job goes on from, oldest first, and perhaps not committed: commit it. What else such processes have written does not
     /// count.
     fn begin(&mut self, attempt: u64, prepared: Vec<Prepared>) -> impl Future<Output = Result<(), Error>> {
         let _ = (attempt, prepared);

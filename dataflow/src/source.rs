@@ -15,7 +15,7 @@ use updraft_kernel::Bell;
 use updraft_kernel::clock::{self, Nanos};
 
 use crate::bundle::{Bundle, Record, Times};
-use crate::checkpoint::{Report, Taking};
+use crate::checkpoint::{Gate, Report, Taking};
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
 use crate::lateness::{Piece, Stamped, Stamping};
@@ -198,6 +198,13 @@ where
     P::Item: Record,
     S: Stamping<P::Item>,
 {
+    if let Some(Reporting { gate, .. }) = &feed.reporting {
+        gate.restored().await;
+    }
+    feed.follow();
+    if let Some(Reporting { gate, .. }) = &feed.reporting {
+        gate.begun().await;
+    }
     while !feed.has_ended && feed.room().await {
         let batch = {
             let mut next = pin!(partition.next(feed.options.bundle));
@@ -261,6 +268,7 @@ pub(crate) struct Feed<T, S> {
 pub(crate) struct Reporting {
     pub(crate) taking: Arc<Taking>,
     pub(crate) part: usize,
+    pub(crate) gate: Gate,
 }
 
 /// What is noted of a partition in checkpoints.
@@ -291,7 +299,7 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
 
     /// Tells where the partition stands at the end of a marked epoch.
     fn report(&self) {
-        let Some(Reporting { taking, part }) = &self.reporting else { return };
+        let Some(Reporting { taking, part, .. }) = &self.reporting else { return };
         let note = PartitionNote {
             place: self.place.clone(),
             ended: self.has_ended,

@@ -155,7 +155,8 @@ fn who_is_suspended_goes_on_another_time() {
             break;
         }
         sim.block_on(running.suspend().unwrap());
-        assert_eq!(running.metrics().checkpoints.count(), 1);
+        // The first process has taken one before it began.
+        assert_eq!(running.metrics().checkpoints.count(), 1 + u64::from(processes == 1));
     }
     assert!(processes > 3);
     assert_eq!(ledger.committed(), [(0..60).sum(), (60..100).sum::<i64>()]);

@@ -73,6 +73,8 @@ mod chapters {
     mod streams {}
     #[doc = include_str!("../../docs/sql.md")]
     mod sql {}
+    #[doc = include_str!("../../docs/state.md")]
+    mod state {}
     #[doc = include_str!("../../docs/operators.md")]
     mod operators {}
     #[doc = include_str!("../../docs/tasks.md")]

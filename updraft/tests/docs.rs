@@ -46,3 +46,8 @@ fn check(document: &str) {
 fn sql() {
     check("docs/sql.md");
 }
+
+#[test]
+fn state() {
+    check("docs/state.md");
+}

@@ -40,7 +40,7 @@ fn crates_import_only_what_lies_below() {
     let below: [(&str, &[&str]); 5] = [
         ("kernel", &[]),
         ("checkpoint", &[]),
-        ("dataflow", &["updraft-kernel"]),
+        ("dataflow", &["updraft-kernel", "updraft-checkpoint"]),
         ("connectors", &["updraft-kernel", "updraft-dataflow"]),
         ("sql", &["updraft-kernel", "updraft-dataflow"]),
     ];

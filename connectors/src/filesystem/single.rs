@@ -38,7 +38,7 @@ impl Single {
             fs::create_dir_all(folder).map_err(|error| failed(&path, &error))?;
         }
         let mut encoder = settings.format.file_encoder(stored)?;
-        let prepared = prepared.into_iter().next().map(serde_json::from_value).transpose()?;
+        let prepared = prepared.into_iter().last().map(serde_json::from_value).transpose()?;
         if prepared.is_some() {
             // What a file begins with is there already.
             encoder.finish(&mut Vec::new())?;

@@ -51,11 +51,9 @@ pub(crate) fn start(
         let Checkpoints { folder, from, settings, .. } = checkpoints;
         let (job, parts, stored) = (fails.name().into(), taking.parts(), BTreeMap::new());
         let mut coordinator = Coordinator { job, shared, taking, folder, settings, parts, stages, stored, metrics };
+        let is_first = from.is_none();
         let restored = coordinator.restore(from.map(|(_, manifest)| manifest));
-        let run = restored.and_then(|()| {
-            coordinator.taking.is_restored();
-            block_on(coordinator.run())
-        });
+        let run = restored.and_then(|()| block_on(coordinator.run(is_first)));
         if let Err(error) = run {
             fails.fail(error);
         }
@@ -107,47 +105,58 @@ impl Coordinator {
     }
 
     /// Takes checkpoints until the job has come to its end.
-    async fn run(&mut self) -> Result<(), Error> {
-        let mut due = clock::now() + self.settings.every;
+    async fn run(&mut self, is_first: bool) -> Result<(), Error> {
+        let begun = clock::now();
+        let first = if is_first { self.shared.clock.mark(begun).ok() } else { None };
+        self.taking.is_restored();
+        if let Some(epoch) = first {
+            // Of nothing, before anything is read: whoever comes after this process knows of its sinks then, whenever it dies.
+            self.checkpoint(epoch, false, begun).await?;
+        }
+        self.taking.begins();
+        let mut due = begun + self.settings.every;
         loop {
             self.wait(due).await;
             let begun = clock::now();
             // After the last epoch of the job there is nothing to ask for: that one was marked when it was known.
             let marked = self.shared.clock.mark(begun);
             let (Ok(epoch) | Err(epoch)) = marked;
-            let is_last = marked.is_err();
-            let reports = self.gather(epoch, is_last).await;
-            self.shared.clock.marks.forget(epoch);
-            let mut manifest = self.take(epoch, is_last, reports)?;
-            let mut tries = 0;
-            loop {
-                match self.store(&mut manifest).await {
-                    Ok((number, bytes)) => {
-                        self.taking.commit(epoch);
-                        self.metrics.checkpoints.stored(number, bytes, clock::now().since(begun));
-                        tracing::debug!("checkpoint {number} of {epoch} is stored: {bytes} bytes are new");
-                        self.sweep().await?;
-                        break;
-                    }
-                    Err(error @ StoreError::Fenced { .. }) => return Err(error.into()),
-                    Err(error) => {
-                        tries += 1;
-                        self.metrics.checkpoints.failed.fetch_add(1, Ordering::Relaxed);
-                        if is_last && tries == TRIES {
-                            return Err(error.into());
-                        }
-                        tracing::warn!("a checkpoint could not be stored, and is tried again: {error}");
-                        if !is_last {
-                            break;
-                        }
-                        clock::sleep(RETRY * tries).await;
-                    }
-                }
-            }
-            if is_last {
+            self.checkpoint(epoch, marked.is_err(), begun).await?;
+            if marked.is_err() {
                 return Ok(());
             }
             due = (begun + self.settings.every).max(clock::now() + self.settings.pause);
+        }
+    }
+
+    /// Takes the checkpoint of a marked epoch, asked for at `begun`. One that cannot be stored is given up, unless it is the last.
+    async fn checkpoint(&mut self, epoch: Epoch, is_last: bool, begun: Nanos) -> Result<(), Error> {
+        let reports = self.gather(epoch, is_last).await;
+        self.shared.clock.marks.forget(epoch);
+        let mut manifest = self.take(epoch, is_last, reports)?;
+        let mut tries = 0;
+        loop {
+            match self.store(&mut manifest).await {
+                Ok((number, bytes)) => {
+                    self.taking.commit(epoch);
+                    self.metrics.checkpoints.stored(number, bytes, clock::now().since(begun));
+                    tracing::debug!("checkpoint {number} of {epoch} is stored: {bytes} bytes are new");
+                    return self.sweep().await;
+                }
+                Err(error @ StoreError::Fenced { .. }) => return Err(error.into()),
+                Err(error) => {
+                    tries += 1;
+                    self.metrics.checkpoints.failed.fetch_add(1, Ordering::Relaxed);
+                    if is_last && tries == TRIES {
+                        return Err(error.into());
+                    }
+                    tracing::warn!("a checkpoint could not be stored, and is tried again: {error}");
+                    if !is_last {
+                        return Ok(());
+                    }
+                    clock::sleep(RETRY * tries).await;
+                }
+            }
         }
     }
 

@@ -25,7 +25,7 @@ mod stored;
 pub(crate) mod taking;
 
 pub(crate) use coordinator::{StageNote, Stages, start};
-pub(crate) use taking::{Kind, Report, Taking, read_note};
+pub(crate) use taking::{Gate, Kind, Report, Taking, read_note};
 
 /// Where the checkpoints of a job are kept, and how often they are taken.
 ///

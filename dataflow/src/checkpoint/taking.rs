@@ -57,8 +57,10 @@ pub(crate) struct Taking {
     reports: Mutex<BTreeMap<Epoch, Reports>>,
     /// Epochs below this are committed.
     committed: AtomicU64,
-    /// Whether state has been restored: then sources begin.
-    ready: AtomicBool,
+    /// Whether state has been restored: then epochs may be closed.
+    restored: AtomicBool,
+    /// Whether sources may be read.
+    begun: AtomicBool,
     /// Whether somebody wants a checkpoint now.
     pub(super) wanted: AtomicBool,
     /// Transactions of sinks that are prepared and not committed.
@@ -81,7 +83,8 @@ impl Taking {
             parts: Mutex::default(),
             reports: Mutex::default(),
             committed: AtomicU64::new(0),
-            ready: AtomicBool::new(false),
+            restored: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             uncommitted: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -167,14 +170,18 @@ impl Taking {
         self.sinks.ring_all();
     }
 
-    /// Has a source wait until state has been restored.
-    pub(crate) fn source(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
-        let (taking, bell) = (self.clone(), self.sources.hang());
-        async move { bell.wait(|| taking.ready.load(Ordering::Acquire)).await }
+    /// Where a partition of a source waits.
+    pub(crate) fn gate(self: &Arc<Self>) -> Gate {
+        Gate { taking: self.clone(), bell: self.sources.hang() }
     }
 
     pub(super) fn is_restored(&self) {
-        self.ready.store(true, Ordering::Release);
+        self.restored.store(true, Ordering::Release);
+        self.sources.ring_all();
+    }
+
+    pub(super) fn begins(&self) {
+        self.begun.store(true, Ordering::Release);
         self.sources.ring_all();
     }
 
@@ -182,6 +189,25 @@ impl Taking {
     pub(crate) fn want(&self) {
         self.wanted.store(true, Ordering::Release);
         self.bell.ring();
+    }
+}
+
+/// Where a partition of a source waits before it is read.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    taking: Arc<Taking>,
+    bell: Arc<Bell>,
+}
+
+impl Gate {
+    /// State has been restored: epochs may be closed.
+    pub(crate) async fn restored(&self) {
+        self.bell.wait(|| self.taking.restored.load(Ordering::Acquire)).await;
+    }
+
+    /// The job begins.
+    pub(crate) async fn begun(&self) {
+        self.bell.wait(|| self.taking.begun.load(Ordering::Acquire)).await;
     }
 }
 

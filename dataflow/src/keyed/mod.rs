@@ -18,7 +18,7 @@ mod timers;
 pub use broadcast::{BroadcastStage, Listen};
 pub use context::Context;
 pub(crate) use shuffle::owner_of_hash;
-pub use shuffle::{Dealt, ShuffleStage, groups_of, owner_of};
+pub use shuffle::{Dealt, ShuffleStage, groups_of, owner_of, owner_of_key};
 pub use stage::{Aside, KeyedStage, Nothing, Watched};
 pub(crate) use timers::TimerQueue;
 

@@ -39,7 +39,7 @@ pub(super) fn save<K: Key, V: State>(
             let object = snapshot.create();
             let is_gone = |key: &&K| keys.position(hash_of(key), key).is_none();
             let mut removed: Vec<_> = run.removed.iter().filter(is_gone).collect();
-            removed.sort_unstable_by_key(|key| hash_of(key));
+            removed.sort_unstable_by_key(hash_of);
             for some in removed.chunks(ENTRIES) {
                 let groups = group_of(hash_of(some[0]))..=group_of(hash_of(some[some.len() - 1]));
                 snapshot.add(object, groups, &Kept::<(), _>::Removed(some.to_vec()))?;

@@ -21,6 +21,11 @@ pub fn owner_of(group: KeyGroup, drivers: usize) -> usize {
     usize::from(group.0) * drivers / 256
 }
 
+/// Which of `drivers` owns a key.
+pub fn owner_of_key(key: &impl Key, drivers: usize) -> usize {
+    owner_of_hash(hash_of(key), drivers)
+}
+
 /// The key groups that `driver` of `drivers` owns: the first and the last.
 pub fn groups_of(driver: usize, drivers: usize) -> RangeInclusive<KeyGroup> {
     let first = |driver: usize| (driver * 256).div_ceil(drivers).min(256);

@@ -91,7 +91,7 @@ pub trait Operator<T>: Clone + Send + Sync + 'static {
 
     /// Takes back what was saved: called after [`open`](Self::open), before the first bundle, with each record of which this
     /// instance owns some key groups, in order of the objects. The number of instances may be another then; of keys that it
-    /// does not own (see [`owner_of`](crate::keyed::owner_of)) it leaves out what there is.
+    /// does not own (see [`owner_of_key`](crate::keyed::owner_of_key)) it leaves out what there is.
     ///
     /// # Errors
     /// When it cannot be read.
