@@ -3,6 +3,7 @@
 //! Every engine gives a checksum of its complete result, which must be that of the others. Figures are medians; only
 //! ratios within a row mean anything on a shared machine. Next: [`data`] (the records), [`engine`] (who runs them).
 
+mod checkpoints;
 mod data;
 mod engine;
 mod latency;
@@ -66,6 +67,8 @@ struct Args {
 enum Suite {
     /// SQL over files, beside DataFusion.
     Sql(sql::Args),
+    /// What checkpoints cost.
+    Checkpoints(checkpoints::Args),
     /// How soon the program answers.
     Start(start::Args),
 }
@@ -119,6 +122,7 @@ fn main() {
     let args = Args::parse();
     match &args.suite {
         Some(Suite::Sql(args)) => return sql::run(args),
+        Some(Suite::Checkpoints(args)) => return checkpoints::compare(args),
         Some(Suite::Start(args)) => return start::run(args),
         None => {}
     }

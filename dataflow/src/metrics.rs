@@ -183,6 +183,8 @@ pub struct CheckpointMetrics {
     bytes: AtomicU64,
     nanos: AtomicU64,
     at: AtomicI64,
+    /// The most bytes that were written for one, and how long that took.
+    largest: Mutex<(u64, Duration)>,
     pub(crate) to_restore: AtomicU64,
     pub(crate) restored: AtomicU64,
 }
@@ -193,6 +195,8 @@ impl CheckpointMetrics {
         self.bytes.store(bytes, Ordering::Relaxed);
         self.nanos.store(took.as_nanos() as u64, Ordering::Relaxed);
         self.at.store(micros(clock::wall()), Ordering::Relaxed);
+        let largest = &mut *lock(&self.largest);
+        *largest = (bytes, took).max(*largest);
         self.stored.fetch_add(1, Ordering::Release);
     }
 
@@ -212,6 +216,11 @@ impl CheckpointMetrics {
         let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let at = Time(self.at.load(Ordering::Relaxed));
         (self.count() > 0).then(|| (load(&self.number), at, load(&self.bytes), Duration::from_nanos(load(&self.nanos))))
+    }
+
+    /// Of the one that most was written for: how many bytes, and how long it took.
+    pub fn largest(&self) -> (u64, Duration) {
+        *lock(&self.largest)
     }
 
     /// How much state has been read to go on from a checkpoint, and how much there is, in bytes.

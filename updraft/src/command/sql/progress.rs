@@ -42,8 +42,13 @@ impl Drop for Progress {
 
 /// One line, in place of the one before.
 fn show(running: &Running, elapsed: Duration) {
-    let metrics = running.metrics();
-    let line = line(metrics.records(), elapsed, metrics.share());
+    let (metrics, state) = (running.metrics(), running.metrics().checkpoints.restored());
+    let line = if state.read < state.whole && metrics.records() == 0 {
+        let share = state.read as f64 / state.whole as f64;
+        format!("state: {} of {} MB, {} left", state.read / 1_000_000, state.whole / 1_000_000, left(elapsed, share))
+    } else {
+        line(metrics.records(), elapsed, metrics.share())
+    };
     let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
 }
 
@@ -52,13 +57,15 @@ fn line(rows: u64, elapsed: Duration, share: Option<f64>) -> String {
     let seconds = elapsed.as_secs_f64();
     let rate = rows as f64 / seconds;
     match share.filter(|share| *share > 0.0) {
-        Some(share) => {
-            let left = (seconds * (1.0 / share - 1.0)).round() as u64;
-            let (hours, minutes, left) = (left / 3600, left / 60 % 60, left % 60);
-            format!("{rows} rows, {rate:.0}/s, {:.0} %, {hours}:{minutes:02}:{left:02} left", share * 100.0)
-        }
+        Some(share) => format!("{rows} rows, {rate:.0}/s, {:.0} %, {} left", share * 100.0, left(elapsed, share)),
         None => format!("{rows} rows, {rate:.0}/s, {seconds:.0} s"),
     }
+}
+
+/// How long the rest takes, where so long was needed for a share: `0:02:45`.
+fn left(elapsed: Duration, share: f64) -> String {
+    let left = (elapsed.as_secs_f64() * (1.0 / share.max(1e-9) - 1.0)).round() as u64;
+    format!("{}:{:02}:{:02}", left / 3600, left / 60 % 60, left % 60)
 }
 
 #[cfg(test)]
