@@ -10,6 +10,7 @@ mod embed;
 mod fail;
 pub mod function;
 pub mod gate;
+mod ipc;
 pub mod native;
 pub mod operator;
 pub mod parse;

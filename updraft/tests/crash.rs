@@ -10,16 +10,17 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tempfile::TempDir;
+use updraft::kernel::clock;
 
 /// Numbers that differ from run to run: moments of a process cannot be repeated anyway.
 struct Dice(u64);
 
 impl Dice {
     fn new() -> Self {
-        Self(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64)
+        Self(clock::wall().as_nanos() as u64)
     }
 
     /// A number below `end`, by xorshift.
@@ -135,9 +136,9 @@ fn read(folder: &Path, path: &str, columns: &str) -> Vec<String> {
 
 /// What a job writes that nothing happens to, and how long it takes.
 fn undisturbed(folder: &Path) -> (Vec<Vec<String>>, Duration) {
-    let begun = std::time::Instant::now();
+    let begun = clock::now();
     must_end_well(run(folder, &["--state", "state"]));
-    let took = begun.elapsed();
+    let took = clock::now().since(begun);
     let expected = rows(folder);
     assert!(expected.iter().all(|rows| rows.len() > 1_000), "{:?}", expected.iter().map(Vec::len).collect::<Vec<_>>());
     (expected, took)

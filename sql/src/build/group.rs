@@ -14,8 +14,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMillisecondArray, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 use datafusion_common::{DataFusionError, Result};
 use datafusion_expr::{EmitTo, GroupsAccumulator};
 use datafusion_physical_expr::PhysicalExpr;
@@ -28,6 +26,7 @@ use super::expr::{batch, evaluate, nullable};
 use super::key::hashes;
 use super::scan::{BATCH, micros};
 use crate::fail::fail;
+use crate::ipc;
 use crate::operator::aggregate::Aggregate;
 
 /// Where a column of the result comes from.
@@ -424,20 +423,13 @@ impl Grouping for Groups {
         for (row, hash) in hashes(keys, sum.num_rows()).into_iter().enumerate() {
             groups.entry(KeyGroup::of(hash)).or_default().push(row as u32);
         }
-        let save = |(group, rows)| Ok((group, to_bytes(&take_record_batch(sum, &UInt32Array::from(rows))?)?));
+        let save = |(group, rows)| Ok((group, ipc::write(&take_record_batch(sum, &UInt32Array::from(rows))?)?));
         groups.into_iter().map(save).collect()
     }
 
     fn load(&self, _: KeyGroup, bytes: &[u8]) -> std::result::Result<Sum, Error> {
-        let batches = StreamReader::try_new(bytes, None)?.collect::<std::result::Result<Vec<_>, _>>()?;
-        Ok(Sum::Whole(concat_batches(&self.state_schema, &batches)?))
+        Ok(Sum::Whole(concat_batches(&self.state_schema, &ipc::read_all(bytes)?)?))
     }
-}
-
-fn to_bytes(batch: &RecordBatch) -> std::result::Result<Vec<u8>, Error> {
-    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
-    writer.write(batch)?;
-    Ok(writer.into_inner()?)
 }
 
 /// The job ends where accumulators fail.

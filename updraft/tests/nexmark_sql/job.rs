@@ -2,15 +2,21 @@
 //! who takes the rows.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use object_store::memory::InMemory;
 use updraft::Runtime;
-use updraft::connectors::Collect;
-use updraft::connectors::table::registry;
-use updraft::dataflow::connector::AnySink;
+use updraft::connectors::table::{Blackhole, registry};
+use updraft::connectors::{Collect, Filesystem};
+use updraft::dataflow::checkpoint::Checkpoints;
+use updraft::dataflow::connector::{AnySink, Registry};
+use updraft::dataflow::testing::Ledger;
 use updraft::dataflow::{Job, Rows};
 use updraft::sql::{Inserts, Outcome, Session, native, parse};
 
 use crate::events;
+use crate::small::Small;
 
 /// How a query is run.
 #[derive(Clone, Copy, Debug)]
@@ -19,25 +25,62 @@ pub(crate) struct Run {
     pub(crate) kernels: usize,
     /// The share of the events that are not in order.
     pub(crate) disorder: &'static str,
+    /// How often the job is ended where it stands, to go on from its last checkpoint with another number of kernels.
+    pub(crate) crashes: u64,
+}
+
+const fn run(mode: &'static str, kernels: usize, disorder: &'static str, crashes: u64) -> Run {
+    Run { mode, kernels, disorder, crashes }
 }
 
 /// What makes no difference to the results.
-pub(crate) const RUNS: [Run; 6] = [
-    Run { mode: "streaming", kernels: 1, disorder: "0" },
-    Run { mode: "streaming", kernels: 3, disorder: "0" },
-    Run { mode: "streaming", kernels: 2, disorder: "0.2" },
-    Run { mode: "streaming", kernels: 3, disorder: "0.2" },
-    Run { mode: "batch", kernels: 1, disorder: "0" },
-    Run { mode: "batch", kernels: 3, disorder: "0.2" },
+pub(crate) const RUNS: [Run; 8] = [
+    run("streaming", 1, "0", 0),
+    run("streaming", 3, "0", 0),
+    run("streaming", 2, "0.2", 0),
+    run("streaming", 3, "0.2", 0),
+    run("batch", 1, "0", 0),
+    run("batch", 3, "0.2", 0),
+    run("streaming", 1, "0.2", 6),
+    run("batch", 2, "0", 3),
 ];
 
 impl Run {
     /// The rows that the INSERT of a query would write, and how they change; files are in `folder`.
     pub(crate) fn changes(self, query: &str, folder: &Path) -> Vec<Rows> {
+        if self.crashes > 0 {
+            return self.changes_with_crashes(query, folder);
+        }
         let (sink, rows) = Collect::new();
         let query = self.inserts(query, folder).into_queries().pop().unwrap();
         self.run(query.job("query", AnySink::new(sink)).unwrap());
         rows.take()
+    }
+
+    fn changes_with_crashes(self, query: &str, folder: &Path) -> Vec<Rows> {
+        let (store, ledger) = (Arc::new(InMemory::new()), Ledger::default());
+        for life in 0.. {
+            let kernels = 1 + (self.kernels + life as usize) % 3;
+            let runtime = Runtime::builder().kernels(kernels).pin(false).build().unwrap();
+            let opened = runtime.block_on(Checkpoints::open(store.clone(), &"query".into())).unwrap();
+            let planned = self.inserts(query, folder).into_queries().pop().unwrap();
+            let job = planned.job("query", AnySink::new(ledger.sink())).unwrap();
+            let job = job.checkpoints(opened.every(Duration::from_millis(5)));
+            let running = job.start(runtime.handle()).unwrap();
+            if life < self.crashes {
+                // After some checkpoints, another number for each query: most have state, and some is not of a checkpoint.
+                let some = 2 + query.bytes().fold(life, |sum, byte| sum * 31 + u64::from(byte)) % 4;
+                while !running.is_ended() && running.metrics().checkpoints.count() < some {
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+                running.cancel();
+            }
+            match runtime.block_on(running.join()) {
+                Ok(_) => break,
+                Err(error) => assert!(life < self.crashes, "{query}, {self:?}: {error}"),
+            }
+        }
+        ledger.committed()
     }
 
     /// Runs the INSERT of a query itself.
@@ -52,7 +95,8 @@ impl Run {
     }
 
     fn inserts(self, query: &str, folder: &Path) -> Inserts {
-        let mut session = Session::new(registry());
+        let small = || Registry::default().with(Small).with(Filesystem).with(Blackhole);
+        let mut session = Session::new(if self.crashes > 0 { small() } else { registry() });
         session.register_function("com.github.nexmark.flink.udf.CountChar", native::count_char());
         session.set("execution.runtime-mode", self.mode).unwrap();
         let tables = file("ddl").replace("'events.num' = '1000000'", &events::options(self.disorder));

@@ -7,6 +7,7 @@
 mod events;
 mod job;
 mod oracle;
+mod small;
 mod table;
 
 use std::collections::BTreeMap;

@@ -5,15 +5,13 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef, UInt64Type};
-use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 use datafusion_common::{Result, internal_datafusion_err};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 use super::super::codec::{Codec, Encoded};
 use super::Share;
+use crate::ipc;
 
 /// See the module's page.
 #[derive(Debug)]
@@ -124,20 +122,9 @@ impl<'a> Several<'a> {
     }
 }
 
-fn write(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
-    writer.write(batch)?;
-    writer.into_inner()
-}
-
-fn read(bytes: &[u8]) -> Result<RecordBatch, ArrowError> {
-    let none = || ArrowError::IpcError("a stream without rows".into());
-    StreamReader::try_new(bytes, None)?.next().ok_or_else(none)?
-}
-
 impl Serialize for Packed {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&write(&self.0).map_err(ser::Error::custom)?)
+        serializer.serialize_bytes(&ipc::write(&self.0).map_err(ser::Error::custom)?)
     }
 }
 
@@ -153,7 +140,8 @@ impl<'de> Deserialize<'de> for Packed {
             }
 
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> std::result::Result<RecordBatch, E> {
-                read(bytes).map_err(E::custom)
+                let mut batches = ipc::read_all(bytes).map_err(E::custom)?;
+                batches.pop().ok_or_else(|| E::custom("there are no rows"))
             }
         }
 
