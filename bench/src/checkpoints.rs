@@ -154,7 +154,7 @@ pub(crate) fn compare(args: &Args) {
     );
     for work in or_all(&args.jobs) {
         // As many as take so long.
-        let trial = 4_000_000;
+        let trial = 500_000;
         let rate = args
             .rate
             .map_or_else(|| trial as f64 / run(work, trial, false, args).took.as_secs_f64(), |rate| rate * 1e6);

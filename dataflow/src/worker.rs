@@ -4,7 +4,7 @@
 //! stage nearest to the exit first, and suspends when it is somebody else's turn or nothing is there.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use updraft_kernel::{Account, Bell, Bells, KernelId, block_on, context, give_up, yield_now, yield_point};
 
@@ -18,7 +18,7 @@ use crate::ordered::Ordered;
 use crate::snapshot::{Records, Snapshot};
 use crate::source::Error;
 use crate::stage::Stage;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::time::{Epoch, Generation, Punctuation};
 
 /// What the tasks of a job share.
