@@ -3,8 +3,8 @@
 //! A worker is synchronous code on a stack of its own: it takes the oldest work that any stage of the job has, the
 //! stage nearest to the exit first, and suspends when it is somebody else's turn or nothing is there.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use updraft_kernel::{Account, Bell, Bells, KernelId, block_on, context, give_up, yield_now, yield_point};
 
