@@ -253,6 +253,21 @@ impl Reader {
         }
     }
 
+    /// The next record, whole; none at the end.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn next_record(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let mut record = Vec::new();
+        while let Some(piece) = self.next().await? {
+            record.extend(piece.bytes);
+            if piece.ends {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
     fn end(&self) -> Result<(), Error> {
         let is_other = self.bytes != self.file.bytes || self.checksum.clone().finalize() != self.file.checksum;
         let whole = self.decoder.finish().and_then(|()| match is_other {

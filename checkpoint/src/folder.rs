@@ -71,14 +71,14 @@ impl Folder {
             let checkpoint = match self.log.entry(number).await {
                 Ok(entry) => entry.checkpoint,
                 Err(error) => {
-                    restore.damaged.push(damage(error)?);
+                    restore.damaged.push(error.damage()?);
                     continue;
                 }
             };
             let Some(manifest) = checkpoint else { continue };
             match self.is_there(&manifest).await {
                 Ok(()) => return Ok(Restore { checkpoint: Some((number, manifest)), ..restore }),
-                Err(error) => restore.damaged.push(damage(error)?),
+                Err(error) => restore.damaged.push(error.damage()?),
             }
         }
         Ok(restore)
@@ -150,7 +150,7 @@ impl Folder {
             let entry = match self.log.entry(number).await {
                 Ok(entry) => entry,
                 Err(error) => {
-                    damage(error)?;
+                    error.damage()?;
                     continue;
                 }
             };
@@ -177,9 +177,4 @@ impl Folder {
     fn path(&self, name: &str) -> Path {
         self.data.clone().join(name)
     }
-}
-
-/// The error if it tells of damage, which is to be told; others end what is done.
-fn damage(error: Error) -> Result<Error, Error> {
-    if matches!(error, Error::Damaged { .. }) { Ok(error) } else { Err(error) }
 }

@@ -61,6 +61,14 @@ impl Error {
         move |source| Self::Store { what, path, source }
     }
 
+    /// It, if it tells of damage, which may be told and passed by; all others end what is done.
+    ///
+    /// # Errors
+    /// It, if it is another one.
+    pub fn damage(self) -> Result<Self, Self> {
+        if matches!(self, Self::Damaged { .. }) { Ok(self) } else { Err(self) }
+    }
+
     pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
         Self::Damaged { path: path.clone(), reason: reason.into() }
     }

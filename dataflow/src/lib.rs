@@ -19,6 +19,7 @@ pub mod explain;
 pub mod input;
 pub mod job;
 pub mod join;
+pub mod journal;
 pub mod keyed;
 pub mod lateness;
 pub mod metrics;

@@ -177,32 +177,30 @@ impl StageMetrics {
 /// What the checkpoints of a job have come to.
 #[derive(Debug, Default)]
 pub struct CheckpointMetrics {
-    stored: AtomicU64,
+    stored: Mutex<StoredCheckpoints>,
     pub(crate) failed: AtomicU64,
-    number: AtomicU64,
-    bytes: AtomicU64,
-    nanos: AtomicU64,
-    at: AtomicI64,
-    /// The most bytes that were written for one, and how long that took.
-    largest: Mutex<(u64, Duration)>,
     pub(crate) to_restore: AtomicU64,
     pub(crate) restored: AtomicU64,
 }
 
+#[derive(Debug, Default)]
+struct StoredCheckpoints {
+    count: u64,
+    last: Option<(u64, Time, u64, Duration)>,
+    largest: (u64, Duration),
+}
+
 impl CheckpointMetrics {
     pub(crate) fn stored(&self, number: u64, bytes: u64, took: Duration) {
-        self.number.store(number, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
-        self.nanos.store(took.as_nanos() as u64, Ordering::Relaxed);
-        self.at.store(micros(clock::wall()), Ordering::Relaxed);
-        let largest = &mut *lock(&self.largest);
-        *largest = (bytes, took).max(*largest);
-        self.stored.fetch_add(1, Ordering::Release);
+        let stored = &mut *lock(&self.stored);
+        stored.count += 1;
+        stored.last = Some((number, Time(micros(clock::wall())), bytes, took));
+        stored.largest = stored.largest.max((bytes, took));
     }
 
     /// How many were stored.
     pub fn count(&self) -> u64 {
-        self.stored.load(Ordering::Acquire)
+        lock(&self.stored).count
     }
 
     /// How often storing one has failed.
@@ -213,14 +211,12 @@ impl CheckpointMetrics {
     /// The last one that was stored: its number, when that was (by the calendar), how many bytes were written for it, and how
     /// long it took from when it was asked for.
     pub fn last(&self) -> Option<(u64, Time, u64, Duration)> {
-        let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
-        let at = Time(self.at.load(Ordering::Relaxed));
-        (self.count() > 0).then(|| (load(&self.number), at, load(&self.bytes), Duration::from_nanos(load(&self.nanos))))
+        lock(&self.stored).last
     }
 
     /// Of the one that most was written for: how many bytes, and how long it took.
     pub fn largest(&self) -> (u64, Duration) {
-        *lock(&self.largest)
+        lock(&self.stored).largest
     }
 
     /// How much state has been read to go on from a checkpoint, and how much there is, in bytes.

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::keyed::owner_of;
+use crate::keyed::{groups_of, owner_of};
 use crate::source::Error;
 use crate::stage::KeyGroup;
 
@@ -42,6 +42,12 @@ impl Saved {
     /// Whether driver `driver` of `drivers` owns some of its key groups.
     pub fn is_for(&self, driver: usize, drivers: usize) -> bool {
         (owner_of(*self.groups.start(), drivers)..=owner_of(*self.groups.end(), drivers)).contains(&driver)
+    }
+
+    /// Whether its key groups are all that driver `driver` of `drivers` owns, or more.
+    pub fn has_all_of(&self, driver: usize, drivers: usize) -> bool {
+        let own = groups_of(driver, drivers);
+        self.groups.contains(own.start()) && self.groups.contains(own.end())
     }
 
     /// What was [added](Snapshot::add).

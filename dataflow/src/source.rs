@@ -15,7 +15,7 @@ use updraft_kernel::Bell;
 use updraft_kernel::clock::{self, Nanos};
 
 use crate::bundle::{Bundle, Record, Times};
-use crate::checkpoint::{Gate, Report, Taking};
+use crate::checkpoint::{Gate, Report, Taking, note_of};
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
 use crate::lateness::{Piece, Stamped, Stamping};
@@ -49,18 +49,23 @@ pub trait Source: Send + 'static {
     where
         Self: Sized,
     {
-        let mut partitions = self.open()?;
-        if partitions.len() != places.len() {
-            let remedy = "read what was read before, or start anew";
-            return Err(
-                format!("{} partitions were read, and there are {}: {remedy}", places.len(), partitions.len()).into()
-            );
-        }
-        for (partition, place) in partitions.iter_mut().zip(places) {
-            place.map_or(Ok(()), |place| partition.seek(place))?;
-        }
-        Ok(partitions)
+        seek_all(self.open()?, places)
     }
+}
+
+/// The partitions, each gone on where it stood; those that had no place begin anew.
+///
+/// # Errors
+/// When there are not as many as places, or one cannot go on.
+pub fn seek_all<P: Partition>(mut partitions: Vec<P>, places: Vec<Option<Place>>) -> Result<Vec<P>, Error> {
+    if partitions.len() != places.len() {
+        let (was, now, remedy) = (places.len(), partitions.len(), "read what was read before, or start the job anew");
+        return Err(format!("{was} partitions were read, and there are {now}: {remedy}").into());
+    }
+    for (partition, place) in partitions.iter_mut().zip(places) {
+        place.map_or(Ok(()), |place| partition.seek(place))?;
+    }
+    Ok(partitions)
 }
 
 /// Where a partition stands, in its own words: what it needs to go on from there, in a process to come.
@@ -307,8 +312,7 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
             watermark: self.declared.max(self.closed),
             stamp: self.stamp.save(),
         };
-        let note = serde_json::to_value(note).unwrap_or_else(|error| unreachable!("a note is JSON: {error}"));
-        taking.report(self.epoch, *part, self.partition, Report { note, ..Report::default() });
+        taking.report(self.epoch, *part, self.partition, Report { note: note_of(&note), ..Report::default() });
     }
 
     /// Waits for room, and follows the other partitions meanwhile; whether the job goes on.

@@ -99,6 +99,11 @@ impl Stored {
         bytes
     }
 
+    /// Whether there are records of each object.
+    pub fn is_whole(&self) -> bool {
+        self.objects.values().all(|records| !records.is_empty())
+    }
+
     /// Has a stage go on from the last snapshot.
     ///
     /// # Errors

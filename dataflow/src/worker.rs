@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use updraft_kernel::{Account, Bell, Bells, KernelId, block_on, context, give_up, yield_now, yield_point};
 
 use crate::bundle::Bundle;
-use crate::checkpoint::{Report, StageNote, Taking};
+use crate::checkpoint::{Report, StageNote, Taking, note_of};
 use crate::container::{Container, Containers, EpochOrder, Service};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
@@ -251,8 +251,7 @@ impl<S: Stage> StageRunner<S> {
             report.objects.extend(snapshot.objects);
             report.saved.extend(snapshot.saved);
         }
-        let note = StageNote { watermark: at.watermark, now: at.now, objects: Vec::new() };
-        report.note = serde_json::to_value(note).unwrap_or_else(|error| unreachable!("a note is JSON: {error}"));
+        report.note = note_of(&StageNote::new(at, &report.objects));
         self.shared.account.charge(report.bytes());
         taking.report(at.epoch, part, 0, report);
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use updraft_dataflow::source::seek_all;
 use updraft_dataflow::{Batch, Error, Partition, Place, Record, Source};
 
 use crate::format::{Csv, Decode, Format, Json, Lines, MAX_LINE};
@@ -155,18 +156,11 @@ impl<F: Format> Source for FileSource<F> {
             None => FilePartition::Read(Box::new(Read::new(VecDeque::new(), self.format.clone(), self.files.max_line))),
         };
         // What was dealt out stays so, whatever is there now.
-        let mut partitions = match places.iter().all(Option::is_some) {
+        let partitions = match places.iter().all(Option::is_some) {
             true => places.iter().map(|_| new()).collect(),
             false => self.clone().open()?,
         };
-        if partitions.len() != places.len() {
-            let (now, remedy) = (partitions.len(), "read as before, or start the job anew");
-            return Err(format!("{} partitions of files were read, and there are {now}: {remedy}", places.len()).into());
-        }
-        for (partition, place) in partitions.iter_mut().zip(places) {
-            place.map_or(Ok(()), |place| partition.seek(place))?;
-        }
-        Ok(partitions)
+        seek_all(partitions, places)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use updraft_dataflow::connector::{Scan, Table};
+use updraft_dataflow::source::seek_all;
 use updraft_dataflow::{Batch, Error, Partition, Place, Progress, Rows, Source};
 
 use super::monitor::Monitor;
@@ -58,20 +59,12 @@ impl Source for FilesSource {
     fn resume(self, places: Vec<Option<Place>>) -> Result<Vec<FilesPartition>, Error> {
         let plan = Arc::new(self.plan);
         // What was dealt out stays so, whatever is there now.
-        let mut partitions = if places.iter().all(Option::is_some) {
+        let partitions = if places.iter().all(Option::is_some) {
             places.iter().map(|_| FilesPartition::new(plan.clone(), VecDeque::new())).collect()
         } else {
             Self { plan: plan.as_ref().clone() }.open()?
         };
-        if partitions.len() != places.len() {
-            let (now, name) = (partitions.len(), plan.settings.name());
-            let remedy = "read the files that were there before, or start the job anew";
-            return Err(format!("{name}: {} partitions were read, and there are {now}: {remedy}", places.len()).into());
-        }
-        for (partition, place) in partitions.iter_mut().zip(places) {
-            place.map_or(Ok(()), |place| partition.seek(place))?;
-        }
-        Ok(partitions)
+        seek_all(partitions, places)
     }
 }
 

@@ -5,34 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use updraft_checkpoint::{Error as StoreError, Folder, Manifest, Part as Stage};
 use updraft_kernel::clock::{self, Nanos};
 use updraft_kernel::{Group, KernelId, block_on, yield_point};
 
-use super::stored::Stored;
+use super::stored::{StageNote, Stored};
 use super::taking::{Kind, Part, Report, Reports, Taking, read_note};
 use super::{Checkpoints, Settings};
 use crate::metrics::JobMetrics;
 use crate::source::Error;
-use crate::time::{Epoch, Punctuation, Time, micros};
+use crate::time::{Epoch, Time, micros};
 use crate::worker::{Runner, Shared};
 
 /// How long it waits before it tries once more what the store has refused, at least.
 const RETRY: Duration = Duration::from_millis(200);
 /// How often it tries to store the last checkpoint of a job.
 const TRIES: u32 = 10;
-
-/// What is noted of a stage.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct StageNote {
-    pub(crate) watermark: Time,
-    pub(crate) now: Time,
-    /// Of its objects, the first and the last of each run of numbers.
-    #[serde(default)]
-    pub(crate) objects: Vec<(u64, u64)>,
-}
 
 /// The stages with state, by the parts that they are.
 pub(crate) type Stages = BTreeMap<usize, Arc<dyn Runner>>;
@@ -84,8 +73,8 @@ impl Coordinator {
             let id = &self.parts[*part].id;
             let Some(was) = manifest.parts.remove(&**id) else { continue };
             let note: StageNote = read_note(id, &was.note)?;
-            let mut stored = Stored::of(was.files, &note.objects);
-            let at = Punctuation { epoch: Epoch(manifest.epoch), watermark: note.watermark, now: note.now };
+            let mut stored = Stored::of(was.files, &note);
+            let at = note.at(Epoch(manifest.epoch));
             let next = stored.next_object();
             let mut reading = stored.reading(&self.folder);
             let mut records = std::iter::from_fn(|| {
@@ -133,7 +122,7 @@ impl Coordinator {
     async fn checkpoint(&mut self, epoch: Epoch, is_last: bool, begun: Nanos) -> Result<(), Error> {
         let reports = self.gather(epoch, is_last).await;
         self.shared.clock.marks.forget(epoch);
-        let mut manifest = self.take(epoch, is_last, reports)?;
+        let mut manifest = self.take(epoch, is_last, reports);
         let mut tries = 0;
         loop {
             match self.store(&mut manifest).await {
@@ -188,7 +177,7 @@ impl Coordinator {
     }
 
     /// The checkpoint that these are the reports of, but for the files that have to be written.
-    fn take(&mut self, epoch: Epoch, finished: bool, reports: Reports) -> Result<Manifest, Error> {
+    fn take(&mut self, epoch: Epoch, finished: bool, reports: Reports) -> Manifest {
         let mut notes = BTreeMap::<usize, Vec<Value>>::new();
         let at = micros(clock::wall());
         let mut manifest = Manifest { job: self.job.clone(), epoch: epoch.0, at, finished, ..Manifest::default() };
@@ -204,17 +193,12 @@ impl Coordinator {
         for (part, mut notes) in notes {
             let note = match self.parts[part].kind {
                 Kind::Source => Value::Array(notes),
-                Kind::Stage => {
-                    let mut note: StageNote = read_note(&self.parts[part].id, &notes.swap_remove(0))?;
-                    note.objects = self.stored[&part].runs();
-                    serde_json::to_value(note)?
-                }
-                Kind::Sink => notes.swap_remove(0),
+                Kind::Stage | Kind::Sink => notes.swap_remove(0),
             };
             manifest.parts.insert(self.parts[part].id.to_string(), Stage { note, files: Vec::new() });
         }
         self.charge();
-        Ok(manifest)
+        manifest
     }
 
     /// Writes what is new, and puts the manifest: its number, and how many bytes were written.

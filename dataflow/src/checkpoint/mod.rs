@@ -24,8 +24,9 @@ pub(crate) mod marks;
 mod stored;
 pub(crate) mod taking;
 
-pub(crate) use coordinator::{StageNote, Stages, start};
-pub(crate) use taking::{Gate, Kind, Report, Taking, read_note};
+pub(crate) use coordinator::{Stages, start};
+pub(crate) use stored::StageNote;
+pub(crate) use taking::{Gate, Kind, Report, Taking, note_of, read_note};
 
 /// Where the checkpoints of a job are kept, and how often they are taken.
 ///
@@ -69,8 +70,7 @@ impl Checkpoints {
             let Some((number, manifest)) = restore.checkpoint else { break None };
             match verify(&folder, &manifest).await {
                 Ok(()) => break Some((number, manifest)),
-                Err(error @ StoreError::Damaged { .. }) => damaged.push(error),
-                Err(error) => return Err(error),
+                Err(error) => damaged.push(error.damage()?),
             }
             before = Some(number);
         };

@@ -2,11 +2,41 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use updraft_checkpoint::file::Reader;
 use updraft_checkpoint::{Error as StoreError, File, Folder};
 
 use crate::snapshot::{Object, Saved};
 use crate::source::Error;
+use crate::time::{Epoch, Punctuation, Time};
+
+/// What is noted of a stage.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StageNote {
+    watermark: Time,
+    now: Time,
+    /// Of its objects, the first and the last of each run of numbers.
+    objects: Vec<(u64, u64)>,
+}
+
+impl StageNote {
+    /// Of one that was made of these at the end of an epoch.
+    pub(crate) fn new(at: Punctuation, objects: &BTreeSet<Object>) -> Self {
+        let mut runs = Vec::<(u64, u64)>::new();
+        for Object(number) in objects {
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == *number => *last = *number,
+                _ => runs.push((*number, *number)),
+            }
+        }
+        Self { watermark: at.watermark, now: at.now, objects: runs }
+    }
+
+    /// What closed that epoch.
+    pub(super) fn at(&self, epoch: Epoch) -> Punctuation {
+        Punctuation { epoch, watermark: self.watermark, now: self.now }
+    }
+}
 
 /// See the module's page.
 #[derive(Debug, Default)]
@@ -61,21 +91,9 @@ impl Stored {
         self.files.iter().map(|(file, _)| file.clone()).collect()
     }
 
-    /// What the state is made of, as runs of numbers: the first and the last.
-    pub(super) fn runs(&self) -> Vec<(u64, u64)> {
-        let mut runs = Vec::<(u64, u64)>::new();
-        for Object(number) in &self.objects {
-            match runs.last_mut() {
-                Some((_, last)) if *last + 1 == *number => *last = *number,
-                _ => runs.push((*number, *number)),
-            }
-        }
-        runs
-    }
-
     /// As it was stored; which objects are in which file is known when they have been [read](Reading).
-    pub(super) fn of(files: Vec<File>, runs: &[(u64, u64)]) -> Self {
-        let objects = runs.iter().flat_map(|(first, last)| (*first..=*last).map(Object)).collect();
+    pub(super) fn of(files: Vec<File>, note: &StageNote) -> Self {
+        let objects = note.objects.iter().flat_map(|(first, last)| (*first..=*last).map(Object)).collect();
         let files = files.into_iter().map(|file| (file, BTreeSet::new())).collect();
         Self { files, pending: Vec::new(), objects }
     }
@@ -108,22 +126,10 @@ impl Reading<'_> {
                 Some(reader) => reader,
                 none => none.insert(self.folder.read(file).await?),
             };
-            let mut bytes = Vec::new();
-            let ends = loop {
-                match reader.next().await? {
-                    None => break true,
-                    Some(piece) => {
-                        bytes.extend(piece.bytes);
-                        if piece.ends {
-                            break false;
-                        }
-                    }
-                }
-            };
-            if ends {
+            let Some(bytes) = reader.next_record().await? else {
                 (self.file, self.reader) = (self.file + 1, None);
                 continue;
-            }
+            };
             let saved: Saved = postcard::from_bytes(&bytes)?;
             if self.stored.objects.contains(&saved.object) {
                 objects.insert(saved.object);

@@ -211,6 +211,11 @@ impl Gate {
     }
 }
 
+/// What is noted of a part.
+pub(crate) fn note_of(part: &impl serde::Serialize) -> Value {
+    serde_json::to_value(part).unwrap_or_else(|error| unreachable!("a note is JSON: {error}"))
+}
+
 /// What was noted of a part, as it was before.
 pub(crate) fn read_note<T: serde::de::DeserializeOwned>(part: &str, note: &Value) -> Result<T, Error> {
     T::deserialize(note).map_err(|error| format!("the checkpoint's note of {part} cannot be read: {error}").into())

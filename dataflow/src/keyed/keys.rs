@@ -6,7 +6,7 @@
 
 use updraft_kernel::prefetch;
 
-use super::changes::Changes;
+use crate::journal::Journal;
 use crate::table::{Key, hash_of};
 
 /// Bytes of a cache line.
@@ -20,7 +20,7 @@ pub(super) struct Keys<K, V> {
     index: Vec<Slot>,
     entries: Vec<(K, V)>,
     /// Which of them have changed since which snapshot.
-    pub(super) changes: Changes<K>,
+    pub(super) changes: Journal<K>,
 }
 
 /// Where an entry stands, and as much of its hash as tells it from nearly all others: neither comparing nor growing has to
@@ -49,7 +49,7 @@ impl Slot {
 
 impl<K, V> Default for Keys<K, V> {
     fn default() -> Self {
-        Self { index: Vec::new(), entries: Vec::new(), changes: Changes::default() }
+        Self { index: Vec::new(), entries: Vec::new(), changes: Journal::default() }
     }
 }
 
@@ -150,7 +150,8 @@ impl<K: Key, V> Keys<K, V> {
         let (slot, of_last) = (slot_of(self, at), slot_of(self, last));
         self.index[of_last].entry = self.index[slot].entry;
         let (key, _) = self.entries.swap_remove(at);
-        self.changes.remove(&key, at, last);
+        self.changes.remove(|| key);
+        self.changes.swap_remove(at, last);
         self.vacate(slot);
     }
 

@@ -7,7 +7,6 @@
 //! Joins and windows with triggers are [`Process`]es too: see [`crate::join`] and [`crate::window`].
 
 mod broadcast;
-mod changes;
 mod context;
 mod keys;
 mod saved;
@@ -17,8 +16,7 @@ mod timers;
 
 pub use broadcast::{BroadcastStage, Listen};
 pub use context::Context;
-pub(crate) use shuffle::owner_of_hash;
-pub use shuffle::{Dealt, ShuffleStage, groups_of, owner_of, owner_of_key};
+pub use shuffle::{Dealt, ShuffleStage, groups_of, owner_of, owner_of_hash, owner_of_key};
 pub use stage::{Aside, KeyedStage, Nothing, Watched};
 pub(crate) use timers::TimerQueue;
 

@@ -1,11 +1,11 @@
-//! How the keys of a driver are saved and loaded: all of them, or those that have [changed](super::changes).
+//! How the keys of a driver are saved and loaded: all of them, or those that have [changed](crate::journal).
 
 use serde::{Deserialize, Serialize};
 
-use super::changes::Write;
 use super::keys::Keys;
-use super::shuffle::{group_of, groups_of, owner_of_hash};
+use super::shuffle::{groups_of, owner_of_hash};
 use crate::aggregate::State;
+use crate::journal::Write;
 use crate::snapshot::{Object, Saved, Snapshot};
 use crate::source::Error;
 use crate::stage::KeyGroup;
@@ -33,7 +33,7 @@ pub(super) fn save<K: Key, V: State>(
     snapshot: &mut Snapshot,
 ) -> Result<(), Error> {
     let len = keys.len();
-    match keys.changes.take() {
+    match keys.changes.take(len) {
         Write::Nothing => {}
         Write::Run(run) => {
             let object = snapshot.create();
@@ -41,7 +41,7 @@ pub(super) fn save<K: Key, V: State>(
             let mut removed: Vec<_> = run.removed.iter().filter(is_gone).collect();
             removed.sort_unstable_by_key(hash_of);
             for some in removed.chunks(ENTRIES) {
-                let groups = group_of(hash_of(some[0]))..=group_of(hash_of(some[some.len() - 1]));
+                let groups = KeyGroup::of(hash_of(some[0]))..=KeyGroup::of(hash_of(some[some.len() - 1]));
                 snapshot.add(object, groups, &Kept::<(), _>::Removed(some.to_vec()))?;
             }
             write(keys, run.changed.iter().collect(), object, snapshot)?;
@@ -66,7 +66,7 @@ fn write<K: Key, V: State>(
     object: Object,
     snapshot: &mut Snapshot,
 ) -> Result<(), Error> {
-    let of = |at: usize| group_of(hash_of(&keys.entries()[at].0));
+    let of = |at: usize| KeyGroup::of(hash_of(&keys.entries()[at].0));
     let mut places: Vec<(KeyGroup, usize)> = places.into_iter().map(|at| (of(at), at)).collect();
     places.sort_unstable();
     for some in places.chunks(ENTRIES) {
@@ -88,15 +88,13 @@ pub(super) fn load<K: Key, V: State>(
     let is_own = |hash: u64| owner_of_hash(hash, drivers) == driver;
     match saved.read::<Kept<(K, V), K>>()? {
         Kept::Base => {
-            let own = groups_of(driver, drivers);
-            let of_all = saved.groups.contains(own.start()) && saved.groups.contains(own.end());
             for at in (0..keys.len()).rev() {
-                if saved.groups.contains(&group_of(hash_of(&keys.entries()[at].0))) {
+                if saved.groups.contains(&KeyGroup::of(hash_of(&keys.entries()[at].0))) {
                     forget(&keys.entries()[at].1);
                     keys.remove(at);
                 }
             }
-            keys.changes.reads_base(saved.object, of_all);
+            keys.changes.reads_base(saved.object, saved.has_all_of(driver, drivers));
         }
         Kept::Entries(entries) => {
             let before = entries.len();
@@ -111,7 +109,7 @@ pub(super) fn load<K: Key, V: State>(
                 }
                 insert(keys, key, value);
             }
-            keys.changes.read(saved.object, before);
+            keys.changes.read(saved.object, before, |_| true);
         }
         Kept::Removed(removed) => {
             for key in removed {
@@ -120,7 +118,7 @@ pub(super) fn load<K: Key, V: State>(
                     keys.remove(at);
                 }
             }
-            keys.changes.read(saved.object, 0);
+            keys.changes.read(saved.object, 0, |_| true);
         }
     }
     Ok(())

@@ -11,11 +11,6 @@ use crate::stage::{Emit, KeyGroup, Stage};
 use crate::table::{Key, hash_of};
 use crate::time::{Generation, Punctuation, Time};
 
-/// The key group of a hash.
-pub(super) fn group_of(hash: u64) -> KeyGroup {
-    KeyGroup((hash >> 56) as u8)
-}
-
 /// Which of `drivers` owns a key group: each has about as many, next to each other.
 pub fn owner_of(group: KeyGroup, drivers: usize) -> usize {
     usize::from(group.0) * drivers / 256
@@ -35,9 +30,9 @@ pub fn groups_of(driver: usize, drivers: usize) -> RangeInclusive<KeyGroup> {
 
 /// Which of `drivers` owns the keys of a hash.
 #[inline(always)]
-pub(crate) fn owner_of_hash(hash: u64, drivers: usize) -> usize {
+pub fn owner_of_hash(hash: u64, drivers: usize) -> usize {
     // One that is alone owns all.
-    if drivers == 1 { 0 } else { owner_of(group_of(hash), drivers) }
+    if drivers == 1 { 0 } else { owner_of(KeyGroup::of(hash), drivers) }
 }
 
 /// What can be dealt out.

@@ -7,7 +7,6 @@
 //! An operator that has several of these gives each a number: the first byte of its records.
 
 mod by_key;
-mod journal;
 mod packed;
 mod pieces;
 mod rows;
@@ -17,12 +16,12 @@ use std::ops::RangeInclusive;
 use datafusion_common::Result;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use updraft_dataflow::keyed::{groups_of, owner_of};
+pub(crate) use updraft_dataflow::journal::Journal;
+use updraft_dataflow::journal::Write;
+use updraft_dataflow::keyed::{groups_of, owner_of_hash};
 use updraft_dataflow::{Error, KeyGroup, Object, Saved, Snapshot};
 
 pub(crate) use self::by_key::ByKey;
-pub(crate) use self::journal::Journal;
-use self::journal::Write;
 pub(crate) use self::packed::{Packed, Several, hashes_of, numbers, numbers_of};
 pub(crate) use self::pieces::Pieces;
 pub(crate) use self::rows::{load_rows, save_rows};
@@ -48,7 +47,7 @@ impl Share {
 
     /// Whether it owns the keys of a hash.
     pub(crate) fn owns(self, hash: u64) -> bool {
-        owner_of(KeyGroup::of(hash), self.kernels) == self.kernel
+        owner_of_hash(hash, self.kernels) == self.kernel
     }
 
     /// The key groups that it owns.
@@ -193,10 +192,8 @@ pub(crate) fn load<E: Entries>(entries: &mut E, share: Share, saved: &Saved) -> 
     let is_own = |gone: &E::Gone| E::is_own(gone, share);
     match saved.read::<(u8, Record<E::Some>)>()?.1 {
         Record::Base => {
-            let own = share.groups();
-            let of_all = saved.groups.contains(own.start()) && saved.groups.contains(own.end());
             entries.clear(&|hash| saved.groups.contains(&KeyGroup::of(hash)))?;
-            entries.journal().reads_base(saved.object, of_all);
+            entries.journal().reads_base(saved.object, saved.has_all_of(share.kernel, share.kernels));
         }
         Record::Some(some) => {
             let written = entries.unpack(some, share)?;

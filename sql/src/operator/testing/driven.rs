@@ -2,14 +2,11 @@
 //! number of kernels. The tests of joins use it, too.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-
 use proptest::prelude::*;
 use updraft_dataflow::keyed::Dealt;
 use updraft_dataflow::operator::{Operator, OperatorStage};
-use updraft_dataflow::{Bundle, Generation, Keeps, Object, Punctuation, Saved, Snapshot, Stage, Time};
+use updraft_dataflow::testing::Stored;
+use updraft_dataflow::{Bundle, Generation, Keeps, Punctuation, Stage, Time};
 
 /// On how many kernels an operator runs, and what is done after each epoch.
 #[derive(Clone, Debug)]
@@ -52,42 +49,6 @@ pub(crate) fn kernels() -> impl Strategy<Value = Kernels> {
     (1usize..4, prop::collection::vec(then, 30)).prop_map(|(first, then)| Kernels { first, then })
 }
 
-/// Snapshots, as whoever drives a stage stores them.
-#[derive(Default)]
-struct Stored {
-    next: Arc<AtomicU64>,
-    objects: BTreeMap<Object, Vec<Saved>>,
-    /// Bytes that were ever written.
-    written: usize,
-}
-
-impl Stored {
-    /// Stores what is new, and lets go of what the newest snapshot is not made of.
-    fn save<S: Stage>(&mut self, stage: &S, instances: &[S::Local]) {
-        assert_eq!(S::KEEPS, Keeps::State);
-        let mut kept = BTreeSet::new();
-        for driver in 0..instances.len() {
-            let mut snapshot = Snapshot::new(self.next.clone());
-            stage.snapshot(instances, driver, Generation(0), &mut snapshot).unwrap();
-            for saved in snapshot.saved {
-                assert!(
-                    snapshot.objects.contains(&saved.object),
-                    "a record of an object that is not part of the state"
-                );
-                self.written += saved.bytes.len();
-                self.objects.entry(saved.object).or_default().push(saved);
-            }
-            kept.extend(snapshot.objects);
-        }
-        assert!(kept.iter().all(|object| self.objects.contains_key(object)), "what is kept was saved");
-        self.objects.retain(|object, _| kept.contains(object));
-    }
-
-    fn restore<S: Stage>(&self, stage: &S, instances: &[S::Local], at: Punctuation) {
-        stage.restore(instances, at, &mut self.objects.values().flatten().cloned().map(Ok)).unwrap();
-    }
-}
-
 /// See the module's page.
 pub(crate) struct Driven<T: Dealt, O: Operator<T>> {
     operator: O,
@@ -95,13 +56,15 @@ pub(crate) struct Driven<T: Dealt, O: Operator<T>> {
     instances: Vec<<OperatorStage<T, O> as Stage>::Local>,
     then: std::vec::IntoIter<Then>,
     stored: Stored,
+    /// Bytes that were ever written.
+    written: usize,
 }
 
 impl<T: Dealt, O: Operator<T>> Driven<T, O> {
     pub(crate) fn new(operator: O, kernels: impl Into<Kernels>) -> Self {
         let Kernels { first, then } = kernels.into();
         let (stage, instances) = begin(&operator, first);
-        Self { operator, stage, instances, then: then.into_iter(), stored: Stored::default() }
+        Self { operator, stage, instances, then: then.into_iter(), stored: Stored::default(), written: 0 }
     }
 
     /// Deals a record out.
@@ -133,14 +96,20 @@ impl<T: Dealt, O: Operator<T>> Driven<T, O> {
         }
         match self.then.next().filter(|_| punctuation.watermark < Time::MAX) {
             None | Some(Then::Nothing) => {}
-            Some(Then::Save) => self.stored.save(&self.stage, &self.instances),
+            Some(Then::Save) => self.save(),
             Some(Then::Restart(kernels)) => {
-                self.stored.save(&self.stage, &self.instances);
+                self.save();
                 (self.stage, self.instances) = begin(&self.operator, kernels);
-                self.stored.restore(&self.stage, &self.instances, punctuation);
+                self.stored.restore(&self.stage, &self.instances, punctuation).unwrap();
             }
         }
         out
+    }
+
+    fn save(&mut self) {
+        assert_eq!(OperatorStage::<T, O>::KEEPS, Keeps::State);
+        self.written += self.stored.take(&self.stage, &self.instances, Generation(0));
+        assert!(self.stored.is_whole(), "what is kept was saved");
     }
 
     /// How far the stages after it have come.
@@ -152,7 +121,7 @@ impl<T: Dealt, O: Operator<T>> Driven<T, O> {
     /// Bytes that were ever written.
     #[allow(dead_code, reason = "the tests of joins have no use for it")]
     pub(crate) fn written(&self) -> usize {
-        self.stored.written
+        self.written
     }
 
     pub(crate) fn bytes(&self) -> usize {

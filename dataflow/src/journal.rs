@@ -2,17 +2,21 @@
 //!
 //! What is stored is a *base*, which has all entries, and *runs*, each with those that have changed since the one before, and
 //! what was removed. A run that is less than twice as long as the next one is written anew together with it: so there are a
-//! logarithmic number of them, and an entry that changes is written a logarithmic number of times. (As keyed stages do it:
-//! `changes.rs` of the engine. Here entries keep their places, until they are [renumbered](Journal::renumber).)
+//! logarithmic number of them, and an entry that changes is written a logarithmic number of times, as in a log-structured merge
+//! tree (O'Neil et al., Acta Informatica 1996). What is in a run is told by a bit for each entry, not by its stored bytes: nothing is
+//! read to merge them.
+//!
+//! Entries have places, which are small numbers. They keep them until they are [moved](Journal::swap_remove) or
+//! [renumbered](Journal::renumber).
 
-use updraft_dataflow::Object;
+use crate::snapshot::Object;
 
 /// A bit for each place.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Bits(Vec<u64>);
+pub struct Bits(Vec<u64>);
 
 impl Bits {
-    #[inline]
+    #[inline(always)]
     fn set(&mut self, at: usize) {
         match self.0.get_mut(at / 64) {
             Some(word) => *word |= 1 << (at % 64),
@@ -24,6 +28,20 @@ impl Bits {
     fn grow(&mut self, at: usize) {
         self.0.resize(at / 64 + 1, 0);
         self.0[at / 64] |= 1 << (at % 64);
+    }
+
+    /// The entry at `last` takes the place of the one at `at`, and leaves its own empty.
+    fn swap_remove(&mut self, at: usize, last: usize) {
+        let is_set = self.has(last);
+        self.clear(last);
+        match is_set {
+            true if at != last => self.set(at),
+            _ => self.clear(at),
+        }
+    }
+
+    fn clear(&mut self, at: usize) {
+        self.0.get_mut(at / 64).into_iter().for_each(|word| *word &= !(1 << (at % 64)));
     }
 
     fn has(&self, at: usize) -> bool {
@@ -39,13 +57,14 @@ impl Bits {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    pub(super) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+    /// Keeps those that are wanted.
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         let gone: Vec<_> = self.iter().filter(|at| !keep(*at)).collect();
-        gone.into_iter().for_each(|at| self.0[at / 64] &= !(1 << (at % 64)));
+        gone.into_iter().for_each(|at| self.clear(at));
     }
 
     /// The places of those that are set, ascending.
-    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
         self.0.iter().enumerate().flat_map(|(index, word)| {
             let mut rest = *word;
             std::iter::from_fn(move || {
@@ -59,12 +78,13 @@ impl Bits {
 
 /// What has changed at a time.
 #[derive(Clone, Debug)]
-pub(super) struct Run<G> {
+pub struct Run<G> {
     /// How it is stored; `None` of what is not stored yet.
     object: Option<Object>,
-    pub(super) changed: Bits,
+    /// The places of entries that are new, or may have changed.
+    pub changed: Bits,
     /// What was removed. Some may be there again.
-    pub(super) removed: Vec<G>,
+    pub removed: Vec<G>,
 }
 
 impl<G> Default for Run<G> {
@@ -86,7 +106,7 @@ impl<G> Run<G> {
 
 /// See the module's page.
 #[derive(Clone, Debug)]
-pub(crate) struct Journal<G> {
+pub struct Journal<G> {
     /// Objects that together hold all entries, as they once were; none before the first snapshot.
     base: Vec<Object>,
     /// Entries in them.
@@ -104,7 +124,7 @@ impl<G> Default for Journal<G> {
 }
 
 /// What has to be written.
-pub(super) enum Write<G> {
+pub enum Write<G> {
     /// Nothing.
     Nothing,
     /// What is in a run.
@@ -115,20 +135,25 @@ pub(super) enum Write<G> {
 
 impl<G> Journal<G> {
     /// The entry at a place is new, or may have changed.
-    #[inline]
-    pub(crate) fn touch(&mut self, at: usize) {
+    #[inline(always)]
+    pub fn touch(&mut self, at: usize) {
         self.now.changed.set(at);
     }
 
-    /// An entry is gone. Its place may be given to another.
-    pub(crate) fn remove(&mut self, gone: impl FnOnce() -> G) {
+    /// An entry is gone. Its place may be given to another, at once by [`swap_remove`](Self::swap_remove).
+    pub fn remove(&mut self, gone: impl FnOnce() -> G) {
         if !self.base.is_empty() || !self.runs.is_empty() {
             self.now.removed.push(gone());
         }
     }
 
+    /// The entry at a place, which is gone, leaves it to the one at the last place.
+    pub fn swap_remove(&mut self, at: usize, last: usize) {
+        self.runs.iter_mut().chain([&mut self.now]).for_each(|run| run.changed.swap_remove(at, last));
+    }
+
     /// Entries have other places: `before` has the old one of each.
-    pub(crate) fn renumber(&mut self, before: &[u32]) {
+    pub fn renumber(&mut self, before: &[u32]) {
         for run in self.runs.iter_mut().chain([&mut self.now]) {
             let mut changed = Bits::default();
             let places = before.iter().enumerate().filter(|(_, before)| run.changed.has(**before as usize));
@@ -138,7 +163,7 @@ impl<G> Journal<G> {
     }
 
     /// What a snapshot has to write, of `len` entries in all. What is stored is what is left of the rest.
-    pub(super) fn take(&mut self, len: usize) -> Write<G> {
+    pub fn take(&mut self, len: usize) -> Write<G> {
         let mut run = std::mem::take(&mut self.now);
         if len == 0 {
             // Who shares what is stored with others must tell that it is no more.
@@ -160,17 +185,17 @@ impl<G> Journal<G> {
     }
 
     /// `run` is written as `object`.
-    pub(super) fn wrote_run(&mut self, object: Object, run: Run<G>) {
+    pub fn wrote_run(&mut self, object: Object, run: Run<G>) {
         self.runs.push(Run { object: Some(object), ..run });
     }
 
     /// All entries, so many, are written as `object`.
-    pub(super) fn wrote_all(&mut self, object: Object, len: usize) {
+    pub fn wrote_all(&mut self, object: Object, len: usize) {
         (self.base, self.base_len) = (vec![object], len);
     }
 
     /// `object` is being read. It is a base: of all keys, so that nothing before it counts, or of some.
-    pub(super) fn reads_base(&mut self, object: Object, of_all: bool) {
+    pub fn reads_base(&mut self, object: Object, of_all: bool) {
         self.now = Run::default();
         if of_all {
             *self = Self::default();
@@ -179,7 +204,7 @@ impl<G> Journal<G> {
     }
 
     /// Some of `object` was read: so many entries, not all of them of keys that are owned.
-    pub(super) fn read(&mut self, object: Object, entries: usize, is_own: impl Fn(&G) -> bool) {
+    pub fn read(&mut self, object: Object, entries: usize, is_own: impl Fn(&G) -> bool) {
         let mut now = std::mem::take(&mut self.now);
         if self.base.last() == Some(&object) {
             self.base_len += entries;
@@ -193,13 +218,41 @@ impl<G> Journal<G> {
     }
 
     /// What the state is stored as.
-    pub(super) fn objects(&self) -> impl Iterator<Item = Object> {
+    pub fn objects(&self) -> impl Iterator<Item = Object> {
         self.base.iter().copied().chain(self.runs.iter().filter_map(|run| run.object))
     }
 
     /// Bytes of memory, without what is elsewhere.
-    pub(crate) fn bytes(&self) -> usize {
-        let bytes = |run: &Run<G>| run.changed.0.len() * 8 + run.removed.len() * size_of::<G>();
+    pub fn bytes(&self) -> usize {
+        let bytes = |run: &Run<G>| run.changed.0.capacity() * 8 + run.removed.capacity() * size_of::<G>();
         self.runs.iter().chain([&self.now]).map(bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Bits against a list of booleans, of which entries are taken out as the entries are.
+        #[test]
+        fn bits_follow_their_entries(steps in proptest::collection::vec((0usize..200, any::<bool>()), 0..200)) {
+            let (mut bits, mut model) = (Bits::default(), vec![false; 200]);
+            for (at, removes) in steps {
+                let at = at % model.len();
+                if removes && model.len() > 1 {
+                    bits.swap_remove(at, model.len() - 1);
+                    model.swap_remove(at);
+                } else {
+                    bits.set(at);
+                    model[at] = true;
+                }
+                let set: Vec<_> = (0..model.len()).filter(|at| model[*at]).collect();
+                prop_assert_eq!(bits.len(), set.len());
+                prop_assert_eq!(bits.iter().collect::<Vec<_>>(), set);
+            }
+        }
     }
 }
