@@ -26,6 +26,9 @@ pub struct Part {
     /// What is too small for a file, as its owner writes it: the positions of a source, the open transactions of a sink.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub note: serde_json::Value,
+    /// What is known of its state without reading it, as its owner writes it.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub about: serde_json::Value,
     /// In this order: what is in a later one is newer. Many are files of checkpoints before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<File>,

@@ -95,6 +95,7 @@ impl Coordinator {
 
     /// Takes checkpoints until the job has come to its end.
     async fn run(&mut self, is_first: bool) -> Result<(), Error> {
+        self.taking.bell.wait(|| self.taking.has_none_gone()).await;
         let begun = clock::now();
         let first = if is_first { self.shared.clock.mark(begun).ok() } else { None };
         self.taking.is_restored();
@@ -195,7 +196,8 @@ impl Coordinator {
                 Kind::Source => Value::Array(notes),
                 Kind::Stage | Kind::Sink => notes.swap_remove(0),
             };
-            manifest.parts.insert(self.parts[part].id.to_string(), Stage { note, files: Vec::new() });
+            let Part { id, about, .. } = &self.parts[part];
+            manifest.parts.insert(id.to_string(), Stage { note, about: about.clone(), files: Vec::new() });
         }
         self.charge();
         manifest

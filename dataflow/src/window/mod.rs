@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Aggregate;
 use crate::bundle::Record;
+use crate::checkpoint::{Column, Layout};
 use crate::pipe::Pipe;
 use crate::stream::Stream;
 use crate::table::Key;
@@ -102,7 +103,12 @@ impl<W: Sliced> Windows for W {
         let slicing = self.slicing();
         stream.must_be_timed_for(&slicing);
         let name = if slicing.is_whole() { "global window" } else { "window" };
-        stream.stage(name, move |pipe, kernels| WindowStage::new(pipe, key, &self, aggregate, pieces(kernels)))
+        let kept = Layout::of(name)
+            .table("groups", [Column::of::<K>("key"), Column::of::<A::Acc>("value")])
+            .table("slices", [Column::new("slices", format!("{slicing:?}"))]);
+        stream
+            .stage(name, move |pipe, kernels| WindowStage::new(pipe, key, &self, aggregate, pieces(kernels)))
+            .keeps(kept)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod group_by;
 mod held;
 pub mod join;
 mod keys;
+pub(crate) mod layout;
 mod log;
 pub mod normalize;
 pub mod order;
