@@ -48,6 +48,26 @@ impl Archive {
         Self { log: Log::reading(store.clone(), log), root: root.clone(), data, store }
     }
 
+    /// The folder `root` itself, if it holds checkpoints, or the folders in it that do, by name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn all_in(store: &Arc<dyn ObjectStore>, root: &Path) -> Result<Vec<(String, Self)>, Error> {
+        let own = Self::new(store.clone(), root);
+        if !own.log.numbers().await?.is_empty() {
+            return Ok(vec![(String::new(), own)]);
+        }
+        let list = store.list_with_delimiter(Some(root)).await.map_err(Error::store("cannot list", root))?;
+        let mut all = Vec::new();
+        for folder in list.common_prefixes {
+            let archive = Self::new(store.clone(), &folder);
+            if !archive.log.numbers().await?.is_empty() {
+                all.push((folder.filename().unwrap_or_default().to_owned(), archive));
+            }
+        }
+        Ok(all)
+    }
+
     /// All checkpoints, oldest first, and why some cannot be read.
     ///
     /// # Errors

@@ -13,6 +13,12 @@ pub struct Manifest {
     pub epoch: u64,
     /// When it was asked for: microseconds since 1970.
     pub at: i64,
+    /// How long it took until all was stored but this, in microseconds.
+    #[serde(default)]
+    pub took: u64,
+    /// On how many kernels the job ran.
+    #[serde(default)]
+    pub kernels: u64,
     /// Whether the job has come to its end: then it is of sinks alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub finished: bool,

@@ -126,7 +126,7 @@ impl Coordinator {
         let mut manifest = self.take(epoch, is_last, reports);
         let mut tries = 0;
         loop {
-            match self.store(&mut manifest).await {
+            match self.store(&mut manifest, begun).await {
                 Ok((number, bytes)) => {
                     self.taking.commit(epoch);
                     self.metrics.checkpoints.stored(number, bytes, clock::now().since(begun));
@@ -181,7 +181,8 @@ impl Coordinator {
     fn take(&mut self, epoch: Epoch, finished: bool, reports: Reports) -> Manifest {
         let mut notes = BTreeMap::<usize, Vec<Value>>::new();
         let at = micros(clock::wall());
-        let mut manifest = Manifest { job: self.job.clone(), epoch: epoch.0, at, finished, ..Manifest::default() };
+        let (job, kernels) = (self.job.clone(), self.shared.kernels as u64);
+        let mut manifest = Manifest { job, epoch: epoch.0, at, kernels, finished, ..Manifest::default() };
         if finished {
             self.stored.clear();
         }
@@ -204,7 +205,7 @@ impl Coordinator {
     }
 
     /// Writes what is new, and puts the manifest: its number, and how many bytes were written.
-    async fn store(&mut self, manifest: &mut Manifest) -> Result<(u64, u64), StoreError> {
+    async fn store(&mut self, manifest: &mut Manifest, begun: Nanos) -> Result<(u64, u64), StoreError> {
         let mut bytes = 0;
         for (part, stored) in &mut self.stored {
             let written = stored.write(&mut self.folder).await?;
@@ -215,6 +216,7 @@ impl Coordinator {
             }
         }
         self.charge();
+        manifest.took = clock::now().since(begun).as_micros() as u64;
         let number = self.folder.commit(manifest.clone()).await?;
         Ok((number, bytes))
     }

@@ -3,6 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::window::{Shape, Slicing};
+
+/// The table that says how windows are cut: its columns are of numbers, in microseconds.
+const SLICES: &str = "slices";
+
 /// See the module's page.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Layout {
@@ -55,6 +60,26 @@ impl Layout {
     pub fn table(mut self, name: impl Into<String>, columns: impl IntoIterator<Item = Column>) -> Self {
         self.tables.push(Table { name: name.into(), columns: columns.into_iter().collect() });
         self
+    }
+
+    /// The same of an operator whose windows are cut like this.
+    #[must_use]
+    pub fn sliced(self, slicing: &Slicing) -> Self {
+        let Slicing { size, slide, offset, shape } = slicing;
+        let numbers = [("size", size), ("slide", slide), ("offset", offset)];
+        let numbers = numbers.into_iter().map(|(name, number)| Column::new(name, number.to_string()));
+        self.table(SLICES, numbers.chain([Column::new("shape", format!("{shape:?}"))]))
+    }
+
+    /// How windows are cut, if it says so.
+    pub fn slicing(&self) -> Option<Slicing> {
+        let table = self.tables.iter().find(|table| table.name == SLICES)?;
+        let text =
+            |name: &str| table.columns.iter().find(|column| column.name == name).map(|column| &*column.data_type);
+        let number = |name: &str| text(name)?.parse::<i64>().ok();
+        let shape = [Shape::Sliding, Shape::Cumulating, Shape::Whole];
+        let shape = shape.into_iter().find(|shape| text("shape") == Some(&format!("{shape:?}")))?;
+        Some(Slicing { size: number("size")?, slide: number("slide")?, offset: number("offset")?, shape })
     }
 
     /// What has come to be another, so that what was stored as `self` is read as `new` all the same: none where nothing has.

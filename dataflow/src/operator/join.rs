@@ -59,7 +59,7 @@ where
         let right = right.stream.map(move |record| (other(&record), Side::Right(record)));
         let kept = Layout::of("window join")
             .table("records", [Column::of::<K>("key"), Column::of::<P::Out>("left"), Column::of::<Q::Out>("right")])
-            .table("slices", [Column::new("slices", format!("{:?}", windows.slicing()))]);
+            .sliced(&windows.slicing());
         left.union(right).stage("window join", move |_, _| WindowJoinStage::new(kind, &windows)).keeps(kept)
     }
 

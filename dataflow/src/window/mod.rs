@@ -27,7 +27,7 @@ pub use global::Global;
 pub use session::{Session, Sessions};
 pub use slicing::{Shape, Slicing};
 pub use sliding::Sliding;
-pub use stage::WindowStage;
+pub use stage::{SavedSlice, WindowStage};
 pub use store::piece_of;
 pub use tables::Tables;
 pub use trigger::{Fired, Timing, Trigger};
@@ -103,9 +103,8 @@ impl<W: Sliced> Windows for W {
         let slicing = self.slicing();
         stream.must_be_timed_for(&slicing);
         let name = if slicing.is_whole() { "global window" } else { "window" };
-        let kept = Layout::of(name)
-            .table("groups", [Column::of::<K>("key"), Column::of::<A::Acc>("value")])
-            .table("slices", [Column::new("slices", format!("{slicing:?}"))]);
+        let kept =
+            Layout::of(name).table("groups", [Column::of::<K>("key"), Column::of::<A::Acc>("value")]).sliced(&slicing);
         stream
             .stage(name, move |pipe, kernels| WindowStage::new(pipe, key, &self, aggregate, pieces(kernels)))
             .keeps(kept)

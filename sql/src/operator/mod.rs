@@ -27,3 +27,5 @@ pub(crate) mod testing;
 mod times;
 pub mod top_n;
 mod touched;
+
+pub use saved::Export;
