@@ -15,8 +15,13 @@ pub(crate) trait Described {
 }
 
 fn column(field: &Field) -> Column {
-    let name = field.name().rsplit('.').next().unwrap_or_default();
+    let name = own_name(field.name());
     Column { nullable: field.is_nullable(), ..Column::new(name, field.data_type().to_string()) }
+}
+
+/// The name of a column without that of its table; what is computed is told as it is.
+fn own_name(name: &str) -> &str {
+    if name.contains('(') { name } else { name.rsplit('.').next().unwrap_or_default() }
 }
 
 /// Columns by which rows are found: these are what they are.
