@@ -12,13 +12,15 @@
 //! its next number is taken: it is [fenced](Error::Fenced), and nothing that it has written counts. What is stored has checksums: what is torn or
 //! damaged is [told](Error::Damaged), and the checkpoint before it is taken.
 //!
-//! What checkpoints are of is not known here: that is said by who calls. Next: [`Folder`], which is all of the interface.
+//! What checkpoints are of is not known here: that is said by who calls. Next: [`Folder`], for who runs a job, and [`Archive`], for who looks at what is there.
 
+mod archive;
 pub mod file;
 mod folder;
 mod log;
 mod manifest;
 
+pub use archive::{Archive, Copied, Kept};
 pub use folder::{Folder, Restore, Swept};
 pub use manifest::{File, Manifest, Part};
 
@@ -44,6 +46,18 @@ pub enum Error {
     Fenced {
         /// The entry that says so.
         entry: Path,
+    },
+    /// There are checkpoints already where others should go.
+    #[error("there are checkpoints in `{path}` already: name another folder")]
+    Occupied {
+        /// Where.
+        path: Path,
+    },
+    /// There is nothing.
+    #[error("there is no checkpoint in `{path}`")]
+    Empty {
+        /// Where not.
+        path: Path,
     },
     /// What is stored is not what was written.
     #[error("{path} is damaged: {reason}")]

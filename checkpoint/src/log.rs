@@ -79,6 +79,17 @@ impl Log {
         }
     }
 
+    /// For who only reads: nobody is fenced.
+    pub(crate) fn reading(store: Arc<dyn ObjectStore>, folder: Path) -> Self {
+        Self { store, folder, last: 0, attempt: 0 }
+    }
+
+    /// Puts a checkpoint where there is nothing, as if a process of that number had taken it.
+    pub(crate) async fn put_first(&self, number: u64, checkpoint: Manifest) -> Result<(), Error> {
+        let text = Entry { attempt: number, checkpoint: Some(checkpoint) }.to_text();
+        self.create(number, &text).await.map_err(Error::store("cannot write", &self.path(number)))
+    }
+
     /// The number by which it has taken over.
     pub(crate) fn attempt(&self) -> u64 {
         self.attempt

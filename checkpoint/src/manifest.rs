@@ -13,6 +13,12 @@ pub struct Manifest {
     pub epoch: u64,
     /// When it was asked for: microseconds since 1970.
     pub at: i64,
+    /// How long it took until all was stored but this, in microseconds.
+    #[serde(default)]
+    pub took: u64,
+    /// On how many kernels the job ran.
+    #[serde(default)]
+    pub kernels: u64,
     /// Whether the job has come to its end: then it is of sinks alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub finished: bool,
@@ -26,6 +32,9 @@ pub struct Part {
     /// What is too small for a file, as its owner writes it: the positions of a source, the open transactions of a sink.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub note: serde_json::Value,
+    /// What is known of its state without reading it, as its owner writes it.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub about: serde_json::Value,
     /// In this order: what is in a later one is newer. Many are files of checkpoints before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<File>,

@@ -2,6 +2,7 @@
 //! that fails, loses its answers, and tears what it is given. Whatever the schedule: what was told to be committed is what the next process goes on from.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[allow(dead_code, reason = "the tests of archives use more of it")]
 mod faulty;
 
 use std::cell::RefCell;
@@ -40,13 +41,16 @@ impl State {
     }
 
     fn manifest(&self) -> Manifest {
-        let part = Part { note: serde_json::json!({ "files": self.files.len() }), files: self.files.clone() };
+        let part = Part {
+            note: serde_json::json!({ "files": self.files.len() }),
+            files: self.files.clone(),
+            ..Part::default()
+        };
         Manifest {
             job: "count".into(),
             epoch: self.epoch,
-            at: 0,
-            finished: false,
             parts: [("counter".to_owned(), part)].into(),
+            ..Manifest::default()
         }
     }
 }

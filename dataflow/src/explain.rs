@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::checkpoint::Layout;
+use crate::checkpoint::ids::Named;
 use crate::exchange::Outlet;
 
 /// A job's graph. `Display` is text for people.
@@ -99,6 +101,16 @@ struct Drawn {
     name: String,
     about: String,
     reads: Option<(usize, Exchange)>,
+    /// Whether it is part of checkpoints, and what it is called there, if somebody has said so.
+    is_part: bool,
+    uid: Option<Arc<str>>,
+    layout: Layout,
+}
+
+/// What is said of a part after it was added.
+pub(crate) enum Change {
+    Uid(Arc<str>),
+    Layout(Layout),
 }
 
 /// What tells outlets apart; they live as long as the description.
@@ -108,11 +120,17 @@ fn id<T>(outlet: &Arc<Outlet<T>>) -> usize {
 
 impl Graph {
     /// Adds a source; its outlets are added by [`gives`](Self::gives).
-    pub(crate) fn source(&mut self, name: &str, about: String) {
-        self.nodes.push(Drawn { kind: NodeKind::Source, name: name.into(), about, reads: None });
+    pub(crate) fn source(&mut self, name: &str, about: String) -> usize {
+        self.add(NodeKind::Source, name.into(), about, None)
     }
 
-    /// Adds a stage or a sink that reads from `upstream`.
+    fn add(&mut self, kind: NodeKind, name: String, about: String, reads: Option<(usize, Exchange)>) -> usize {
+        let (is_part, uid, layout) = (kind != NodeKind::Stage, None, Layout::default());
+        self.nodes.push(Drawn { kind, name, about, reads, is_part, uid, layout });
+        self.nodes.len() - 1
+    }
+
+    /// Adds a stage or a sink that reads from `upstream`: its number.
     pub(crate) fn reads<T>(
         &mut self,
         kind: NodeKind,
@@ -120,8 +138,39 @@ impl Graph {
         about: &str,
         upstream: &Arc<Outlet<T>>,
         exchange: Exchange,
-    ) {
-        self.nodes.push(Drawn { kind, name, about: about.into(), reads: Some((id(upstream), exchange)) });
+    ) -> usize {
+        self.add(kind, name, about.into(), Some((id(upstream), exchange)))
+    }
+
+    /// The node that was added last keeps something.
+    pub(crate) fn keeps(&mut self) {
+        self.nodes.last_mut().into_iter().for_each(|node| node.is_part = true);
+    }
+
+    /// Changes the source or the stage with state that gives to `outlet`: whether there is one.
+    pub(crate) fn part<T>(&mut self, outlet: &Arc<Outlet<T>>, change: Change) -> bool {
+        let givers = self.outlets.get(&id(outlet)).into_iter().flatten();
+        let part = givers.map(|(at, _)| *at).find(|at| self.nodes[*at].is_part);
+        let Some(part) = part.map(|at| &mut self.nodes[at]) else { return false };
+        match change {
+            Change::Uid(uid) => part.uid = Some(uid),
+            Change::Layout(layout) => part.layout = layout,
+        }
+        true
+    }
+
+    /// All nodes, as far as the ids of checkpoints go, by number.
+    pub(crate) fn named(&self) -> Vec<Named> {
+        let inputs = |drawn: &Drawn| drawn.reads.and_then(|(outlet, _)| self.outlets.get(&outlet)).cloned();
+        let named = |drawn: &Drawn| Named {
+            kind: drawn.kind,
+            name: drawn.name.clone(),
+            uid: drawn.uid.clone(),
+            is_part: drawn.is_part,
+            inputs: inputs(drawn).unwrap_or_default(),
+            layout: drawn.layout.clone(),
+        };
+        self.nodes.iter().map(named).collect()
     }
 
     /// The node that was added last gives to `outlet`.

@@ -123,14 +123,15 @@ impl<S: Source> Input<S> {
             (false, true) => "event time",
             (false, false) => "no event time",
         };
-        job.draw(|graph| {
-            graph.source(&name, format!("{timed}, {}", options.epochs));
+        let node = job.draw(|graph| {
+            let node = graph.source(&name, format!("{timed}, {}", options.epochs));
             graph.gives(&outlet, "");
             graph.gives(&late, "late");
             graph.gives(&dead, "dead letters");
+            node
         });
         job.step(move |assembly| {
-            let notes = assembly.source_notes(&name)?;
+            let notes = assembly.source_notes(node)?;
             let places = notes.as_ref().map(|notes| notes.iter().map(|note| note.place.clone()).collect());
             let partitions = if let Some(places) = places { source.resume(places) } else { source.open() };
             let partitions = partitions.map_err(|error| At::new(format!("source `{name}`"), error))?;
@@ -138,7 +139,7 @@ impl<S: Source> Input<S> {
                 let error = "it was opened without a partition, and a source has at least one".into();
                 return Err(At::new(format!("source `{name}`"), error).into());
             }
-            let part = assembly.source_part(&name, partitions.len());
+            let part = assembly.source_part(node, partitions.len());
             let mut notes = notes.into_iter().flatten();
             let metrics = assembly.source_metrics(name.clone());
             let open = Arc::new(AtomicUsize::new(partitions.len()));

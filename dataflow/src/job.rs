@@ -13,14 +13,15 @@ use std::time::Duration;
 use updraft_kernel::{Bell, Bells, Class, Failure, Group, GroupError, Handle, KernelId, Runtime, clock};
 
 use crate::bundle::Record;
-use crate::checkpoint::{self, Checkpoints, Kind, Stages, Taking, read_note};
+use crate::checkpoint::ids::{self, Id};
+use crate::checkpoint::{self, Checkpoints, Stages, Taking, read_note};
 use crate::container::{EpochOrder, Service};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
 use crate::explain::{Exchange, Explanation, Graph, NodeKind};
 use crate::input::Input;
 use crate::metrics::{JobMetrics, SourceMetrics, StageMetrics};
-use crate::sink::Prepared;
+use crate::sink::{self, Prepared, Sink};
 use crate::source::{Error, PartitionNote, Source};
 use crate::stage::{Keeps, Stage};
 use crate::worker::{self, Runner, Shared, StageRunner};
@@ -66,6 +67,8 @@ pub(crate) struct Plan {
     boundaries: bool,
     memory_budget: Option<usize>,
     checkpoints: Option<Checkpoints>,
+    /// Sinks that are gone, of which others commit what they have prepared.
+    committed: Vec<Arc<str>>,
     steps: Vec<Step>,
     graph: Graph,
 }
@@ -79,6 +82,8 @@ pub(crate) struct Assembly {
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: JobMetrics,
     checkpoints: Option<Checkpoints>,
+    /// What nodes are called in checkpoints.
+    ids: Vec<Option<Id>>,
     stages: Vec<Arc<dyn Runner>>,
     /// Those with state, by the part of checkpoints that they are.
     parts: Stages,
@@ -95,13 +100,14 @@ impl Assembly {
     /// Adds a stage that reads from `upstream`.
     fn stage<S: Stage>(
         &mut self,
+        node: usize,
         name: Arc<str>,
         upstream: &Outlet<S::In>,
         stage: S,
         outlet: Arc<Outlet<S::Out>>,
     ) -> Result<(), Error> {
         let metrics = self.stage_metrics(name.clone());
-        let part = self.stage_part(&name, S::KEEPS)?;
+        let part = self.stage_part(node, &name, S::KEEPS)?;
         let shared = self.shared.clone();
         let runner = Arc::new(StageRunner::new(name, stage, outlet, shared, metrics, part, upstream.in_order));
         self.connect(upstream, runner.clone());
@@ -111,10 +117,10 @@ impl Assembly {
     }
 
     /// Which part of checkpoints a stage is, if it is one.
-    fn stage_part(&self, name: &str, keeps: Keeps) -> Result<Option<usize>, Error> {
+    fn stage_part(&self, node: usize, name: &str, keeps: Keeps) -> Result<Option<usize>, Error> {
         match (&self.shared.taking, keeps) {
             (None, _) | (_, Keeps::Nothing) => Ok(None),
-            (Some(taking), Keeps::State) => Ok(Some(taking.add_part(Kind::Stage, name, 1).0)),
+            (Some(taking), Keeps::State) => Ok(self.ids[node].as_ref().map(|id| taking.add_part(id, 1))),
             (Some(_), Keeps::More) => Err(format!(
                 "stage `{name}` keeps something that checkpoints cannot hold (an operator without `save` and `load`, or a fold): \
                  write these, or take no checkpoints"
@@ -124,27 +130,27 @@ impl Assembly {
     }
 
     /// Which part of checkpoints a source is, if the job takes any.
-    pub(crate) fn source_part(&self, name: &str, partitions: usize) -> Option<usize> {
-        self.shared.taking.as_ref().map(|taking| taking.add_part(Kind::Source, name, partitions).0)
+    pub(crate) fn source_part(&self, node: usize, partitions: usize) -> Option<usize> {
+        let (taking, id) = self.shared.taking.as_ref().zip(self.ids[node].as_ref())?;
+        Some(taking.add_part(id, partitions))
     }
 
-    /// What was noted of the partitions of the source that is the next part, if the job goes on from a checkpoint.
-    pub(crate) fn source_notes(&self, name: &str) -> Result<Option<Vec<PartitionNote>>, Error> {
-        let Some((taking, checkpoints)) = self.shared.taking.as_ref().zip(self.checkpoints.as_ref()) else {
-            return Ok(None);
-        };
-        let id = taking.id_of(Kind::Source, name);
-        checkpoints.note(&id).map(|note| read_note(&id, note)).transpose()
+    /// What was noted of the partitions of a source, if the job goes on from a checkpoint.
+    pub(crate) fn source_notes(&self, node: usize) -> Result<Option<Vec<PartitionNote>>, Error> {
+        let Some((id, checkpoints)) = self.ids[node].as_ref().zip(self.checkpoints.as_ref()) else { return Ok(None) };
+        checkpoints.note(&id.id).map(|note| read_note(&id.id, note)).transpose()
     }
 
     /// Which part of checkpoints a sink is, and what it has prepared, if the job takes any.
-    pub(crate) fn sink_part(&self, name: &str) -> Result<Option<(usize, Vec<Prepared>)>, Error> {
-        let Some((taking, checkpoints)) = self.shared.taking.as_ref().zip(self.checkpoints.as_ref()) else {
-            return Ok(None);
-        };
-        let (part, id) = taking.add_part(Kind::Sink, name, 1);
-        let prepared = checkpoints.note(&id).map(|note| read_note(&id, note)).transpose()?;
-        Ok(Some((part, prepared.unwrap_or_default())))
+    pub(crate) fn sink_part(&self, node: usize) -> Result<Option<(usize, Vec<Prepared>)>, Error> {
+        let Some((taking, id)) = self.shared.taking.as_ref().zip(self.ids[node].as_ref()) else { return Ok(None) };
+        Ok(Some((taking.add_part(id, 1), self.prepared(&id.id)?.unwrap_or_default())))
+    }
+
+    /// What a sink has prepared, if the job goes on from a checkpoint that it is part of.
+    fn prepared(&self, id: &str) -> Result<Option<Vec<Prepared>>, Error> {
+        let note = self.checkpoints.as_ref().and_then(|checkpoints| checkpoints.note(id));
+        note.map(|note| read_note(id, note)).transpose()
     }
 
     /// Has a port read from `upstream`.
@@ -202,6 +208,7 @@ impl Job {
             boundaries: true,
             memory_budget: None,
             checkpoints: None,
+            committed: Vec::new(),
             steps: Vec::new(),
             graph: Graph::default(),
         };
@@ -286,8 +293,37 @@ impl Job {
         Explanation { job: plan.name.clone(), about, nodes: plan.graph.nodes() }
     }
 
-    pub(crate) fn draw(&self, draw: impl FnOnce(&mut Graph)) {
-        draw(&mut self.plan.borrow_mut().graph);
+    pub(crate) fn draw<T>(&self, draw: impl FnOnce(&mut Graph) -> T) -> T {
+        draw(&mut self.plan.borrow_mut().graph)
+    }
+
+    /// What its parts are called, by node; and the sinks that are gone and commit all the same.
+    pub(crate) fn ids(&self) -> Result<(Vec<Option<Id>>, Vec<Arc<str>>), Error> {
+        let plan = self.plan.borrow();
+        Ok((ids::ids(&plan.graph.named())?, plan.committed.clone()))
+    }
+
+    /// Has `sink` commit what the part `id` of the checkpoint has prepared (`sink orders`, say), which the job does not have any
+    /// more: before another checkpoint is stored. It gets no records.
+    pub fn commits<T: Record>(&self, id: impl Into<Arc<str>>, sink: impl Sink<T>) {
+        let id = id.into();
+        self.plan.borrow_mut().committed.push(id.clone());
+        self.step(move |assembly| {
+            let Some((taking, prepared)) = assembly.shared.taking.clone().zip(assembly.prepared(&id)?) else {
+                return Ok(());
+            };
+            taking.add_gone();
+            assembly.sink_task(move |group, kernel, _| {
+                let fails = group.clone();
+                group.spawn(kernel, id.clone(), move || async move {
+                    match sink::commit_only(sink, &taking, prepared).await {
+                        Ok(()) => taking.gone_has_committed(),
+                        Err(error) => fails.fail(At::new(id.to_string(), error)),
+                    }
+                });
+            });
+            Ok(())
+        });
     }
 
     /// Adds a stage that reads from `upstream` and gives to `outlet`: to the graph now, and made by `make` when the job starts.
@@ -300,13 +336,17 @@ impl Job {
     ) {
         let name: Arc<str> = names.join(" → ").into();
         let exchange = if S::KEYED { Exchange::KeyGroups } else { Exchange::Any };
-        self.draw(|graph| {
-            graph.reads(NodeKind::Stage, name.to_string(), S::ABOUT, &upstream, exchange);
+        let node = self.draw(|graph| {
+            let node = graph.reads(NodeKind::Stage, name.to_string(), S::ABOUT, &upstream, exchange);
             graph.gives(&outlet, "");
+            if S::KEEPS != Keeps::Nothing {
+                graph.keeps();
+            }
+            node
         });
         self.step(move |assembly| {
             let stage = make(&assembly.shared);
-            assembly.stage(name, &upstream, stage, outlet)
+            assembly.stage(node, name, &upstream, stage, outlet)
         });
     }
 
@@ -334,13 +374,20 @@ impl Job {
     /// # Errors
     /// When a source cannot be opened.
     pub fn start(self, handle: &Handle) -> Result<Running, JobError> {
+        let ids = self.ids();
         let plan = &mut *self.plan.borrow_mut();
+        let failed = |error| JobError { job: plan.name.clone(), error: GroupError::Failed(Failure::new(error)) };
+        let (ids, committed) = ids.map_err(failed)?;
         let group = handle.group(plan.name.clone(), plan.class);
         if let Some(bytes) = plan.memory_budget {
             group.account().set_budget(bytes);
         }
         let kernels = handle.kernels();
-        let checkpoints = plan.checkpoints.take();
+        let mut checkpoints = plan.checkpoints.take();
+        if let Some(checkpoints) = &mut checkpoints {
+            let parts: Vec<_> = ids.iter().flatten().cloned().collect();
+            checkpoints.fit(&parts, &committed).map_err(failed)?;
+        }
         let clock = EpochClock::new(checkpoints.is_some());
         let taking =
             checkpoints.as_ref().map(|checkpoints| Arc::new(Taking::new(checkpoints.attempt(), clock.ended.clone())));
@@ -362,6 +409,7 @@ impl Job {
             shared: shared.clone(),
             metrics: JobMetrics::default(),
             checkpoints,
+            ids,
             parts: Stages::new(),
             stages: Vec::new(),
             audit: Vec::new(),
@@ -369,12 +417,9 @@ impl Job {
             tasks: Vec::new(),
             sinks: Vec::new(),
         };
-        let failed = |error| JobError { job: plan.name.clone(), error: GroupError::Failed(Failure::new(error)) };
         for step in plan.steps.drain(..) {
             step(&mut assembly).map_err(failed)?;
         }
-        let fits = shared.taking.as_ref().zip(assembly.checkpoints.as_ref());
-        fits.map_or(Ok(()), |(taking, checkpoints)| checkpoints.fit(taking)).map_err(failed)?;
         assembly.stages.iter().for_each(|stage| stage.wire());
         assembly.wiring.into_iter().for_each(|wire| wire());
         if let Some(taking) = shared.taking.clone() {

@@ -260,6 +260,13 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
     }
 }
 
+/// Has a sink commit what one before it has prepared, and nothing else.
+pub(crate) async fn commit_only<T>(sink: impl Sink<T>, taking: &Taking, prepared: Vec<Prepared>) -> Result<(), Error> {
+    let mut open = Unclosed::new(sink);
+    open.sink.begin(taking.attempt, prepared).await?;
+    open.close().await
+}
+
 /// What a sink has prepared and not committed.
 struct Transactions<'a> {
     taking: Option<&'a Taking>,

@@ -4,7 +4,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::bundle::Record;
+use crate::checkpoint::Layout;
 use crate::exchange::Outlet;
+use crate::explain::Change;
 use crate::job::Job;
 use crate::pipe::{Identity, Pipe};
 use crate::stage::Stage;
@@ -53,6 +55,25 @@ impl<I: Record, P: Pipe<I>> Stream<I, P> {
         let Self { job, upstream, pipe, mut names, timed, late, input } = self;
         names.push(name.into());
         Stream { job, upstream, pipe: longer(pipe), names, timed, late, input }
+    }
+
+    /// Gives the source or the operator with state that the stream comes from an id for checkpoints, by which a job that was changed
+    /// finds its state again. By default that is made of its name and of what it reads. (As Flink's `uid`.)
+    ///
+    /// # Panics
+    /// When stateless operators have come since, or there is no state.
+    pub fn uid(self, uid: impl Into<Arc<str>>) -> Self {
+        let uid = uid.into();
+        let is_set =
+            self.names.len() == 1 && self.job.draw(|graph| graph.part(&self.upstream, Change::Uid(uid.clone())));
+        assert!(is_set, "uid `{uid}`: say it right after the source, or the operator with state, that it is of");
+        self
+    }
+
+    /// Says what the operator with state keeps that the stream comes from.
+    pub fn keeps(self, layout: Layout) -> Self {
+        self.job.draw(|graph| graph.part(&self.upstream, Change::Layout(layout)));
+        self
     }
 
     /// Ends the chain in a stage, which `make` makes of it for a number of kernels.

@@ -20,7 +20,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::prelude::*;
 use support::graph::{self, Case, Rec, cases, interpret};
 use updraft_dataflow::aggregate::sum;
-use updraft_dataflow::checkpoint::Checkpoints;
+use updraft_dataflow::checkpoint::{Changes, Checkpoints};
 use updraft_dataflow::keyed::{Context, KeyedStage, Process};
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::sim::{Faults, Sim, slow, stalling};
@@ -291,7 +291,7 @@ fn another_job_does_not_go_on_by_mistake() {
         let sim = Sim::new(seed);
         let mut opened = sim.block_on(Checkpoints::open(store.clone(), &Path::from("job"))).unwrap();
         if drops {
-            opened = opened.drop_what_is_gone();
+            opened = opened.changes(Changes::Allow);
         }
         let job = Job::new("job").checkpoints(opened.every(Duration::from_millis(10)));
         let numbers = stalling(Scripted(vec![(0..500).map(|n| vec![n]).collect()]), Duration::from_millis(20));

@@ -19,4 +19,5 @@ pub mod session;
 
 pub use arrow;
 pub use embed::Embedded;
+pub use operator::Export;
 pub use session::{Inserts, Outcome, Query, Session, Settings, Shown};

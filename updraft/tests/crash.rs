@@ -229,3 +229,40 @@ fn who_was_replaced_does_no_harm() {
         assert!(rows(folder) == expected);
     }
 }
+
+fn updraft(folder: &Path, args: &[&str]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_updraft")).args(args).current_dir(folder).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Savepoints are taken of a job that runs, and whole; it goes on from one that was taken after it was killed as if nothing had happened.
+#[test]
+fn who_is_killed_goes_on_from_a_savepoint() {
+    let folder = prepared();
+    let folder = folder.path();
+    let (expected, took) = undisturbed(folder);
+    let mut dice = Dice::new();
+    for round in 0..(crashes() / 5).max(1) {
+        clear(folder);
+        let mut child = run(folder, &["--state", "state"]);
+        for savepoint in 0..3 {
+            let to = format!("savepoint-{round}-{savepoint}");
+            // At first there is nothing yet.
+            while !updraft(folder, &["savepoint", "state", &to]).status.success() {
+                sleep(Duration::from_millis(5));
+            }
+            let shown = updraft(folder, &["state", "show", &to, "--rows"]);
+            assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+            sleep(Duration::from_micros(dice.below(took.as_micros() as u64 / 6)));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (to, new) = (format!("last-{round}"), format!("new-{round}"));
+        let taken = updraft(folder, &["savepoint", "state", &to]);
+        assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+        must_end_well(run(folder, &["--state", &new, "--from", &to, "--kernels", "3"]));
+        assert!(rows(folder) == expected);
+        must_end_well(run(folder, &["--state", &new]));
+        assert!(rows(folder) == expected);
+        assert_eq!(left_over(folder), Vec::<String>::new());
+    }
+}

@@ -574,3 +574,290 @@ mod interactive {
         terminal.leave();
     }
 }
+
+mod state {
+    use std::collections::BTreeMap;
+    use std::fmt::Write as _;
+    use std::process::Child;
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    use super::*;
+
+    const TABLES: &str = "
+SET 'execution.checkpointing.interval' = '20 ms';
+CREATE TABLE orders (id BIGINT, customer BIGINT, price INT)
+WITH ('connector' = 'filesystem', 'path' = 'orders', 'format' = 'csv', 'source.monitor-interval' = '20 ms');
+CREATE TABLE totals (customer BIGINT, n BIGINT, total BIGINT) WITH ('connector' = 'blackhole');
+CREATE TABLE most (customer BIGINT, price BIGINT) WITH ('connector' = 'blackhole');
+CREATE TABLE dear (id BIGINT, price BIGINT) WITH ('connector' = 'filesystem', 'path' = 'out/dear', 'format' = 'csv');
+CREATE TABLE cheap (id BIGINT, price BIGINT) WITH ('connector' = 'filesystem', 'path' = 'out/cheap', 'format' = 'csv');
+";
+
+    /// Some orders: id, customer and price.
+    fn orders(ids: std::ops::Range<i64>) -> Vec<[i64; 3]> {
+        ids.map(|id| [id, id * id % 7, id * 37 % 101]).collect()
+    }
+
+    fn write_orders(folder: &tempfile::TempDir, name: &str, ids: std::ops::Range<i64>) {
+        let mut text = String::new();
+        orders(ids).iter().for_each(|[id, customer, price]| writeln!(text, "{id},{customer},{price}").unwrap());
+        // There is never half of it.
+        let path = folder.path().join("orders");
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join(format!(".{name}")), text).unwrap();
+        std::fs::rename(path.join(format!(".{name}")), path.join(name)).unwrap();
+    }
+
+    fn write_job(folder: &tempfile::TempDir, name: &str, inserts: &[&str]) {
+        let set = format!("{TABLES}EXECUTE STATEMENT SET BEGIN\n{};\nEND;\n", inserts.join(";\n"));
+        std::fs::write(folder.path().join(name), set).unwrap();
+    }
+
+    fn start(folder: &tempfile::TempDir, args: &[&str]) -> Child {
+        let mut updraft = within(folder, args);
+        updraft.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Waits until a checkpoint says that so many records were read.
+    fn wait_for(folder: &tempfile::TempDir, child: &mut Child, state: &str, records: usize) {
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                let mut error = String::new();
+                std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut error).unwrap();
+                panic!("{status}: {error}");
+            }
+            let shown = within(folder, &["state", "show", state]).output().unwrap();
+            let shown = String::from_utf8(shown.stdout).unwrap();
+            let taken = shown
+                .split("\"taken\"\":")
+                .skip(1)
+                .map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse::<usize>().unwrap());
+            if taken.sum::<usize>() == records {
+                return;
+            }
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it as Ctrl-C does: what it has told.
+    fn interrupt(child: Child) -> String {
+        stdout(Command::new("kill").args(["-INT", &child.id().to_string()]));
+        let output = child.wait_with_output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{error}");
+        error
+    }
+
+    /// The rows that an operator keeps which computes what `what` says.
+    fn exported(folder: &tempfile::TempDir, state: &str, what: &str) -> Vec<String> {
+        let shown = stdout(&mut within(folder, &["state", "show", state, "-o", "json"]));
+        let line = shown.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}: {shown}"));
+        let id = line.split("\"part\":\"").nth(1).unwrap().split('"').next().unwrap();
+        stdout(&mut within(folder, &["state", "export", state, id, "kept.parquet"]));
+        let query = "CREATE TABLE kept WITH ('connector' = 'filesystem', 'path' = 'kept.parquet', 'format' = 'parquet'); \
+                     SELECT * FROM kept";
+        let rows = stdout(&mut within(folder, &["sql", query, "-o", "csv"]));
+        in_order(rows.lines().skip(1).collect::<Vec<_>>().join("\n").as_str())
+    }
+
+    fn in_order(text: &str) -> Vec<String> {
+        sorted(text).into_iter().map(str::to_owned).collect()
+    }
+
+    fn lines(folder: &tempfile::TempDir, table: &str) -> Vec<String> {
+        let files = std::fs::read_dir(folder.path().join("out").join(table)).unwrap();
+        let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+        in_order(&texts.collect::<String>())
+    }
+
+    /// The number of these orders and the sum of their prices, by customer.
+    fn totals(orders: &[[i64; 3]]) -> Vec<String> {
+        let mut totals = BTreeMap::<i64, [i64; 2]>::new();
+        for [_, customer, price] in orders {
+            let [n, total] = totals.entry(*customer).or_default();
+            (*n, *total) = (*n + 1, *total + price);
+        }
+        totals.into_iter().map(|(customer, [n, total])| format!("{customer},{n},{total}")).collect()
+    }
+
+    const TOTALS: &str =
+        "INSERT INTO totals SELECT customer, COUNT(*), SUM(price) FROM orders WHERE price > 10 GROUP BY customer";
+    const DEAR: &str = "INSERT INTO dear SELECT id, price FROM orders WHERE price > 90";
+    const CHEAP: &str = "INSERT INTO cheap SELECT id, price FROM orders WHERE price < 5";
+
+    /// Each part of a job goes on with its own state, whatever is done to others; what was gone begins empty when it comes back.
+    #[test]
+    fn a_job_is_edited_between_its_runs() {
+        let folder = folder(&[]);
+        write_orders(&folder, "1.csv", 0..1_000);
+        write_job(&folder, "first.sql", &[TOTALS, DEAR]);
+        let mut child = start(&folder, &["run", "first.sql", "--state", "state"]);
+        wait_for(&folder, &mut child, "state", 1_000);
+        assert_eq!(interrupt(child), "");
+        let [first, second, third] = [0..1_000, 1_000..2_000, 2_000..3_000].map(orders);
+        let above = |orders: &[[i64; 3]], least: i64| -> Vec<[i64; 3]> {
+            orders.iter().copied().filter(|[.., price]| *price > least).collect()
+        };
+        assert_eq!(exported(&folder, "state", "sum"), totals(&above(&first, 10)));
+
+        // Statements in another order, other settings: nothing is asked. On another number of kernels, too.
+        write_job(&folder, "reordered.sql", &[DEAR, TOTALS]);
+        let mut child =
+            start(&folder, &["run", "reordered.sql", "--state", "state", "--set", "pipeline.name=x", "-k", "1"]);
+        write_orders(&folder, "2.csv", 1_000..2_000);
+        wait_for(&folder, &mut child, "state", 2_000);
+        assert_eq!(interrupt(child), "");
+        assert_eq!(exported(&folder, "state", "sum"), totals(&above(&[&first[..], &second].concat(), 10)));
+
+        // Another filter, a sink and an aggregate more, a branch less.
+        let most = "INSERT INTO most SELECT customer, MAX(price) FROM orders GROUP BY customer";
+        write_job(&folder, "edited.sql", &[&TOTALS.replace("> 10", "> 50"), CHEAP, most]);
+        let refused = failure(&mut within(&folder, &["run", "edited.sql", "--state", "state"]));
+        for told in [
+            "sink cheap: new",
+            "sink dear: gone, what it has prepared is committed first",
+            "sink most: new",
+            "goes on, and is given other rows",
+            "new, begins empty",
+            "--yes",
+        ] {
+            assert!(refused.contains(told), "{told}: {refused}");
+        }
+        let mut child = start(&folder, &["run", "edited.sql", "--state", "state", "--yes"]);
+        write_orders(&folder, "3.csv", 2_000..3_000);
+        wait_for(&folder, &mut child, "state", 3_000);
+        assert!(interrupt(child).contains("sink cheap: new"));
+        let all = [above(&[&first[..], &second].concat(), 10), above(&third, 50)].concat();
+        assert_eq!(exported(&folder, "state", "sum"), totals(&all));
+        let mut greatest = BTreeMap::new();
+        for [_, customer, price] in &third {
+            let most: &mut i64 = greatest.entry(*customer).or_default();
+            *most = (*most).max(*price);
+        }
+        let greatest: Vec<_> = greatest.iter().map(|(customer, price)| format!("{customer},{price}")).collect();
+        assert_eq!(exported(&folder, "state", "max"), greatest);
+        let dear = [&first[..], &second].concat();
+        let mut dear: Vec<_> = above(&dear, 90).iter().map(|[id, _, price]| format!("{id},{price}")).collect();
+        let mut cheap: Vec<_> =
+            third.iter().filter(|[.., price]| *price < 5).map(|[id, _, price]| format!("{id},{price}")).collect();
+        dear.sort();
+        cheap.sort();
+        assert_eq!((lines(&folder, "dear"), lines(&folder, "cheap")), (dear, cheap));
+
+        // Without its table nobody can commit what a sink has prepared.
+        write_job(&folder, "less.sql", &[TOTALS]);
+        let text = std::fs::read_to_string(folder.path().join("less.sql")).unwrap();
+        let text: Vec<_> = text.lines().filter(|line| !line.contains("TABLE cheap")).collect();
+        std::fs::write(folder.path().join("less.sql"), text.join("\n")).unwrap();
+        let refused = failure(&mut within(&folder, &["run", "less.sql", "--state", "state", "--yes"]));
+        assert!(refused.contains("keep `CREATE TABLE cheap`"), "{refused}");
+    }
+
+    /// What joins remember is read as wider columns; a column more cannot be known.
+    #[test]
+    fn columns_become_wider() {
+        let folder = folder(&[]);
+        write_orders(&folder, "1.csv", 0..200);
+        let join = "INSERT INTO dear SELECT a.id, a.price + b.price FROM orders a JOIN orders b ON a.id = b.customer";
+        write_job(&folder, "job.sql", &[join]);
+        let mut child = start(&folder, &["run", "job.sql", "--state", "state"]);
+        wait_for(&folder, &mut child, "state", 200);
+        assert_eq!(interrupt(child), "");
+        let wide =
+            std::fs::read_to_string(folder.path().join("job.sql")).unwrap().replace("price INT)", "price BIGINT)");
+        std::fs::write(folder.path().join("wide.sql"), &wide).unwrap();
+        let mut child = start(&folder, &["run", "wide.sql", "--state", "state", "--yes"]);
+        write_orders(&folder, "2.csv", 200..400);
+        wait_for(&folder, &mut child, "state", 400);
+        let told = interrupt(child);
+        assert!(told.contains("migrated: `price` was Int32, and is Int64"), "{told}");
+        let all = orders(0..400);
+        let pairs = all.iter().flat_map(|[id, _, price]| {
+            all.iter()
+                .filter(move |[_, customer, _]| customer == id)
+                .map(move |other| format!("{id},{}", price + other[2]))
+        });
+        let mut pairs: Vec<_> = pairs.collect();
+        pairs.sort();
+        assert_eq!(lines(&folder, "dear"), pairs);
+        // Narrower again: what is there may not fit.
+        let told = failure(&mut within(&folder, &["run", "job.sql", "--state", "state"]));
+        assert!(told.contains("begins empty, its state is dropped: `price` was Int64, and is Int32"), "{told}");
+    }
+
+    /// Each INSERT keeps its folder, and goes on from a savepoint as from the state that it is a copy of.
+    #[test]
+    fn jobs_go_on_from_a_savepoint() {
+        let folder = folder(&[]);
+        write_orders(&folder, "1.csv", 0..500);
+        let write = |name: &str, inserts: &[&str]| {
+            std::fs::write(folder.path().join(name), format!("{TABLES}{};\n", inserts.join(";\n"))).unwrap();
+        };
+        write("job.sql", &[TOTALS, DEAR]);
+        let mut child = start(&folder, &["run", "job.sql", "--state", "state"]);
+        // Both read them.
+        wait_for(&folder, &mut child, "state", 1_000);
+        stdout(&mut within(&folder, &["savepoint", "state", "kept"]));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let again = failure(&mut within(&folder, &["savepoint", "state", "kept"]));
+        assert!(again.contains("there are checkpoints already"), "{again}");
+        let list = |dir: &str| stdout(&mut within(&folder, &["state", "ls", dir]));
+        let before = list("kept");
+        assert_eq!(before.lines().count(), 3, "{before}");
+
+        write("swapped.sql", &[DEAR, CHEAP, TOTALS]);
+        let mut child = start(&folder, &["run", "swapped.sql", "--state", "new", "--from", "kept"]);
+        write_orders(&folder, "2.csv", 500..800);
+        wait_for(&folder, &mut child, "new", 2_400);
+        assert_eq!(interrupt(child), "");
+        let above: Vec<_> = orders(0..800).into_iter().filter(|[.., price]| *price > 10).collect();
+        assert_eq!(exported(&folder, "new", "sum"), totals(&above));
+        let found = |is: fn(i64) -> bool| {
+            let found = orders(0..800).into_iter().filter(|[.., price]| is(*price));
+            let mut lines: Vec<_> = found.map(|[id, _, price]| format!("{id},{price}")).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(lines(&folder, "dear"), found(|price| price > 90));
+        assert_eq!(lines(&folder, "cheap"), found(|price| price < 5));
+        assert_eq!(list("kept"), before, "a savepoint stays as it is");
+        let refused = failure(&mut within(&folder, &["run", "job.sql", "--state", "new", "--from", "kept"]));
+        assert!(refused.contains("has state already"), "{refused}");
+    }
+
+    #[test]
+    fn what_is_not_there_or_damaged_is_told() {
+        let folder = folder(&[]);
+        let told = |args: &[&str]| failure(&mut within(&folder, args));
+        assert!(told(&["state", "ls", "nowhere"]).contains("nowhere: there is no such folder"));
+        std::fs::create_dir(folder.path().join("empty")).unwrap();
+        assert!(told(&["savepoint", "empty", "kept"]).contains("empty: there are no checkpoints"));
+        write_orders(&folder, "1.csv", 0..100);
+        write_job(&folder, "job.sql", &[TOTALS]);
+        let mut child = start(&folder, &["run", "job.sql", "--state", "state"]);
+        wait_for(&folder, &mut child, "state", 100);
+        interrupt(child);
+        assert!(
+            told(&["state", "show", "state", "--checkpoint", "999"]).contains("there is no checkpoint 999: there are")
+        );
+        assert!(
+            told(&["state", "export", "state", "nobody", "out.parquet"])
+                .contains("there is no `nobody`: there is stage group")
+        );
+        assert!(told(&["state", "export", "state", "sink totals", "out.parquet"]).contains("has no state"));
+        for file in std::fs::read_dir(folder.path().join("state/job-1/data")).unwrap() {
+            let path = file.unwrap().path();
+            let mut bytes = std::fs::read(&path).unwrap();
+            let at = bytes.len() / 2;
+            bytes[at] ^= 1;
+            std::fs::write(path, bytes).unwrap();
+        }
+        let shown = stdout(&mut within(&folder, &["state", "show", "state", "-o", "json"]));
+        let id = shown.split("\"part\":\"").find(|part| part.starts_with("stage")).unwrap().split('"').next().unwrap();
+        assert!(told(&["state", "export", "state", id, "out.parquet"]).contains("is damaged"));
+        assert!(told(&["savepoint", "state", "kept"]).contains("is damaged"));
+        assert!(told(&["state", "ls", "kept"]).contains("there are no checkpoints"));
+    }
+}

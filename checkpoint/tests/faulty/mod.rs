@@ -73,7 +73,12 @@ impl Faulty {
 
     /// Nothing fails from now on.
     pub(crate) fn heal(&self) {
-        self.faults.store(0, Ordering::Relaxed);
+        self.fail(0);
+    }
+
+    /// So many of a hundred requests fail from now on.
+    pub(crate) fn fail(&self, faults: usize) {
+        self.faults.store(faults, Ordering::Relaxed);
     }
 
     /// How many objects there are below a folder.

@@ -113,6 +113,7 @@ impl Coordinator {
 
     /// Takes checkpoints until the job has come to its end.
     async fn run(&mut self, is_first: bool) -> Result<(), Error> {
+        self.taking.bell.wait(|| self.taking.has_none_gone()).await;
         let begun = clock::now();
         let first = if is_first { self.shared.clock.mark(begun).ok() } else { None };
         self.taking.is_restored();
@@ -146,7 +147,7 @@ impl Coordinator {
         let mut manifest = self.take(epoch, is_last, reports);
         let mut tries = 0;
         loop {
-            match self.store(&mut manifest).await {
+            match self.store(&mut manifest, begun).await {
                 Ok((number, bytes)) => {
                     self.taking.commit(epoch);
                     self.metrics.checkpoints.stored(number, bytes, clock::now().since(begun));
@@ -208,8 +209,8 @@ impl Coordinator {
     fn take(&mut self, epoch: Epoch, finished: bool, reports: Reports) -> Manifest {
         let mut notes = BTreeMap::<usize, Vec<Value>>::new();
         let at = micros(clock::wall());
-        let mut manifest =
-            Manifest { job: self.group.name().into(), epoch: epoch.0, at, finished, ..Manifest::default() };
+        let (job, kernels) = (self.group.name().into(), self.shared.kernels as u64);
+        let mut manifest = Manifest { job, epoch: epoch.0, at, kernels, finished, ..Manifest::default() };
         if finished {
             self.stored.clear();
         }
@@ -224,14 +225,15 @@ impl Coordinator {
                 Kind::Source => Value::Array(notes),
                 Kind::Stage | Kind::Sink => notes.swap_remove(0),
             };
-            manifest.parts.insert(self.parts[part].id.to_string(), Stage { note, files: Vec::new() });
+            let Part { id, about, .. } = &self.parts[part];
+            manifest.parts.insert(id.to_string(), Stage { note, about: about.clone(), files: Vec::new() });
         }
         self.charge();
         manifest
     }
 
     /// Writes what is new, and puts the manifest: its number, and how many bytes were written.
-    async fn store(&mut self, manifest: &mut Manifest) -> Result<(u64, u64), StoreError> {
+    async fn store(&mut self, manifest: &mut Manifest, begun: Nanos) -> Result<(u64, u64), StoreError> {
         let mut bytes = 0;
         for (part, stored) in &mut self.stored {
             let written = stored.write(&mut self.folder).await?;
@@ -242,6 +244,7 @@ impl Coordinator {
             }
         }
         self.charge();
+        manifest.took = clock::now().since(begun).as_micros() as u64;
         let number = self.folder.commit(manifest.clone()).await?;
         Ok((number, bytes))
     }

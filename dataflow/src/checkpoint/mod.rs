@@ -15,18 +15,29 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 use object_store::path::Path;
-use updraft_checkpoint::{Error as StoreError, Folder, Manifest};
+use updraft_checkpoint::Folder;
 
+use crate::job::Job;
 use crate::source::Error;
 
 mod coordinator;
+pub(crate) mod ids;
+mod layout;
 pub(crate) mod marks;
+mod plan;
+mod reading;
 mod stored;
 pub(crate) mod taking;
 
 pub(crate) use coordinator::{Stages, start};
+pub use layout::{Column, Layout, Table};
+pub use plan::{Becomes, Changes, Plan};
+pub use reading::{StateReader, layout_of};
 pub(crate) use stored::StageNote;
-pub(crate) use taking::{Gate, Kind, Report, Taking, note_of, read_note};
+pub(crate) use taking::{Gate, Report, Taking, note_of, read_note};
+pub use updraft_checkpoint::{Archive, Copied, Error as StoreError, Kept, Manifest};
+
+use ids::Id;
 
 /// Where the checkpoints of a job are kept, and how often they are taken.
 ///
@@ -45,14 +56,21 @@ pub(crate) struct Settings {
     pub(crate) pause: Duration,
     pub(crate) timeout: Duration,
     pub(crate) keep: usize,
-    pub(crate) drops: bool,
+    pub(crate) changes: Changes,
     pub(crate) stops: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { every: seconds(10), pause: Duration::ZERO, timeout: seconds(600), keep: 2, drops: false, stops: false }
+        Self {
+            every: seconds(10),
+            pause: Duration::ZERO,
+            timeout: seconds(600),
+            keep: 2,
+            changes: Changes::Strict,
+            stops: false,
+        }
     }
 }
 
@@ -121,11 +139,21 @@ impl Checkpoints {
         self
     }
 
-    /// State of which the job has no part any more is dropped, instead of ending it with an error.
+    /// Whether a job goes on that is not the one that the checkpoint is of; by default it does not.
     #[must_use]
-    pub fn drop_what_is_gone(mut self) -> Self {
-        self.settings.drops = true;
+    pub fn changes(mut self, changes: Changes) -> Self {
+        self.settings.changes = changes;
         self
+    }
+
+    /// What becomes of the checkpoint in `job`, and of the job; none where it starts anew.
+    ///
+    /// # Errors
+    /// When two of its operators were given the same id.
+    pub fn plan(&self, job: &Job) -> Result<Option<Plan>, Error> {
+        let (ids, committed) = job.ids()?;
+        let parts: Vec<_> = ids.into_iter().flatten().collect();
+        Ok(self.from.as_ref().map(|(number, manifest)| Plan::of(*number, manifest, &parts, &committed)))
     }
 
     /// The number of the checkpoint that the job goes on from, and what it is made of.
@@ -148,20 +176,37 @@ impl Checkpoints {
         self.from.as_ref().and_then(|(_, manifest)| manifest.parts.get(part)).map(|part| &part.note)
     }
 
-    /// Whether a job has all the parts that the checkpoint is of.
-    pub(crate) fn fit(&self, taking: &Taking) -> Result<(), Error> {
-        let (Some((number, manifest)), parts) = (&self.from, taking.parts()) else { return Ok(()) };
-        let has = |id: &str| parts.iter().any(|part| *part.id == *id);
-        let gone: Vec<_> = manifest.parts.keys().map(String::as_str).filter(|id| !has(id)).collect();
-        if !gone.is_empty() && !self.settings.drops {
-            let gone = gone.join(", ");
-            let remedy = "run the job that it is of, have that state dropped, or start anew";
-            return Err(format!("checkpoint {number} has state of what the job does not have: {gone}; {remedy}").into());
+    /// Takes out what a job of these parts does not go on from.
+    ///
+    /// # Errors
+    /// When the job is another one, unless it may be.
+    pub(crate) fn fit(&mut self, parts: &[Id], committed: &[Arc<str>]) -> Result<(), Error> {
+        let Some((number, manifest)) = &mut self.from else { return Ok(()) };
+        let plan = Plan::of(*number, manifest, parts, committed);
+        if plan.has_changes() && self.settings.changes == Changes::Strict {
+            let remedy = "run the job that it is of, allow the changes (`Changes::Allow`), or start anew";
+            return Err(format!("checkpoint {number} is of another job:\n{plan}{remedy}").into());
         }
-        gone.iter().for_each(|id| tracing::warn!("the state of {id} is dropped: the job does not have it any more"));
-        for part in parts.iter().filter(|part| !manifest.finished && !manifest.parts.contains_key(&*part.id)) {
-            tracing::warn!("{} is new to the job, and begins without state", part.id);
+        if let Some(sink) = plan.of_those(&Becomes::Lost).next() {
+            let remedy =
+                "let it be part of the job once more, have another one commit it (`Job::commits`), or start anew";
+            return Err(format!(
+                "{sink} is gone, and what it has prepared for checkpoint {number} would be lost: {remedy}"
+            )
+            .into());
         }
+        if manifest.finished && plan.of_those(&Becomes::New).next().is_some() {
+            let remedy = "start anew";
+            return Err(format!(
+                "checkpoint {number} is of a job that had come to its end; what is new gets nothing:\n{plan}{remedy}"
+            )
+            .into());
+        }
+        if !plan.is_plain() {
+            tracing::info!("goes on from checkpoint {number}:\n{plan}");
+        }
+        let goes = |id: &String| matches!(plan.parts.get(id), None | Some(Becomes::Rebuilt(_) | Becomes::Dropped));
+        manifest.parts.retain(|id, _| !goes(id));
         Ok(())
     }
 

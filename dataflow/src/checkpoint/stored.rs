@@ -32,6 +32,17 @@ impl StageNote {
         Self { watermark: at.watermark, now: at.now, objects: runs }
     }
 
+    /// How many objects there are.
+    pub(super) fn count(&self) -> u64 {
+        self.objects.iter().map(|(first, last)| last - first + 1).sum()
+    }
+
+    /// Whether it is made of an object.
+    pub(super) fn has(&self, Object(number): Object) -> bool {
+        let at = self.objects.partition_point(|(first, _)| *first <= number);
+        at > 0 && number <= self.objects[at - 1].1
+    }
+
     /// What closed that epoch.
     pub(super) fn at(&self, epoch: Epoch) -> Punctuation {
         Punctuation { epoch, watermark: self.watermark, now: self.now }

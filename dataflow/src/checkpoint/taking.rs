@@ -7,6 +7,7 @@ use serde_json::Value;
 use updraft_kernel::{Bell, Bells};
 
 use super::Settings;
+use super::ids::Id;
 use crate::snapshot::{Object, Saved};
 use crate::source::Error;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
@@ -28,6 +29,8 @@ pub(crate) struct Part {
     pub(crate) kind: Kind,
     /// How many reports come of it: one for each partition of a source.
     pub(crate) reports: usize,
+    /// What is known of its state.
+    pub(crate) about: Value,
 }
 
 /// What is told of a part when a marked epoch is over there.
@@ -69,6 +72,8 @@ pub(crate) struct Taking {
     pub(super) wanted: AtomicBool,
     /// Transactions of sinks that are prepared and not committed.
     uncommitted: AtomicUsize,
+    /// Sinks that the job does not have any more, and that have not committed what they had prepared.
+    gone: AtomicUsize,
     /// Bytes of what was reported and is not stored.
     pub(super) bytes: AtomicUsize,
     /// The coordinator's.
@@ -93,6 +98,7 @@ impl Taking {
             stopped: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             uncommitted: AtomicUsize::new(0),
+            gone: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             bell,
             sources: Bells::default(),
@@ -100,25 +106,28 @@ impl Taking {
         }
     }
 
-    /// What the next part of this name will be called: by the name, unless there is one that is.
-    pub(crate) fn id_of(&self, kind: Kind, name: &str) -> Arc<str> {
-        let what = match kind {
-            Kind::Source => "source",
-            Kind::Stage => "stage",
-            Kind::Sink => "sink",
-        };
-        let parts = lock(&self.parts);
-        let names = |n: usize| if n == 1 { format!("{what} {name}") } else { format!("{what} {name} #{n}") };
-        let is_free = |id: &String| parts.iter().all(|part| *part.id != **id);
-        (1..).map(names).find(is_free).unwrap_or_default().into()
+    /// One more part: its number.
+    pub(crate) fn add_part(&self, Id { kind, id, layout, .. }: &Id, reports: usize) -> usize {
+        let about = if *kind == Kind::Stage { note_of(layout) } else { Value::Null };
+        let parts = &mut *lock(&self.parts);
+        parts.push(Part { id: id.clone(), kind: *kind, reports, about });
+        parts.len() - 1
     }
 
-    /// One more part: its number, and what it is called.
-    pub(crate) fn add_part(&self, kind: Kind, name: &str, reports: usize) -> (usize, Arc<str>) {
-        let id = self.id_of(kind, name);
-        let parts = &mut *lock(&self.parts);
-        parts.push(Part { id: id.clone(), kind, reports });
-        (parts.len() - 1, id)
+    /// There is a sink that has only to commit what one that is gone had prepared.
+    pub(crate) fn add_gone(&self) {
+        self.gone.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// It has done so.
+    pub(crate) fn gone_has_committed(&self) {
+        self.gone.fetch_sub(1, Ordering::AcqRel);
+        self.bell.ring();
+    }
+
+    /// Whether all of those have: only then may a checkpoint be stored that does not know of them.
+    pub(super) fn has_none_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire) == 0
     }
 
     pub(super) fn parts(&self) -> Vec<Part> {

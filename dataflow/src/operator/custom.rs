@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use crate::bundle::{Bundle, Record, Times};
+use crate::checkpoint::{Column, Layout};
 use crate::keyed::{TimerQueue, groups_of};
 use crate::operator::Shuffled;
 use crate::pipe::Pipe;
@@ -277,6 +278,11 @@ impl<T: Record, O: Operator<T>> Stage for OperatorStage<T, O> {
     }
 }
 
+/// What an operator keeps, as far as its type says.
+pub(crate) fn operator_layout<O>(name: &str) -> Layout {
+    Layout::of(name).table("records", [Column::of::<O>("operator")])
+}
+
 /// The last byte of a record: whose it is.
 const OF_OPERATOR: u8 = 0;
 const OF_TIMERS: u8 = 1;
@@ -287,13 +293,15 @@ where
 {
     /// What an operator of one's own makes of the stream.
     pub fn operator<O: Operator<P::Out>>(self, name: &str, operator: O) -> Stream<O::Out> {
-        self.materialize().stage(name, |_, kernels| OperatorStage::new(operator, kernels))
+        let kept = operator_layout::<O>(name);
+        self.materialize().stage(name, |_, kernels| OperatorStage::new(operator, kernels)).keeps(kept)
     }
 }
 
 impl<K: Key, T: Record> Shuffled<K, T> {
     /// What an operator of one's own makes of records with their keys: each of its instances owns some of the keys.
     pub fn operator<O: Operator<(K, T)>>(self, name: &str, operator: O) -> Stream<O::Out> {
-        self.keyed_stage(name, move |shared| OperatorStage::new(operator, shared.kernels))
+        let kept = operator_layout::<O>(name);
+        self.keyed_stage(name, move |shared| OperatorStage::new(operator, shared.kernels)).keeps(kept)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::aggregate::State;
 use crate::bundle::Record;
+use crate::checkpoint::{Column, Layout};
 use crate::join::interval::{Interval, IntervalJoin};
 use crate::join::temporal::TemporalJoin;
 use crate::join::window::WindowJoinStage;
@@ -56,7 +57,10 @@ where
         let (key, other) = (left.key, right.key);
         let left = left.stream.map(move |record| (key(&record), Side::Left(record)));
         let right = right.stream.map(move |record| (other(&record), Side::Right(record)));
-        left.union(right).stage("window join", move |_, _| WindowJoinStage::new(kind, &windows))
+        let kept = Layout::of("window join")
+            .table("records", [Column::of::<K>("key"), Column::of::<P::Out>("left"), Column::of::<Q::Out>("right")])
+            .sliced(&windows.slicing());
+        left.union(right).stage("window join", move |_, _| WindowJoinStage::new(kind, &windows)).keeps(kept)
     }
 
     /// Records of the same key that are not too far apart. A pair comes with the later of the two, and has its time. What

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bundle::Record;
+use crate::checkpoint::{Column, Layout};
 use crate::exchange::Outlet;
 use crate::job::Job;
 use crate::join::Side;
 use crate::keyed::{BroadcastStage, Dealt, KeyedStage, Listen, Nothing, Process, ShuffleStage, TimeToLive, Watched};
+use crate::operator::custom::operator_layout;
 use crate::operator::{KeyedStream, Operator, OperatorStage};
 use crate::pipe::{Identity, Pipe};
 use crate::rows::Hashed;
@@ -29,6 +31,12 @@ pub struct Shuffled<K, T> {
 pub struct Broadcast<K, T, B> {
     dealt: Deal<Side<(K, T), B>>,
     time_to_live: Option<TimeToLive>,
+}
+
+/// What is kept by key.
+fn keyed<K: Key, S>(kind: &str, is_watched: bool) -> Layout {
+    let timers = Column::new("timers", if is_watched { "some" } else { "none" });
+    Layout::of(kind).table("keys", [Column::of::<K>("key"), Column::of::<S>("value"), timers])
 }
 
 /// What is dealt out to kernels.
@@ -153,14 +161,18 @@ impl<K: Key, T: Record> Shuffled<K, T> {
     pub(crate) fn process_as<Q: Process<K, T>>(self, name: &str, process: Q) -> Stream<Q::Out> {
         let live = self.time_to_live;
         let begun = |shared: &Shared| shared.clock.begun(Epoch(0));
-        if Q::TIMERS || live.is_some() {
+        let is_watched = Q::TIMERS || live.is_some();
+        let kept = keyed::<K, Q::State>(name, is_watched);
+        if is_watched {
             self.keyed_stage(name, move |shared| {
                 KeyedStage::<K, T, Q, Watched>::new(process, live, shared.kernels, begun(shared))
             })
+            .keeps(kept)
         } else {
             self.keyed_stage(name, move |shared| {
                 KeyedStage::<K, T, Q, Nothing>::new(process, None, shared.kernels, begun(shared))
             })
+            .keeps(kept)
         }
     }
 
@@ -204,7 +216,8 @@ impl<D: Dealt> DealtRows<D> {
 
     /// What an operator makes of the rows: each of its instances owns some of the keys.
     pub fn operator<O: Operator<D>>(self, name: &str, operator: O) -> Stream<O::Out> {
-        self.dealt.stage(name, move |shared| OperatorStage::new(operator, shared.kernels))
+        let kept = operator_layout::<O>(name);
+        self.dealt.stage(name, move |shared| OperatorStage::new(operator, shared.kernels)).keeps(kept)
     }
 }
 
@@ -242,8 +255,9 @@ impl<K: Key, T: Record, B: Record> Broadcast<K, T, B> {
     /// What `process` makes of the records of each key, by what it has heard.
     pub fn process<Q: Process<K, T> + Listen<B>>(self, process: Q) -> Stream<Q::Out> {
         let time_to_live = self.time_to_live;
-        self.dealt.stage("process", move |shared| {
+        let stream = self.dealt.stage("process", move |shared| {
             BroadcastStage::new(process, time_to_live, shared.kernels, shared.clock.begun(Epoch(0)))
-        })
+        });
+        stream.keeps(keyed::<K, Q::State>("process", true))
     }
 }

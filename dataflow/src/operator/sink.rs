@@ -19,10 +19,11 @@ where
         // Sinks take records as they are: their event times end here.
         let stream = self.stage("sink", |pipe, _| EmitStage::new(pipe, false));
         let name = name.into();
-        stream.job.draw(|graph| graph.reads(NodeKind::Sink, name.to_string(), "", &stream.upstream, Exchange::One));
+        let node =
+            stream.job.draw(|graph| graph.reads(NodeKind::Sink, name.to_string(), "", &stream.upstream, Exchange::One));
         stream.job.step(move |assembly| {
             let metrics = assembly.sink_metrics(name.clone());
-            let part = assembly.sink_part(&name)?;
+            let part = assembly.sink_part(node)?;
             let port = Arc::new(SinkPort::new(assembly.shared.clone(), metrics, part, stream.upstream.in_order));
             assembly.connect(&stream.upstream, port.clone());
             assembly.sink_task(move |group, kernel, metrics| {

@@ -9,6 +9,7 @@ use super::slices::Held;
 use super::store::{Store, pieces_of};
 use super::{Sliced, Window, WindowStage, pieces};
 use crate::bundle::{Bundle, Record, Times};
+use crate::checkpoint::Layout;
 use crate::pipe::Pipe;
 use crate::rows::Rows;
 use crate::source::Error;
@@ -314,6 +315,8 @@ impl<I: Record, P: Pipe<I, Out = Rows>> Stream<I, P> {
     /// When the stream has no event time, and windows end before the stream does.
     pub fn window_rows(self, name: &str, windows: impl Sliced, grouping: impl Grouping) -> Stream<Rows> {
         self.must_be_timed_for(&windows.slicing());
+        let kept = Layout::of(name).sliced(&windows.slicing());
         self.stage(name, move |pipe, kernels| WindowStage::of_rows(pipe, &windows, grouping, pieces(kernels)))
+            .keeps(kept)
     }
 }

@@ -27,7 +27,7 @@ pub use global::Global;
 pub use session::{Session, Sessions};
 pub use slicing::{Shape, Slicing};
 pub use sliding::Sliding;
-pub use stage::WindowStage;
+pub use stage::{SavedSlice, WindowStage};
 pub use store::piece_of;
 pub use tables::Tables;
 pub use trigger::{Fired, Timing, Trigger};
@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Aggregate;
 use crate::bundle::Record;
+use crate::checkpoint::{Column, Layout};
 use crate::pipe::Pipe;
 use crate::stream::Stream;
 use crate::table::Key;
@@ -102,7 +103,11 @@ impl<W: Sliced> Windows for W {
         let slicing = self.slicing();
         stream.must_be_timed_for(&slicing);
         let name = if slicing.is_whole() { "global window" } else { "window" };
-        stream.stage(name, move |pipe, kernels| WindowStage::new(pipe, key, &self, aggregate, pieces(kernels)))
+        let kept =
+            Layout::of(name).table("groups", [Column::of::<K>("key"), Column::of::<A::Acc>("value")]).sliced(&slicing);
+        stream
+            .stage(name, move |pipe, kernels| WindowStage::new(pipe, key, &self, aggregate, pieces(kernels)))
+            .keeps(kept)
     }
 }
 

@@ -17,13 +17,14 @@ use super::store::{Store, piece_of_group, pieces_of};
 use super::{Sliced, Slicing, Tables};
 use crate::aggregate::Aggregate;
 use crate::bundle::{Bundle, Record};
+use crate::checkpoint::Layout;
 use crate::pipe::Pipe;
-use crate::snapshot::{ALL_GROUPS, Object, Records, Snapshot};
+use crate::snapshot::{self, ALL_GROUPS, Object, Records, Snapshot};
 use crate::source::Error;
 use crate::stage::{Emit, Keeps, KeyGroup, Stage};
 use crate::sync::{Mutex, lock};
 use crate::table::Key;
-use crate::time::{Generation, Punctuation};
+use crate::time::{Generation, Punctuation, Time};
 
 /// See the module's page.
 pub struct WindowStage<In, P, S: Store> {
@@ -49,6 +50,41 @@ enum Saved<E> {
     NextEnd(i64),
     /// Some of the slice that starts there.
     Slice(Role, i64, E),
+}
+
+/// Some of a slice, as a checkpoint has it: for who looks at it from outside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SavedSlice {
+    /// Where it begins; none where all time is one slice.
+    pub start: Option<Time>,
+    /// Where it ends.
+    pub end: Option<Time>,
+    /// `open` where rows may still come, `closed` where windows to come need it, `sum` of it and the closed ones after it.
+    pub kind: &'static str,
+    /// What is kept of some keys, as the window's store writes it.
+    pub bytes: Vec<u8>,
+}
+
+impl SavedSlice {
+    /// The one that is in a record of a window of this layout, if that is of a slice.
+    ///
+    /// # Errors
+    /// When it is of no window.
+    pub fn read(saved: &snapshot::Saved, layout: &Layout) -> Result<Option<Self>, Error> {
+        let (tag, rest) = postcard::take_from_bytes::<u32>(&saved.bytes)?;
+        if tag == 0 {
+            return Ok(None);
+        }
+        let ((role, start), bytes) = postcard::take_from_bytes::<(Role, i64)>(rest)?;
+        let kind = match role {
+            Role::Front => "sum",
+            Role::Back => "closed",
+            Role::Open => "open",
+        };
+        let slicing = layout.slicing().filter(|slicing| !slicing.is_whole());
+        let end = slicing.map(|slicing| Time(slicing.slice(start).1));
+        Ok(Some(Self { start: slicing.map(|_| Time(start)), end, kind, bytes: bytes.to_vec() }))
+    }
 }
 
 /// What a slice is.

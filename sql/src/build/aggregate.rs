@@ -14,6 +14,7 @@ use datafusion_expr::logical_plan::Aggregate as LogicalAggregate;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{Expr, LogicalPlan};
 use datafusion_physical_expr::aggregate::LoweredAggregateBuilder;
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::window::{Shape, Sliced, Slicing};
 
 use super::expr::{batch_schema, physical};
@@ -41,6 +42,12 @@ impl Operation for Windowed {
 
     fn clock(&self) -> Option<Clock> {
         self.clock
+    }
+
+    fn keeps(&self) -> Option<(&'static str, Layout)> {
+        let (name, slicing) = self.slicing.map_or(("group", Slicing::WHOLE), |slicing| ("window", slicing));
+        let [keys, states] = self.groups.layout();
+        Some((name, Layout::of("window").table("keys", keys).table("states", states).sliced(&slicing)))
     }
 
     fn build(self: Box<Self>, mut inputs: Vec<Flow>, _: &mut Builder) -> Result<Flow> {

@@ -3,7 +3,7 @@
 //! Sources come first: [`Builder::new`] looks at all queries of the job, so that a table that several of them read is
 //! read once, with all the columns that any of them wants, and knows whether somebody goes by its event time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use updraft_dataflow::{BadRecords, DeadLetter, Epochs, Idle, Job, Rows, Stream};
 use super::expr::Projection;
 use super::flow::Flow;
 use super::scan::{Disorder, Scanned, dead_letters, disorder, micros, watermarks};
-use super::{Clock, Node};
+use super::{Clock, Node, ids};
 use crate::catalog::{BadRows, Side, dead_letter_schema};
 use crate::gate::Gate;
 
@@ -33,6 +33,10 @@ pub(crate) struct Builder {
     /// Parts of the query that is being built which it has more than once: by number, and whether event time and processing
     /// time are gone by above.
     common: BTreeMap<(usize, bool, bool), Stream<Rows>>,
+    /// The sink of the query that is being built.
+    sink: String,
+    /// What operators with state are called.
+    ids: BTreeSet<String>,
 }
 
 /// How a job runs.
@@ -130,6 +134,8 @@ impl Builder {
             sources: BTreeMap::new(),
             streams: BTreeMap::new(),
             common: BTreeMap::new(),
+            sink: String::new(),
+            ids: BTreeSet::new(),
         };
         queries.into_iter().try_for_each(|query| builder.look(query, Clocks::default(), &[]))?;
         Ok(builder)
@@ -249,7 +255,12 @@ impl Builder {
         let dead = want.sides.contains(&Side::DeadLetters).then(|| input.dead_letters().map(dead_letter).materialize());
         if *by_arrival {
             let idle = Idle { after: Some(TICK), follow_clock: true };
-            return Ok(Source { rows: input.idle(idle).stream_by_arrival(), scanned, late: None, dead });
+            return Ok(Source {
+                rows: input.idle(idle).stream_by_arrival().uid(format!("{name} by arrival")),
+                scanned,
+                late: None,
+                dead,
+            });
         }
         // Who asks what was late must not make more rows late than those that go by the time do.
         let asks = want.sides.contains(&Side::Late) && !self.mode.batch;
@@ -284,19 +295,31 @@ impl Builder {
 
     fn operator(&mut self, node: Node, clocks: Clocks) -> Result<Flow> {
         let clocks = self.clocks(&node, clocks);
+        let kept = ids::of(&node, &self.sink);
         let inputs = node.inputs.into_iter().map(|input| self.node(input, clocks)).collect::<Result<Vec<_>>>()?;
-        node.operation.build(inputs, self)
+        let Some((id, layout)) = kept else { return node.operation.build(inputs, self) };
+        Ok(node.operation.build(inputs, self)?.kept(self.free(&id), layout))
+    }
+
+    /// An id, or that with a number where the same is computed once more.
+    fn free(&mut self, id: &str) -> String {
+        let names = (1..).map(|n| if n == 1 { id.to_owned() } else { format!("{id} ({n})") });
+        let free = names.into_iter().find(|name| !self.ids.contains(name)).unwrap_or_default();
+        self.ids.insert(free.clone());
+        free
     }
 
     /// What comes out of a query.
     pub(crate) fn stream(&mut self, query: Node) -> Result<Stream<Rows>> {
         self.common.clear();
+        self.sink.clear();
         Ok(self.node(query, Clocks::default())?.stream().materialize())
     }
 
     /// Gives what comes out of a query to a sink.
     pub(crate) fn sink(&mut self, name: &str, query: Node, sink: AnySink) -> Result<()> {
         self.common.clear();
+        name.clone_into(&mut self.sink);
         self.node(query, Clocks::default())?.stream().sink(name, sink);
         Ok(())
     }

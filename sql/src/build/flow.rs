@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::{Pipe, Record, Rows, Stream};
 
 use super::Clock;
@@ -96,6 +97,11 @@ impl From<Stream<Rows>> for Flow {
 }
 
 impl Flow {
+    /// Of an operator with state, which has come just now: what it is called in checkpoints, and what it keeps.
+    pub(crate) fn kept(self, id: String, layout: Layout) -> Self {
+        Self { stream: self.stream.uid(id).keeps(layout), ..self }
+    }
+
     /// The same with another step.
     pub(crate) fn step(mut self, step: impl Fn(Rows) -> Option<Rows> + Send + Sync + 'static) -> Self {
         self.steps.push(Arc::new(step));

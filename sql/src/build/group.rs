@@ -19,6 +19,7 @@ use datafusion_expr::{EmitTo, GroupsAccumulator};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion_physical_plan::aggregates::order::GroupOrdering;
+use updraft_dataflow::checkpoint::Column;
 use updraft_dataflow::window::{Grouping, piece_of};
 use updraft_dataflow::{Error, KeyGroup, Rows, Time, Window};
 
@@ -28,6 +29,7 @@ use super::scan::{BATCH, micros};
 use crate::fail::fail;
 use crate::ipc;
 use crate::operator::aggregate::Aggregate;
+use crate::operator::layout;
 
 /// Where a column of the result comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,6 +89,17 @@ impl Groups {
             output,
             schema,
         })
+    }
+
+    /// What is kept of each group: its keys, and what its aggregates are made of.
+    pub(crate) fn layout(&self) -> [Vec<Column>; 2] {
+        let mut keys = layout::all(&self.state_schema);
+        let states = keys.split_off(self.keys.len());
+        for (key, expr) in keys.iter_mut().zip(&self.keys) {
+            let text = expr.to_string();
+            key.name = text.split('@').next().unwrap_or_default().to_owned();
+        }
+        [keys, states]
     }
 
     fn table(&self, most: usize) -> Result<Table> {

@@ -15,6 +15,7 @@ use datafusion_expr::utils::{conjunction, split_conjunction, split_conjunction_o
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator as Op};
 use updraft_dataflow::Hashed;
 use updraft_dataflow::Rows;
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::join::Side;
 use updraft_dataflow::operator::Operator;
 
@@ -31,6 +32,7 @@ use crate::operator::join::regular::RegularJoin;
 use crate::operator::join::temporal::TemporalJoin;
 use crate::operator::join::window::{WindowColumns as Edges, WindowJoin};
 use crate::operator::join::{Input, Joined, Narrow};
+use crate::operator::layout::Described;
 use crate::plan::interval;
 use crate::plan::versioned::AS_OF;
 
@@ -44,13 +46,17 @@ struct JoinOperation<O> {
     waits: Option<(Input, Gate)>,
 }
 
-impl<O: Operator<Side<Hashed, Hashed>, Out = Rows> + Narrow> Operation for JoinOperation<O> {
+impl<O: Operator<Side<Hashed, Hashed>, Out = Rows> + Narrow + Described> Operation for JoinOperation<O> {
     fn describe(&self) -> String {
         self.shown.clone()
     }
 
     fn clock(&self) -> Option<Clock> {
         self.clock
+    }
+
+    fn keeps(&self) -> Option<(&'static str, Layout)> {
+        Some((self.name, self.operator.layout()))
     }
 
     fn waits(&self) -> Option<(Input, &Gate)> {
@@ -216,7 +222,7 @@ impl Sides {
         }
     }
 
-    fn done<O: Operator<Side<Hashed, Hashed>, Out = Rows> + Narrow>(
+    fn done<O: Operator<Side<Hashed, Hashed>, Out = Rows> + Narrow + Described>(
         self,
         name: &'static str,
         operator: O,

@@ -7,12 +7,14 @@ use arrow::datatypes::Field;
 use datafusion_common::hash_utils::{QualityRandomState, create_hashes};
 use datafusion_common::{DFSchema, Result};
 use datafusion_expr::{Expr, ExprSchemable};
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::operator::Operator;
 use updraft_dataflow::{Hashed, Rows};
 
 use super::project::{self, column_of};
 use super::{Builder, Clock, Flow, Node, Operation, window};
 use crate::fail::fail;
+use crate::operator::layout::Described;
 
 /// So that a key's hash is the same in all processes.
 const HASHES: QualityRandomState = QualityRandomState::with_seed(0x243F_6A88_85A3_08D3);
@@ -78,13 +80,17 @@ pub(crate) struct Keyed<O> {
     pub(crate) clock: Option<Clock>,
 }
 
-impl<O: Operator<Hashed, Out = Rows>> Operation for Keyed<O> {
+impl<O: Operator<Hashed, Out = Rows> + Described> Operation for Keyed<O> {
     fn describe(&self) -> String {
         self.shown.clone()
     }
 
     fn clock(&self) -> Option<Clock> {
         self.clock
+    }
+
+    fn keeps(&self) -> Option<(&'static str, Layout)> {
+        Some((self.name, self.operator.layout()))
     }
 
     fn build(self: Box<Self>, mut inputs: Vec<Flow>, _: &mut Builder) -> Result<Flow> {

@@ -13,6 +13,7 @@ mod flow;
 mod greatest;
 mod group;
 mod grouping_sets;
+mod ids;
 mod join;
 mod key;
 mod order;
@@ -34,6 +35,7 @@ use std::fmt;
 
 use datafusion_common::{DFSchemaRef, Result, not_impl_err};
 use datafusion_expr::{Distinct, LogicalPlan};
+use updraft_dataflow::checkpoint::Layout;
 
 use crate::catalog::Side;
 use crate::gate::Gate;
@@ -68,6 +70,11 @@ pub(crate) trait Operation {
 
     /// By which clock it goes, if by any.
     fn clock(&self) -> Option<Clock> {
+        None
+    }
+
+    /// What it is called, and what it keeps, if it keeps anything.
+    fn keeps(&self) -> Option<(&'static str, Layout)> {
         None
     }
 

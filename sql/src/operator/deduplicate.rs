@@ -12,6 +12,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, internal_err};
 use serde::{Deserialize, Serialize};
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, RowKind, Rows, Saved, Snapshot, Time};
 
@@ -19,6 +20,7 @@ use super::changes::Changes;
 use super::codec::columns_of;
 use super::group_by::Tell;
 use super::keys::{Id, Keys};
+use super::layout::{self, Described};
 use super::log::Log;
 use super::own::{Own, settled};
 use super::saved::{ByKey, Packed, Share, load, numbers, save};
@@ -125,6 +127,17 @@ impl Deduplicate {
             out.emit(state.tell(&plan)?);
         }
         Ok(())
+    }
+}
+
+impl Described for Deduplicate {
+    fn layout(&self) -> Layout {
+        let Deduplication { schema, keys, time, .. } = &*self.plan;
+        let fixed: Vec<_> = keys.iter().copied().chain(*time).collect();
+        Layout::of("deduplicate")
+            .table("keys", layout::keys(schema, keys))
+            .table("rows", layout::rows(schema, &fixed))
+            .table("time", layout::keys(schema, &Vec::from_iter(*time)))
     }
 }
 

@@ -20,6 +20,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, internal_err};
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, RowKind, Rows, Saved, Snapshot, Time};
 
@@ -30,6 +31,7 @@ use super::aggregate::{Aggregate, Groups};
 use super::changes::Changes;
 use super::codec::{Codec, Encoded, columns_of};
 use super::keys::{Id, Keys};
+use super::layout::{self, Described};
 use super::log::Log;
 use super::own::{Own, settled};
 use super::saved::{ByKey, Packed, Share, load, save};
@@ -194,6 +196,18 @@ impl GroupBy {
             state.last(&plan, owns_all, out)?;
         }
         Ok(())
+    }
+}
+
+impl Described for GroupBy {
+    fn layout(&self) -> Layout {
+        let Grouping { input, keys, aggregates, output, retracts, .. } = &*self.plan;
+        let kind = if *retracts { "group of changes" } else { "group" };
+        let results = Vec::from_iter(keys.len()..output.fields().len());
+        Layout::of(kind)
+            .table("keys", layout::keys(input, keys))
+            .table("values", layout::keys(output, &results))
+            .table("states", layout::states(aggregates))
     }
 }
 

@@ -13,6 +13,7 @@ pub mod group_by;
 mod held;
 pub mod join;
 mod keys;
+pub(crate) mod layout;
 mod log;
 pub mod normalize;
 pub mod order;
@@ -26,3 +27,5 @@ pub(crate) mod testing;
 mod times;
 pub mod top_n;
 mod touched;
+
+pub use saved::Export;

@@ -20,6 +20,7 @@ use arrow::compute::{cast, concat_batches, take, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, ScalarValue, internal_err};
 use datafusion_physical_expr::PhysicalExpr;
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, Rows, Saved, Snapshot, Time};
 
@@ -30,6 +31,7 @@ use super::aggregate::Aggregate;
 use super::codec::columns_of;
 use super::held::{Held, Released};
 use super::keys::{Id, Keys};
+use super::layout::{self, Described};
 use super::own::{Own, settled};
 use super::saved::{Share, load, save};
 
@@ -170,6 +172,18 @@ impl Over {
 /// The parts of what is saved.
 const PARTITIONS: u8 = 0;
 const HELD: u8 = 1;
+
+impl Described for Over {
+    fn layout(&self) -> Layout {
+        let OverPlan { input, partition, time, output, .. } = &*self.plan;
+        let results = Vec::from_iter(input.fields().len()..output.fields().len());
+        Layout::of("over")
+            .table("keys", layout::keys(input, partition))
+            .table("rows", layout::all(input))
+            .table("time", layout::keys(input, &Vec::from_iter(*time)))
+            .table("results", layout::keys(output, &results))
+    }
+}
 
 impl Operator<Hashed> for Over {
     type Out = Rows;

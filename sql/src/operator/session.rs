@@ -15,6 +15,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, internal_err};
 use smallvec::SmallVec;
+use updraft_dataflow::checkpoint::{Column, Layout};
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, Rows, Saved, Snapshot, Time};
 use updraft_kernel::prefetch;
@@ -23,6 +24,7 @@ use super::aggregate::{Aggregate, Groups};
 use super::codec::{Codec, columns_of};
 use super::group_by::merged::{Input, Merged, Part};
 use super::keys::{Id, Keys};
+use super::layout::{self, Described};
 use super::own::{Own, settled};
 use super::saved::{Share, load, save};
 use super::times::{micros, timestamps};
@@ -182,6 +184,18 @@ impl Sessions {
             state.close(&over)?;
         }
         Ok(())
+    }
+}
+
+impl Described for Sessions {
+    fn layout(&self) -> Layout {
+        let SessionPlan { input, keys, gap, gives, .. } = &*self.plan;
+        let layout = Layout::of("session").table("keys", layout::keys(input, keys));
+        let layout = match gives {
+            Gives::Aggregates(aggregates) => layout.table("states", layout::states(aggregates)),
+            Gives::Rows => layout.table("rows", layout::all(input)),
+        };
+        layout.table("gap", [Column::new("gap", format!("{gap:?}"))])
     }
 }
 

@@ -12,11 +12,13 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, internal_err};
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, Rows, Saved, Snapshot, Time};
 
 pub use self::event::EventSort;
 use super::codec::Codec;
+use super::layout::{self, Described};
 use super::order::{Order, SortColumn};
 use super::own::{Own, settled};
 use super::saved::{Pieces, Share, load_rows, save_rows};
@@ -171,6 +173,12 @@ impl Sorting {
             _ => true,
         };
         Ok(all.filter(|row| stays(row)).collect())
+    }
+}
+
+impl Described for Sort {
+    fn layout(&self) -> Layout {
+        Layout::of("rows").table("rows", layout::rows(&self.schema, &[]))
     }
 }
 

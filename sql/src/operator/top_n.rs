@@ -15,12 +15,14 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, internal_err};
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, RowKind, Rows, Saved, Snapshot, Time};
 
 use super::codec::{Codec, columns_of};
 use super::group_by::Tell;
 use super::keys::{Id, Keys};
+use super::layout::{self, Described};
 use super::order::{Order, SortColumn};
 use super::own::{Own, settled};
 use super::saved::{Share, load, save};
@@ -148,6 +150,16 @@ impl TopN {
             out.emit(state.tell(&plan)?);
         }
         Ok(())
+    }
+}
+
+impl Described for TopN {
+    fn layout(&self) -> Layout {
+        let Ranking { input, partition, order, .. } = &*self.plan;
+        Layout::of("rank")
+            .table("keys", layout::keys(input, partition))
+            .table("rows", layout::all(input))
+            .table("order", layout::order(input, order))
     }
 }
 

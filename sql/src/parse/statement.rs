@@ -69,6 +69,21 @@ pub enum Statement {
     Unsupported(String),
 }
 
+impl Statement {
+    /// The tables that it fills, by their own names; none where it is no INSERT.
+    pub fn fills(&self) -> Vec<String> {
+        let name = |insert: &Insert| {
+            let last = insert.table.0.last().and_then(|part| part.as_ident());
+            last.map(|name| name.value.clone()).unwrap_or_default()
+        };
+        match self {
+            Self::Insert(insert) => vec![name(insert)],
+            Self::StatementSet(inserts) => inserts.iter().map(|insert| name(&insert.value)).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// `INSERT INTO t (…) query`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Insert {

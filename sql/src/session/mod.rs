@@ -171,6 +171,17 @@ impl Session {
         self.settings.set(key, value)
     }
 
+    /// A sink for a table, as an INSERT would have it: none if there is no such table.
+    ///
+    /// # Errors
+    /// When it cannot be written to.
+    pub fn sink(&self, table: &str) -> Option<std::result::Result<AnySink, updraft_dataflow::Error>> {
+        match self.catalog.get(&TableReference::bare(table))? {
+            Entry::Table(table) => Some(table.connector.sink(&table.bounded(false))),
+            Entry::View(_) => None,
+        }
+    }
+
     /// Names of tables and views, for completion.
     pub fn tables(&self) -> Vec<String> {
         self.catalog.names().collect()

@@ -4,7 +4,9 @@ mod bench;
 mod completions;
 mod demo;
 mod explain;
+mod savepoint;
 mod sql;
+mod state;
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +29,8 @@ enum Command {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Explain(explain::Explain),
+    Savepoint(savepoint::Savepoint),
+    State(state::State),
     Completions(completions::Completions),
 }
 
@@ -39,6 +43,8 @@ impl Cli {
             Command::Demo(demo) => demo.run(),
             Command::Bench(bench) => bench.run(),
             Command::Explain(explain) => explain.run(),
+            Command::Savepoint(savepoint) => savepoint.run(),
+            Command::State(state) => state.run(),
             Command::Completions(completions) => completions.run(),
         }
     }

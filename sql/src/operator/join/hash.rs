@@ -69,6 +69,11 @@ impl HashJoin {
         Self { gate: Some(gate), ..self }
     }
 
+    /// The input that is kept.
+    pub(super) fn keeps(&self) -> Input {
+        self.build
+    }
+
     fn open_gate(&mut self) {
         if let Some(gate) = self.gate.take() {
             gate.open();

@@ -36,7 +36,10 @@ use arrow::datatypes::SchemaRef;
 use datafusion_common::{JoinType, NullEquality};
 use datafusion_physical_expr::PhysicalExpr;
 use updraft_dataflow::Hashed;
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::join::Side;
+
+use super::layout::Described;
 
 /// One of the two inputs of a join.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,4 +120,28 @@ narrow!(
     regular::RegularJoin,
     temporal::TemporalJoin,
     window::WindowJoin
+);
+
+impl Described for hash::HashJoin {
+    fn layout(&self) -> Layout {
+        self.plan.layout(if self.keeps() == Input::Left { "left hash" } else { "right hash" })
+    }
+}
+
+macro_rules! kept {
+    ($($join:ty: $name:literal),*) => {
+        $(impl Described for $join {
+            fn layout(&self) -> Layout {
+                self.plan.layout($name)
+            }
+        })*
+    };
+}
+
+kept!(
+    interval::IntervalJoin: "interval",
+    lookup::LookupJoin: "lookup",
+    regular::RegularJoin: "regular",
+    temporal::TemporalJoin: "temporal",
+    window::WindowJoin: "window"
 );

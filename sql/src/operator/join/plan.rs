@@ -4,6 +4,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion_common::{JoinType, NullEquality};
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::{Error, RowKind, Rows};
 
 use super::condition::{Condition, Filter, Pairs};
@@ -11,6 +12,7 @@ use super::log::Log;
 use super::shape::{Draft, Shape};
 use super::{Input, Joined};
 use crate::fail::fail;
+use crate::operator::layout;
 
 /// Whether rows of an input come out by themselves, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +73,14 @@ impl Plan {
         }
         let known: Vec<_> = kinds.iter().map(ToString::to_string).collect();
         Err(format!("{what} cannot be of the kind {}: it can be {}", self.kind, known.join(" or ")).into())
+    }
+
+    /// What a join of this kind keeps of its inputs.
+    pub(super) fn layout(&self, kind: &str) -> Layout {
+        let (left, right) = self.condition.keys.iter().copied().unzip::<_, _, Vec<_>, Vec<_>>();
+        let [left, right] =
+            [(&self.inputs[0], left), (&self.inputs[1], right)].map(|(rows, keys)| layout::rows(rows, &keys));
+        Layout::of(format!("{kind} join ({})", self.kind)).table("left", left).table("right", right)
     }
 
     pub(super) fn input(&self, input: Input) -> &SchemaRef {

@@ -7,10 +7,12 @@ use arrow::compute::concat;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
 use datafusion_physical_expr::window::WindowExpr;
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, Rows, Saved, Snapshot, Time};
 
 use super::super::codec::{Codec, columns_of};
+use super::super::layout::{self, Described};
 use super::super::order::SortColumn;
 use super::super::own::{Own, settled};
 use super::super::saved::Share;
@@ -69,6 +71,12 @@ impl OverAll {
         let numbers: Vec<_> = (0..rows.num_rows()).collect();
         let partitions = numbers.chunk_by(|a, b| keys.row(*a) == keys.row(*b));
         Ok(partitions.map(|partition| rows.slice(partition[0], partition.len())).collect())
+    }
+}
+
+impl Described for OverAll {
+    fn layout(&self) -> Layout {
+        Layout::of("rows").table("rows", layout::rows(&self.input, &self.partition))
     }
 }
 

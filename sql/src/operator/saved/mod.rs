@@ -7,6 +7,7 @@
 //! An operator that has several of these gives each a number: the first byte of its records.
 
 mod by_key;
+mod export;
 mod packed;
 mod pieces;
 mod rows;
@@ -22,6 +23,7 @@ use updraft_dataflow::keyed::{groups_of, owner_of_hash};
 use updraft_dataflow::{Error, KeyGroup, Object, Saved, Snapshot};
 
 pub(crate) use self::by_key::ByKey;
+pub use self::export::Export;
 pub(crate) use self::packed::{Packed, Several, hashes_of, numbers, numbers_of};
 pub(crate) use self::pieces::Pieces;
 pub(crate) use self::rows::{load_rows, save_rows};

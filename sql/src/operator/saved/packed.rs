@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
-use arrow::compute::take_record_batch;
+use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef, UInt64Type};
 use datafusion_common::{Result, internal_datafusion_err};
 use serde::de::{self, Visitor};
@@ -61,7 +61,11 @@ impl Packed {
     /// The columns from one on, as those of a table.
     pub(crate) fn table(&self, from: usize, schema: &SchemaRef) -> Result<RecordBatch> {
         let options = RecordBatchOptions::new().with_row_count(Some(self.len()));
-        Ok(RecordBatch::try_new_with_options(schema.clone(), self.columns(from).to_vec(), &options)?)
+        // A column may have become wider since it was written.
+        let columns = self.columns(from).iter().zip(schema.fields());
+        let columns =
+            columns.map(|(column, field)| cast(column, field.data_type())).collect::<std::result::Result<_, _>>()?;
+        Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
     }
 
     /// The rows of a table that are behind their hashes, and these: as far as they are owned.

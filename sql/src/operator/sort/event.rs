@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Result, internal_err};
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::{Bundle, Error, Hashed, Keeps, Punctuation, Rows, Saved, Snapshot};
 
 use super::super::held::Held;
+use super::super::layout::{self, Described};
 use super::super::order::SortColumn;
 use super::super::own::{Own, settled};
 use super::super::saved::Share;
@@ -39,6 +41,14 @@ impl EventSort {
             return internal_err!("a sort by event time is of rows that are only inserted");
         }
         self.held()?.add(hashed)
+    }
+}
+
+impl Described for EventSort {
+    fn layout(&self) -> Layout {
+        Layout::of("held rows")
+            .table("rows", layout::rows(&self.schema, &[self.time]))
+            .table("time", layout::keys(&self.schema, &[self.time]))
     }
 }
 

@@ -62,10 +62,10 @@ impl Engine {
         })
     }
 
-    /// Keeps the state of jobs that fill tables in a folder.
+    /// Keeps the state of jobs that fill tables.
     #[must_use]
-    pub(super) fn keeping(mut self, folder: Option<String>, fresh: bool) -> Self {
-        self.state = State::new(folder, fresh);
+    pub(super) fn keeping(mut self, state: State) -> Self {
+        self.state = state;
         self
     }
 
@@ -135,7 +135,7 @@ impl Engine {
         query: Query,
         span: Duration,
     ) -> Result<Arc<JobMetrics>, Box<dyn std::error::Error + Send + Sync>> {
-        let running = self.start(query.job("query", AnySink::new(Blackhole::new().0))?, false)?;
+        let running = self.start(query.job("query", AnySink::new(Blackhole::new().0))?, None)?;
         let (runtime, _) = self.runtime.as_ref().ok_or("there is no runtime")?;
         let group = runtime.handle().group("wait", Class::Stream);
         let watched = running.clone();
@@ -169,16 +169,16 @@ impl Engine {
     fn query(&mut self, query: Query) -> Ended {
         let sink = AnySink::new(Console::new(query.schema(), self.layout, query.has_changes()));
         let job = query.job(self.session.settings().job_name().unwrap_or("query"), sink)?;
-        let running = self.start(job, false)?;
+        let running = self.start(job, None)?;
         self.join(&running)
     }
 
     fn inserts(&mut self, inserts: Inserts) -> Ended {
-        let tables: Vec<_> = inserts.tables().collect();
+        let tables: Vec<_> = inserts.tables().map(str::to_owned).collect();
         let name = format!("insert into {}", tables.join(", "));
         let in_order = inserts.is_batch() || self.session.settings().get("table.dml-sync") == Some("true");
         let job = inserts.job(self.session.settings().job_name().unwrap_or(&name))?;
-        let running = self.start(job, true)?;
+        let running = self.start(job, Some(&tables))?;
         if in_order {
             return self.join(&running);
         }
@@ -192,8 +192,12 @@ impl Engine {
         running.iter().try_for_each(|running| self.join(running))
     }
 
-    /// Starts a job, of which the state is kept if it `fills` tables.
-    fn start(&mut self, mut job: Job, fills: bool) -> Result<Running, Box<dyn std::error::Error + Send + Sync>> {
+    /// Starts a job, of which the state is kept if it fills tables.
+    fn start(
+        &mut self,
+        mut job: Job,
+        fills: Option<&[String]>,
+    ) -> Result<Running, Box<dyn std::error::Error + Send + Sync>> {
         if self.runtime.is_none() {
             let mut builder = Runtime::builder();
             if let Some(kernels) = self.kernels.or(self.session.settings().parallelism()) {
@@ -204,8 +208,8 @@ impl Engine {
             self.runtime = Some((runtime, shutdown));
         }
         let (runtime, _) = self.runtime.as_ref().ok_or("there is no runtime")?;
-        if fills {
-            job = self.state.keep(job, self.session.settings(), runtime)?;
+        if let Some(tables) = fills {
+            job = self.state.keep(job, tables, &self.session, runtime)?;
         }
         Ok(job.start(runtime.handle())?)
     }
@@ -219,8 +223,11 @@ impl Engine {
                 biased;
                 ended = running.join() => return ended,
                 () = shutdown.requested() => match running.suspend() {
-                    // What has state goes on from there with the next run.
-                    Some(suspended) => suspended.await,
+                    // What has state goes on from there with the next run. It waits by the clock, which kernels have.
+                    Some(suspended) => {
+                        let group = runtime.handle().group("suspend", Class::Stream);
+                        let _ = group.spawn(KernelId(0), "suspend", move || suspended).await;
+                    }
                     None => running.drain(),
                 },
             }

@@ -5,6 +5,7 @@
 
 mod check;
 mod engine;
+mod folders;
 mod functions;
 mod progress;
 mod run;
@@ -64,7 +65,7 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Layout {
+pub(super) enum Layout {
     /// Aligned columns.
     Table,
     /// Comma-separated values, with a header.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::engine::Engine;
+use super::state::State;
 use super::{Mode, Options};
 use crate::command::Outcome;
 
@@ -12,7 +13,9 @@ use crate::command::Outcome;
 ///
 /// Statements run in order, in one session; INSERTs are jobs, and all are waited for at the end. A SELECT shows its rows.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  updraft run ddl.sql q5.sql\n  updraft run job.sql --state state/")]
+#[command(
+    after_help = "Examples:\n  updraft run ddl.sql q5.sql\n  updraft run job.sql --state state/\n  updraft run changed.sql --state new/ --from savepoint/"
+)]
 pub(crate) struct Run {
     /// The files, for example `job.sql`.
     #[arg(required = true)]
@@ -27,15 +30,27 @@ pub(crate) struct Run {
     /// Start anew, whatever state there is.
     #[arg(long, requires = "state")]
     fresh: bool,
+    /// Go on from a savepoint (see `updraft savepoint`), which stays as it is; the folder of --state must be without state.
+    #[arg(long, requires = "state", conflicts_with = "fresh", value_name = "SAVEPOINT")]
+    from: Option<String>,
+    /// Go on although the job was changed: state that does not fit it any more is dropped. Without it people are asked.
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     options: Options,
 }
 
 impl Run {
     pub(crate) fn run(self) -> Outcome {
-        let mut engine = Engine::new(&self.options, Mode::Streaming)?.keeping(self.state, self.fresh);
-        for file in self.init.iter().chain(&self.files) {
-            engine.script(&file.display().to_string(), &read(file)?)?;
+        let Self { state, fresh, from, yes, .. } = self;
+        let files = self.init.iter().chain(&self.files);
+        let files =
+            files.map(|file| Ok((file.display().to_string(), read(file)?))).collect::<Result<Vec<_>, String>>()?;
+        let state =
+            State::new(state).fresh(fresh).from(from).agreed(yes).expecting(files.iter().map(|(_, text)| &**text));
+        let mut engine = Engine::new(&self.options, Mode::Streaming)?.keeping(state);
+        for (name, text) in &files {
+            engine.script(name, text)?;
         }
         engine.wait()
     }
