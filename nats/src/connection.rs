@@ -104,7 +104,9 @@ impl Nats {
     pub(crate) fn check(&self) -> Result<(), Error> {
         for url in self.url.split(',') {
             if url.starts_with("tls://") && !cfg!(feature = "tls") {
-                return Err(format!("{url}: this program was built without TLS: build it with the feature `tls`").into());
+                return Err(
+                    format!("{url}: this program was built without TLS: build it with the feature `tls`").into()
+                );
             }
             url.parse::<async_nats::ServerAddr>().map_err(|error| {
                 format!("'{url}' is no address of a server ({error}): give one such as 'nats://localhost:4222'")
@@ -157,12 +159,14 @@ impl Nats {
                 Ok(client) => return Ok(Connection::new(client, self, broken)),
                 Err(error) => error,
             };
-            let login = matches!(
-                failed.kind(),
-                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation
-            );
+            let login =
+                matches!(failed.kind(), ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation);
             if login {
-                return Err(format!("{}: does not let us in: {failed}; see what 'username', 'password' or 'token' say", self.url).into());
+                return Err(format!(
+                    "{}: does not let us in: {failed}; see what 'username', 'password' or 'token' say",
+                    self.url
+                )
+                .into());
             }
             if matches!(failed.kind(), ConnectErrorKind::ServerParse | ConnectErrorKind::Tls) {
                 return Err(format!("{}: {failed}", self.url).into());
@@ -183,8 +187,8 @@ impl fmt::Debug for Nats {
 }
 
 fn gives_up(url: &str, limit: Duration, why: &str) -> Error {
-    let remedy = "see whether the server is there and has JetStream, or raise 'retry'";
-    format!("{url}: no answer for {limit:?}: {why}; {remedy}").into()
+    let remedy = "see whether the server is there, has JetStream, and room for more, or raise 'retry'";
+    format!("{url}: tried in vain for {limit:?}: {why}; {remedy}").into()
 }
 
 /// A connection to a server.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_nats::jetstream::Message as Delivered;
 use async_nats::jetstream::consumer::pull::{BatchConfig, Config};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
-use async_nats::jetstream::stream::{Info, LastRawMessageErrorKind, RetentionPolicy};
+use async_nats::jetstream::stream::{Info, RetentionPolicy};
 use async_nats::{StatusCode, Subject, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use updraft_dataflow::{Error, Time};
@@ -17,6 +17,7 @@ use updraft_dataflow::{Error, Time};
 use crate::connection::{Connection, Patience};
 use crate::fault::Fault;
 use crate::message::{Message, headers_of};
+use crate::subject::matches;
 
 /// How long the server keeps a request that it has no messages for.
 const WAIT: Duration = Duration::from_secs(5);
@@ -31,6 +32,8 @@ pub(crate) struct What {
     pub(crate) stream: String,
     /// A pattern of subjects; all if it is empty.
     pub(crate) filter: String,
+    /// Who filters: the server, or we; by its version, where it is not said.
+    pub(crate) at_server: Option<bool>,
     /// Whether payloads are left out.
     pub(crate) headers_only: bool,
     /// How much is asked for at a time.
@@ -82,6 +85,8 @@ struct Live {
     /// Whether anything came of it.
     has_given: bool,
     bytes: usize,
+    /// Whether other subjects come, too.
+    unfiltered: bool,
 }
 
 impl Drop for Pull {
@@ -134,14 +139,25 @@ impl Pull {
         }
     }
 
-    /// The sequence of the last message that would be read; 0 if there is none.
-    pub(crate) async fn last(&self) -> Result<u64, Fault> {
-        let filter = if self.what.filter.is_empty() { ">" } else { &self.what.filter };
-        let stream = self.connection.stream(&self.what.stream).await?;
-        match stream.get_last_raw_message_by_subject(filter).await {
-            Ok(message) => Ok(message.sequence),
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
-            Err(error) => Err(error.into()),
+    /// Whether the server has said that there is nothing more for now. It may be wrong: see [`verify`](Self::verify).
+    pub(crate) fn seems_done(&self) -> bool {
+        self.consumer.as_ref().is_some_and(|live| live.pending == 0)
+    }
+
+    /// Finds out whether there is nothing more for now; then all is read that was there.
+    pub(crate) async fn verify(&mut self) -> Result<(), Error> {
+        let mut patience = Patience::new(&self.connection);
+        loop {
+            match self.nothing().await {
+                Ok(_) => return Ok(()),
+                // Something has come.
+                Err(Fault::Passing(_)) if !self.seems_done() => return Ok(()),
+                Err(fault) => {
+                    self.consumer = None;
+                    patience.wait(&self.what.stream, fault).await?;
+                    self.begin().await?;
+                }
+            }
         }
     }
 
@@ -195,17 +211,9 @@ impl Pull {
             }
             _ => DeliverPolicy::ByStartSequence { start_sequence: self.next.max(1) },
         };
-        let config = Config {
-            deliver_policy,
-            description: Some("updraft".into()),
-            ack_policy: AckPolicy::None,
-            filter_subject: self.what.filter.clone(),
-            headers_only: self.what.headers_only,
-            inactive_threshold: FORGET,
-            num_replicas: 1,
-            memory_storage: true,
-            ..Config::default()
-        };
+        let at_server = self.what.at_server.unwrap_or_else(|| self.connection.client.is_server_compatible(2, 10, 0));
+        let unfiltered = self.what.filter.is_empty() || !at_server;
+        let config = self.config(deliver_policy, unfiltered);
         let consumer = self.connection.js.create_consumer_on_stream(config, stream).await?;
         if self.next == 0 {
             self.next = consumer.cached_info().delivered.stream_sequence + 1;
@@ -215,22 +223,37 @@ impl Pull {
         // What was before we began is no break.
         self.connection.made.mark_unchanged();
         let bytes = self.what.bytes.max(2 * self.connection.max_payload());
-        Ok(Live { consumer, inbox, answers, delivered: 0, pending: 0, asked: 0, has_given: false, bytes })
+        let pending = consumer.cached_info().num_pending;
+        Ok(Live { consumer, inbox, answers, delivered: 0, pending, asked: 0, has_given: false, bytes, unfiltered })
+    }
+
+    fn config(&self, deliver_policy: DeliverPolicy, unfiltered: bool) -> Config {
+        Config {
+            deliver_policy,
+            description: Some("updraft".into()),
+            ack_policy: AckPolicy::None,
+            filter_subject: if unfiltered { String::new() } else { self.what.filter.clone() },
+            headers_only: self.what.headers_only,
+            inactive_threshold: FORGET,
+            num_replicas: 1,
+            memory_storage: true,
+            ..Config::default()
+        }
     }
 
     async fn attempt(&mut self, most: usize) -> Result<Pulled, Fault> {
         if self.consumer.is_none() {
             self.consumer = Some(self.consume().await?);
         }
-        let mut messages = Vec::new();
+        let (mut messages, mut others) = (Vec::new(), 0);
         // From where on messages are missing, and how many there were then.
         let mut gap = None;
         loop {
             let Some(live) = &mut self.consumer else { return Err(Fault::passing("no consumer")) };
-            if live.asked == 0 && messages.is_empty() {
+            if live.asked == 0 && messages.is_empty() && others == 0 {
                 live.ask(self.what.messages).await?;
             }
-            let answer = if messages.is_empty() {
+            let answer = if messages.is_empty() && others == 0 {
                 tokio::select! {
                     biased;
                     answer = live.answers.next() => answer,
@@ -245,11 +268,8 @@ impl Pull {
             };
             let answer = answer.ok_or_else(|| Fault::passing("the connection is closed"))?;
             if let Some(status) = answer.status.filter(|status| *status != StatusCode::OK) {
-                if live.is_over(status, answer.description.as_deref())? && messages.is_empty() && !live.has_given {
+                if live.is_over(status, answer.description.as_deref())? && !live.has_given {
                     return self.nothing().await;
-                }
-                if !messages.is_empty() {
-                    break;
                 }
                 continue;
             }
@@ -258,14 +278,14 @@ impl Pull {
             if info.consumer_sequence != live.delivered + 1 {
                 // What has come before it is in order.
                 live.asked = 0;
-                if messages.is_empty() {
+                if messages.is_empty() && others == 0 {
                     return Err(Fault::passing("messages were lost on the way"));
                 }
                 self.consumer = None;
                 break;
             }
             let (sequence, pending, time) = (info.stream_sequence, info.pending, info.published);
-            if sequence > self.next && (self.what.filter.is_empty() || pending + 1 < live.pending) {
+            if sequence > self.next && (live.unfiltered || pending + 1 < live.pending) {
                 gap.get_or_insert((self.next, sequence));
             }
             (live.delivered, live.pending, live.has_given) = (info.consumer_sequence, pending, true);
@@ -273,9 +293,16 @@ impl Pull {
             self.next = sequence + 1;
             let time = Time((time.unix_timestamp_nanos() / 1_000) as i64);
             let message = delivered.message;
+            if live.unfiltered && !self.what.filter.is_empty() && !matches(&self.what.filter, &message.subject) {
+                others += 1;
+                if messages.len() + others >= most {
+                    break;
+                }
+                continue;
+            }
             let (subject, headers) = (message.subject.to_string(), headers_of(message.headers.as_ref()));
             messages.push(Message { subject, sequence, time, headers, payload: message.payload });
-            if messages.len() >= most {
+            if messages.len() + others >= most {
                 break;
             }
         }
@@ -286,21 +313,33 @@ impl Pull {
                 self.missing(from, first.min(to) - 1)?;
             }
         }
-        Ok(Pulled::Messages(messages))
+        Ok(if messages.is_empty() { Pulled::Nothing } else { Pulled::Messages(messages) })
     }
 
-    /// The server has had nothing for a while. That is so if the last message is one that was read; then so is all that was there before we asked.
+    /// The server seems to have nothing. That is so if a consumer that begins where we stand has nothing before it; then all is read that was there.
     async fn nothing(&mut self) -> Result<Pulled, Fault> {
         let info = self.info().await?;
         let (first, last) = (info.state.first_sequence, info.state.last_sequence);
-        if self.last().await? >= self.next {
-            return Err(Fault::passing("there are messages that the server does not deliver"));
+        if last >= self.next && self.pending().await? > 0 {
+            return Err(Fault::passing("there are messages that the server has not delivered"));
         }
-        if self.what.filter.is_empty() && first > self.next {
+        if first > self.next && self.consumer.as_ref().is_some_and(|live| live.unfiltered) {
             self.missing(self.next, first - 1)?;
         }
         self.next = self.next.max(last + 1);
         Ok(Pulled::Nothing)
+    }
+}
+
+impl Pull {
+    /// How many messages there are from where we stand, as a new consumer counts them.
+    async fn pending(&self) -> Result<u64, Fault> {
+        let unfiltered = self.consumer.as_ref().is_none_or(|live| live.unfiltered);
+        let config = self.config(DeliverPolicy::ByStartSequence { start_sequence: self.next }, unfiltered);
+        let consumer = self.connection.js.create_consumer_on_stream(config, &self.what.stream).await?;
+        let info = consumer.cached_info();
+        let _ = self.connection.js.delete_consumer_from_stream(&info.name, &self.what.stream).await;
+        Ok(info.num_pending)
     }
 }
 

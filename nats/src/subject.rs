@@ -13,7 +13,9 @@ pub(crate) fn check(subject: &str, pattern: bool) -> Result<(), Error> {
         match token {
             "" => return fault("has an empty token: begin and end without a dot, and put one dot between two tokens"),
             "*" | ">" if !pattern => return fault("has a wildcard, and cannot be published to: name one subject"),
-            ">" if tokens.peek().is_some() => return fault("has something after '>', which stands for all that follows"),
+            ">" if tokens.peek().is_some() => {
+                return fault("has something after '>', which stands for all that follows");
+            }
             _ => {}
         }
     }

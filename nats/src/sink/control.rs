@@ -75,6 +75,11 @@ impl Control {
         }
     }
 
+    /// The sequence of the record: whatever later attempts write comes after it.
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
     /// Replaces the record, unless somebody else has.
     pub(super) async fn replace(&mut self, record: Record) -> Result<(), Error> {
         if self.put(record).await? { Ok(()) } else { Err(fenced()) }

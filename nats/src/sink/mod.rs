@@ -146,7 +146,9 @@ impl NatsSink {
         self.nats.check()?;
         for name in [&self.stream, &self.staging] {
             if name.is_empty() || name.contains(['.', '*', '>', '/', '\\']) || name.contains(char::is_whitespace) {
-                return Err(format!("'{name}' is no name of a stream: it has no dots, blanks, slashes or wildcards").into());
+                return Err(
+                    format!("'{name}' is no name of a stream: it has no dots, blanks, slashes or wildcards").into()
+                );
             }
         }
         if self.stream == self.staging {
@@ -167,6 +169,8 @@ pub(crate) struct Writer {
 enum State {
     /// Nothing yet.
     Idle,
+    /// No message is taken: a job with checkpoints is about to begin, or has not come to the end of that, or all is over.
+    Shut,
     /// Publishing as messages come.
     Direct(Box<Publisher>),
     Transactions(Box<Transactions>),
@@ -184,17 +188,20 @@ impl Writer {
             match this.started(&mut state).await? {
                 State::Transactions(transactions) => transactions.write(messages).await,
                 State::Direct(publisher) => publisher.publish(messages).await,
-                State::Idle => unreachable!("it was started"),
+                State::Idle | State::Shut => Err("the sink takes no messages: it has not begun, or is closed".into()),
             }
         })
         .await?
     }
 
     pub(crate) async fn begin(&self, attempt: u64, prepared: Vec<Prepared>) -> Result<(), Error> {
+        // Whatever becomes of this call, nothing is published as if there were no checkpoints.
+        *self.state.lock().await = State::Shut;
         let this = self.clone();
         runtime::run(async move {
             let mut state = this.state.lock().await;
             if this.settings.guarantee == Guarantee::AtLeastOnce {
+                *state = State::Idle;
                 return this.started(&mut state).await.map(drop);
             }
             let target = Target::open(&this.settings).await?;
@@ -208,7 +215,7 @@ impl Writer {
         let this = self.clone();
         runtime::run(async move {
             match &mut *this.state.lock().await {
-                State::Idle => Ok(Prepared::Null),
+                State::Idle | State::Shut => Ok(Prepared::Null),
                 State::Direct(publisher) => publisher.settle().await.map(|()| Prepared::Null),
                 State::Transactions(transactions) => transactions.prepare().await,
             }
@@ -220,7 +227,7 @@ impl Writer {
         let this = self.clone();
         runtime::run(async move {
             match &mut *this.state.lock().await {
-                State::Idle | State::Direct(_) => Ok(()),
+                State::Idle | State::Shut | State::Direct(_) => Ok(()),
                 State::Transactions(transactions) => transactions.commit(prepared).await,
             }
         })
@@ -230,8 +237,8 @@ impl Writer {
     pub(crate) async fn close(&self) -> Result<(), Error> {
         let this = self.clone();
         runtime::run(async move {
-            match std::mem::replace(&mut *this.state.lock().await, State::Idle) {
-                State::Idle => Ok(()),
+            match std::mem::replace(&mut *this.state.lock().await, State::Shut) {
+                State::Idle | State::Shut => Ok(()),
                 State::Direct(mut publisher) => publisher.settle().await,
                 State::Transactions(mut transactions) => transactions.close().await,
             }

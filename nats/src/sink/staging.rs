@@ -121,7 +121,7 @@ impl Staging {
 
     fn explained(&self, fault: Fault) -> Fault {
         match fault {
-            Fault::Lasting(error) if error.to_string().contains("maximum bytes") => Fault::lasting(format!(
+            Fault::Passing(error) if error.contains("maximum bytes") => Fault::lasting(format!(
                 "is full, and what waits for a checkpoint does not fit: raise 'sink.staging.max-bytes' (and its 'max_bytes'), or take checkpoints more often ({error})"
             )),
             fault => fault,
@@ -150,6 +150,7 @@ impl Waiting {
         let what = What {
             stream: stream.to_owned(),
             filter: subject,
+            at_server: None,
             headers_only: false,
             messages: 16,
             bytes: 4 << 20,
@@ -166,6 +167,8 @@ impl Waiting {
             let Some(pull) = &mut self.pull else { break };
             let message = match pull.pull(1).await? {
                 Pulled::Messages(mut messages) => messages.pop().filter(|message| message.sequence <= self.staged.to),
+                // Of others.
+                Pulled::Nothing if pull.next() <= self.staged.to => continue,
                 Pulled::Nothing => None,
             };
             let Some(message) = message else { return Err(self.gone()) };

@@ -35,7 +35,9 @@ impl Target {
             return fault("takes no messages: it is sealed, or the mirror of another".into());
         }
         if config.no_ack {
-            return fault("acknowledges nothing ('no_ack'), so nobody can know what it holds: set that to false".into());
+            return fault(
+                "acknowledges nothing ('no_ack'), so nobody can know what it holds: set that to false".into(),
+            );
         }
         let window = config.duplicate_window;
         // What is published again has to be known still.
@@ -64,12 +66,18 @@ impl Target {
         subject::check(subject, false)?;
         if !self.config.subjects.iter().any(|pattern| subject::matches(pattern, subject)) {
             let subjects = self.config.subjects.join("', '");
-            return Err(format!("subject '{subject}' is none of stream '{stream}', which has '{subjects}': publish to one of those").into());
+            return Err(format!(
+                "subject '{subject}' is none of stream '{stream}', which has '{subjects}': publish to one of those"
+            )
+            .into());
         }
         for (name, value) in headers {
             let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
             if !is_name || value.contains(['\r', '\n']) {
-                return Err(format!("header '{name}: {value}' cannot be sent: names have no blanks and colons, values no ends of lines").into());
+                return Err(format!(
+                    "header '{name}: {value}' cannot be sent: names have no blanks and colons, values no ends of lines"
+                )
+                .into());
             }
             if name.to_ascii_lowercase().starts_with("nats-") {
                 return Err(format!("header '{name}' is JetStream's own: name it otherwise").into());
@@ -113,8 +121,9 @@ impl Target {
                 found => found,
             }
         };
-        let Config { subjects, retention, discard, max_age, max_messages, max_messages_per_subject, allow_rollup, .. } =
-            connection.patiently(name, find).await?.config;
+        let Config {
+            subjects, retention, discard, max_age, max_messages, max_messages_per_subject, allow_rollup, ..
+        } = connection.patiently(name, find).await?.config;
         let keeps = retention == RetentionPolicy::Limits
             && discard == DiscardPolicy::New
             && max_age == Duration::ZERO
@@ -146,9 +155,9 @@ async fn find(connection: &Connection, settings: &NatsSink) -> Result<Info, Faul
             connection.create_stream(&config).await?;
             connection.stream_info(&settings.stream).await
         }
-        (Err(Fault::Gone), None) => Err(Fault::lasting(
-            "is not there: make it, or have the sink make it ('sink.create-stream' = 'true')",
-        )),
+        (Err(Fault::Gone), None) => {
+            Err(Fault::lasting("is not there: make it, or have the sink make it ('sink.create-stream' = 'true')"))
+        }
         (found, _) => found,
     }
 }

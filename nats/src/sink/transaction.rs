@@ -46,11 +46,14 @@ impl Transactions {
             Control::take_over(connection.clone(), stream.clone(), subject, attempt, prepared.is_empty()).await?;
         let subject = waiting(&target, &run, attempt);
         let staging = Staging::new(connection, stream, subject, run.clone(), attempt);
+        // What is before it is of others, who were before us. What comes after it may be of our successor, who may be there before this is done.
+        let since = control.sequence();
         let mut transactions = Self { target, run, control, staging };
         for staged in prepared {
             transactions.publish(&staged).await?;
         }
-        transactions.forget(format!("{}.{}.waiting.>", transactions.target.prefix(), transactions.run), None).await?;
+        let left = format!("{}.{}.waiting.>", transactions.target.prefix(), transactions.run);
+        transactions.forget(left, Some(since)).await?;
         Ok(transactions)
     }
 
@@ -78,8 +81,7 @@ impl Transactions {
 
     /// All has been published.
     pub(super) async fn close(&mut self) -> Result<(), Error> {
-        self.control.verify().await?;
-        self.forget(format!("{}.{}.waiting.>", self.target.prefix(), self.run), None).await
+        self.forget(waiting(&self.target, &self.run, self.control.record.attempt), None).await
     }
 
     /// Deletes what need not wait any more, up to before a sequence.
@@ -195,6 +197,7 @@ impl Transactions {
         let what = What {
             stream: stream.clone(),
             filter: String::new(),
+            at_server: None,
             headers_only: true,
             messages: 1_000,
             bytes: 4 << 20,
@@ -203,7 +206,7 @@ impl Transactions {
         };
         let mut pull = Pull::new(connection.clone(), what, Begin::At(first.max(after + 1)));
         while pull.next() <= last {
-            let Pulled::Messages(messages) = pull.pull(1_000).await? else { break };
+            let Pulled::Messages(messages) = pull.pull(1_000).await? else { continue };
             for message in messages.iter().take_while(|message| message.sequence <= last) {
                 let number = number(message, &staged.run, staged.which);
                 match number.and_then(|number| number.checked_sub(start)).filter(|number| *number < staged.count) {

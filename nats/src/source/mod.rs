@@ -74,6 +74,7 @@ pub struct NatsSource {
     pub(crate) all: bool,
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
+    pub(crate) filter_at_server: Option<bool>,
 }
 
 impl Nats {
@@ -88,6 +89,7 @@ impl Nats {
             all: true,
             messages: 1_000,
             bytes: 4 << 20,
+            filter_at_server: None,
         }
     }
 }
@@ -129,6 +131,15 @@ impl NatsSource {
         self
     }
 
+    /// Whether the server sends the messages of [`subjects`](Self::subjects) alone, or all of them for us to choose from. Servers from version
+    /// 2.10 on choose unless said otherwise. Those before lose sight of messages where others of their subject were deleted one by one, by a limit
+    /// or otherwise (2.9.10 does); so they do so only when they are told to.
+    #[must_use]
+    pub fn filter_at_server(mut self, at_server: bool) -> Self {
+        self.filter_at_server = Some(at_server);
+        self
+    }
+
     /// What `decode` makes of each message. Where it gives an error the message is a dead letter.
     pub fn map<T: Record, F>(self, decode: F) -> Decoded<F>
     where
@@ -147,13 +158,18 @@ impl NatsSource {
     fn check(&self) -> Result<(), Error> {
         self.nats.check()?;
         let fault = |what: String| Err(format!("stream '{}': {what}", self.stream).into());
-        if self.stream.is_empty() || self.stream.contains(['.', '*', '>', '/', '\\']) || self.stream.contains(char::is_whitespace) {
+        if self.stream.is_empty()
+            || self.stream.contains(['.', '*', '>', '/', '\\'])
+            || self.stream.contains(char::is_whitespace)
+        {
             return fault("is no name of a stream: it has no dots, blanks, slashes or wildcards".into());
         }
         for (at, one) in self.subjects.iter().enumerate() {
             subject::check(one, true)?;
             if let Some(other) = self.subjects[..at].iter().find(|other| subject::overlap(one, other)) {
-                return fault(format!("'{other}' and '{one}' have subjects in common, which would be read twice: leave one out"));
+                return fault(format!(
+                    "'{other}' and '{one}' have subjects in common, which would be read twice: leave one out"
+                ));
             }
         }
         Ok(())
@@ -308,7 +324,10 @@ impl Partition for NatsPartition {
                 subject => format!("subjects '{subject}' of stream '{stream}'"),
             };
             let (was, is) = (name(&standing.stream, &standing.subject), name(&self.source.stream, &self.filter));
-            return Err(format!("{was} were read, and now it is {is}: read what was read before, or start the job anew").into());
+            return Err(format!(
+                "{was} were read, and now it is {is}: read what was read before, or start the job anew"
+            )
+            .into());
         }
         self.begun_at = standing.next;
         self.standing = Some(standing);

@@ -13,7 +13,11 @@ use crate::runtime::{Awaited, spawn};
 #[derive(Debug)]
 pub(super) enum Read {
     /// Where it begins and ends.
-    Begun { created: i64, next: u64, end: Option<u64> },
+    Begun {
+        created: i64,
+        next: u64,
+        end: Option<u64>,
+    },
     Messages(Vec<Message>),
     /// There was nothing for it before this one.
     Passed(u64),
@@ -55,6 +59,7 @@ async fn follow(
     let what = What {
         stream: source.stream.clone(),
         filter,
+        at_server: source.filter_at_server,
         headers_only: false,
         messages: source.messages,
         bytes: source.bytes,
@@ -83,10 +88,19 @@ async fn follow(
         if tell.send(Ok(read)).await.is_err() {
             return Ok(());
         }
+        done(&mut pull, end).await?;
     }
     // The last message for it need not be the last one that was to be read.
     let _ = tell.send(Ok(Read::Passed(pull.next()))).await;
     Ok(())
+}
+
+/// Where there is nothing more now, nobody has to wait to see that nothing comes any more.
+async fn done(pull: &mut Pull, end: Option<u64>) -> Result<(), Error> {
+    match end {
+        Some(end) if pull.next() <= end && pull.seems_done() => pull.verify().await,
+        _ => Ok(()),
+    }
 }
 
 /// Finds out where to begin, and where to end.
@@ -112,17 +126,10 @@ async fn begin(source: &NatsSource, connection: Connection, what: What) -> Resul
         Start::Time(time) => Begin::Time(nanos(time)),
     };
     let what = What { created: Some(created), ..what };
-    let mut pull = Pull::new(connection.clone(), what, begin);
-    let end = match end {
-        // So that nobody has to wait to see that nothing comes any more.
-        Some(end) if end <= last => Some(match connection.patiently(&stream, || pull.last()).await? {
-            of_ours if of_ours <= end => of_ours,
-            _ => end,
-        }),
-        end => end,
-    };
+    let mut pull = Pull::new(connection, what, begin);
     if end.is_none_or(|end| matches!(begin, Begin::Time(_)) || pull.next() <= end) {
         pull.begin().await?;
+        done(&mut pull, end).await?;
     }
     Ok((pull, created, end))
 }
