@@ -26,7 +26,7 @@
 //! * [`table`]: what is made up (`datagen`, `nexmark`), what prints or forgets (`print`, `blackhole`); and the list of all.
 //!
 //! What they share: [`format`](mod@format) turns bytes into records, [`rows`] turns records into bytes; for tables
-//! [`columns`] does both. To write a connector of your own, start from [`memory`] and [`blackhole`], the shortest ones.
+//! [`columns`] does both, and [`message`] for connectors whose records are messages. To write a connector of your own, start from [`memory`] and [`blackhole`], the shortest ones.
 
 pub mod blackhole;
 pub mod channel;
@@ -43,6 +43,7 @@ pub mod format;
 pub mod generator;
 mod growing;
 pub mod memory;
+pub mod message;
 pub mod nexmark;
 mod pace;
 pub mod rows;

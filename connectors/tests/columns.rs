@@ -16,7 +16,7 @@ use updraft_dataflow::connector::Options;
 #[path = "support/batches.rs"]
 mod batches;
 
-use batches::{Random, batch, intervals, list, nested, numbers, row, scalars, schema};
+use batches::{Random, batch, intervals, list, map, nested, numbers, row, scalars, schema};
 
 fn format(options: &[(&str, &str)]) -> Format {
     let options: Options = options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
@@ -260,6 +260,28 @@ fn deep_nesting_is_refused() {
     let got = whole(&format(&[("format", "json")]), &strings(&["a"]), deep.as_bytes());
     assert_eq!(texts(&got.rows, 0), some(&["1"]));
     assert!(got.rejected[0].reason.contains("at most 128 levels of nesting"));
+}
+
+#[test]
+fn what_is_broken_off_is_not_the_beginning_of_what_follows() {
+    let deep = list(row(vec![list(list(DataType::Int64)), DataType::Boolean]));
+    let map = map(list(DataType::Int64));
+    let schema = Arc::new(Schema::new(vec![Field::new("a", deep, true), Field::new("b", map, true)]));
+    let good = br#"{"a":[{"m0":[[4]],"m1":true}],"b":{"y":[5]}}"#;
+    let alone = whole(&format(&[("format", "json")]), &schema, good);
+    assert_eq!(alone.rejected, []);
+    let broken: [&[u8]; 6] = [
+        br#"{"a":[{"m0":[[1,2}"#,
+        br#"{"a":[{"m1":false,"m0":[[1],[2,x"#,
+        br#"{"a":[{"m0":[[1]],"m1":true}"#,
+        br#"{"b":{"x":[1,2"#,
+        br#"{"b":{"x"}"#,
+        br#"{"b":{"x":[1],"z":}"#,
+    ];
+    for broken in broken {
+        let got = whole(&format(&[("format", "json")]), &schema, &[broken, b"\n", good].concat());
+        assert_eq!((got.rejected.len(), &got.rows), (1, &alone.rows), "{}", String::from_utf8_lossy(broken));
+    }
 }
 
 #[test]

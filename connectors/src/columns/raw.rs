@@ -17,13 +17,16 @@ use crate::format::Framing;
 
 pub(crate) const OPTIONS: [OptionSpec; 2] = [
     OptionSpec { name: "raw.charset", about: "How text is encoded: UTF-8 (the default) or ISO-8859-1." },
-    OptionSpec { name: "raw.endianness", about: "Accepted for Flink's sake: numbers are read as text, one a line." },
+    OptionSpec {
+        name: "raw.endianness",
+        about: "Of numbers in messages: big-endian (the default) or little-endian. In lines, numbers are text.",
+    },
 ];
 
 /// The raw format.
 #[derive(Clone, Debug)]
 pub struct Raw {
-    latin: bool,
+    pub(crate) latin: bool,
 }
 
 impl Raw {
@@ -85,7 +88,7 @@ impl Encode for Encoder {
 }
 
 /// Turns the text since `start` into ISO-8859-1.
-fn latin(start: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+pub(crate) fn latin(start: usize, out: &mut Vec<u8>) -> Result<(), Error> {
     let text = String::from_utf8(out.split_off(start))?;
     for char in text.chars() {
         let byte =

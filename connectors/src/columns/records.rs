@@ -72,7 +72,7 @@ struct Records<T> {
 pub(crate) fn boxed(text: impl Text, columns: Columns, origin: &str, max: usize) -> Box<dyn Decode> {
     let frames = Frames::new(text.framing(), max);
     let origin: Arc<str> = origin.into();
-    let ignored = Arc::new(Ignored { origin: origin.clone(), records: AtomicU64::new(0) });
+    let ignored = Ignored::new(origin.clone());
     let worker = Worker::new(text, columns, origin, max, ignored);
     Box::new(Records { frames, worker, cut: Cut::default(), spare: Arc::default(), taken: Vec::new(), ended: false })
 }
@@ -118,7 +118,7 @@ impl<T: Text> Worker<T> {
             Ok(Record::Nothing) => {}
             Ok(Record::Ignored) => {
                 self.columns.reject();
-                self.ignored.records.fetch_add(1, Ordering::Relaxed);
+                self.ignored.count();
             }
             Err(reason) => {
                 self.rejected.push(dead_letter(&self.origin, line, bytes, reason));
@@ -263,9 +263,20 @@ impl<T: Text> Decode for Records<T> {
 }
 
 /// How many bad records were left out: told when all is done.
-struct Ignored {
+pub(crate) struct Ignored {
     origin: Arc<str>,
     records: AtomicU64,
+}
+
+impl Ignored {
+    pub(crate) fn new(origin: impl Into<Arc<str>>) -> Arc<Self> {
+        Arc::new(Self { origin: origin.into(), records: AtomicU64::new(0) })
+    }
+
+    /// One more.
+    pub(crate) fn count(&self) {
+        self.records.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Ignored {

@@ -56,6 +56,7 @@ impl Columns {
         self.bad.push(self.len);
         self.len += 1;
         for cells in &mut self.cells {
+            cells.settle();
             cells.pad(self.len);
         }
     }

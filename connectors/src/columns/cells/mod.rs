@@ -120,6 +120,17 @@ impl Cells {
         false
     }
 
+    /// Ends what was begun and broken off: what has been added to a list, a map or a row that has not ended is a value of its own,
+    /// not the beginning of the next one.
+    pub(crate) fn settle(&mut self) {
+        match &mut self.shape {
+            Shape::Leaf(_) => {}
+            Shape::List(list) => list.settle(),
+            Shape::Map(map) => map.settle(),
+            Shape::Row(row) => row.settle(),
+        }
+    }
+
     /// Adds NULL, or stand-ins, until there are `len` values.
     pub(crate) fn pad(&mut self, len: usize) {
         while self.len() < len {
@@ -154,6 +165,13 @@ impl List {
     pub(crate) fn end(&mut self, valid: bool) {
         self.ends.push(self.item.len() as i32);
         self.nulls.append(valid);
+    }
+
+    fn settle(&mut self) {
+        self.item.settle();
+        if self.ends.last().is_some_and(|end| self.item.len() > *end as usize) {
+            self.end(true);
+        }
     }
 
     fn finish(&mut self) -> ArrayRef {
@@ -192,6 +210,13 @@ impl Map {
         self.nulls.append(valid);
     }
 
+    fn settle(&mut self) {
+        self.pairs.settle();
+        if self.ends.last().is_some_and(|end| self.pairs.len() > *end as usize) {
+            self.end(true);
+        }
+    }
+
     fn finish(&mut self) -> ArrayRef {
         let ends = std::mem::replace(&mut self.ends, vec![0]);
         let offsets = OffsetBuffer::new(ends.into());
@@ -223,6 +248,13 @@ impl Row {
         self.nulls.append(valid);
         for cells in &mut self.cells {
             cells.pad(self.nulls.len());
+        }
+    }
+
+    fn settle(&mut self) {
+        self.cells.iter_mut().for_each(Cells::settle);
+        while self.cells.iter().any(|cells| cells.len() > self.len()) {
+            self.end(true);
         }
     }
 

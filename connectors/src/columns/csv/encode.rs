@@ -8,8 +8,8 @@ use arrow_schema::{DataType, SchemaRef};
 use updraft_dataflow::Error;
 
 use super::{Csv, Header};
-use crate::columns::Encode;
 use crate::columns::text::scalar;
+use crate::columns::{Encode, json};
 
 /// Encodes rows of one stream.
 pub(crate) struct Encoder {
@@ -103,17 +103,29 @@ impl Encoder {
                 self.guard(start, out, columns.len() == 1)?;
             }
         }
-        out.push(b'\n');
         Ok(())
+    }
+
+    /// Appends a row as a record, without what ends it.
+    pub(crate) fn records(&self, rows: &RecordBatch) -> Result<json::encode::Write, Error> {
+        let (encoder, columns) = (Self { csv: self.csv.clone(), names: None }, self.columns(rows)?);
+        Ok(Box::new(move |row, out| encoder.row(row, &columns, out)))
+    }
+
+    fn columns(&self, rows: &RecordBatch) -> Result<Vec<(ArrayRef, Write)>, Error> {
+        rows.columns().iter().map(|array| Ok((array.clone(), writer(&self.csv, array)?))).collect()
     }
 }
 
 impl Encode for Encoder {
     fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Error> {
         self.header(out)?;
-        let column = |array: &ArrayRef| Ok((array.clone(), writer(&self.csv, array)?));
-        let columns = rows.columns().iter().map(column).collect::<Result<Vec<_>, Error>>()?;
-        (0..rows.num_rows()).try_for_each(|row| self.row(row, &columns, out))
+        let columns = self.columns(rows)?;
+        (0..rows.num_rows()).try_for_each(|row| {
+            self.row(row, &columns, out)?;
+            out.push(b'\n');
+            Ok(())
+        })
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {

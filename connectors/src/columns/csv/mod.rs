@@ -86,6 +86,12 @@ impl Csv {
         })
     }
 
+    /// The same where no record is a header.
+    pub(crate) fn headless(mut self) -> Self {
+        self.header = Header::No;
+        self
+    }
+
     pub(crate) fn framing(&self) -> Framing {
         let Self { delimiter, escape, .. } = *self;
         match (self.quote, escape) {

@@ -17,7 +17,7 @@ pub(crate) struct Encoder {
 }
 
 /// Appends the value of a row, NULL or not.
-type Write = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<(), Error> + Send>;
+pub(crate) type Write = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<(), Error> + Send>;
 
 impl Encoder {
     pub(crate) fn new(json: Json) -> Self {
@@ -27,14 +27,18 @@ impl Encoder {
 
 impl Encode for Encoder {
     fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Error> {
-        let schema = rows.schema();
-        let write = object(&self.json, schema.fields(), rows.columns())?;
+        let write = objects(&self.json, rows)?;
         (0..rows.num_rows()).try_for_each(|row| {
             write(row, out)?;
             out.push(b'\n');
             Ok(())
         })
     }
+}
+
+/// Appends a row as an object.
+pub(crate) fn objects(json: &Json, rows: &RecordBatch) -> Result<Write, Error> {
+    object(json, rows.schema().fields(), rows.columns())
 }
 
 fn object(json: &Json, fields: &[FieldRef], columns: &[ArrayRef]) -> Result<Write, Error> {
