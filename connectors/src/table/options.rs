@@ -6,7 +6,10 @@ use updraft_dataflow::Error;
 use updraft_dataflow::connector::Options;
 
 /// `true` or `false`.
-pub(super) fn flag(options: &Options, name: &str) -> Result<Option<bool>, Error> {
+///
+/// # Errors
+/// When it is neither.
+pub fn flag(options: &Options, name: &str) -> Result<Option<bool>, Error> {
     match options.get(name) {
         None => Ok(None),
         Some(value) if value.eq_ignore_ascii_case("true") => Ok(Some(true)),
@@ -16,7 +19,10 @@ pub(super) fn flag(options: &Options, name: &str) -> Result<Option<bool>, Error>
 }
 
 /// A number from 1 on.
-pub(super) fn at_least_one(options: &Options, name: &str) -> Result<Option<u64>, Error> {
+///
+/// # Errors
+/// When it is none.
+pub fn at_least_one(options: &Options, name: &str) -> Result<Option<u64>, Error> {
     let number = options.parse(name, "a number from 1 on")?;
     match number {
         Some(0) => Err(format!("option '{name}' = '0': not a number from 1 on").into()),
@@ -25,7 +31,10 @@ pub(super) fn at_least_one(options: &Options, name: &str) -> Result<Option<u64>,
 }
 
 /// A share of all, from 0 to 1.
-pub(super) fn share(options: &Options, name: &str) -> Result<Option<f64>, Error> {
+///
+/// # Errors
+/// When it is none.
+pub fn share(options: &Options, name: &str) -> Result<Option<f64>, Error> {
     let share: Option<f64> = options.parse(name, "a share from 0 to 1")?;
     match share {
         Some(share) if !(0.0..=1.0).contains(&share) => {
@@ -36,7 +45,10 @@ pub(super) fn share(options: &Options, name: &str) -> Result<Option<f64>, Error>
 }
 
 /// A number and its unit: `1 min`, `500ms`. Milliseconds where there is none.
-pub(super) fn duration(options: &Options, name: &str) -> Result<Option<Duration>, Error> {
+///
+/// # Errors
+/// When it is no span of time.
+pub fn duration(options: &Options, name: &str) -> Result<Option<Duration>, Error> {
     let read = |value: &str| {
         let (number, unit) = amount(value)?;
         let nanos: u64 = match unit.as_str() {
@@ -55,7 +67,10 @@ pub(super) fn duration(options: &Options, name: &str) -> Result<Option<Duration>
 }
 
 /// A number of bytes and its unit: `200b`, `1 kb`. Bytes where there is none.
-pub(super) fn bytes(options: &Options, name: &str) -> Result<Option<usize>, Error> {
+///
+/// # Errors
+/// When it is no size.
+pub fn bytes(options: &Options, name: &str) -> Result<Option<usize>, Error> {
     let read = |value: &str| {
         let (number, unit) = amount(value)?;
         let scale: u64 = match unit.as_str() {
@@ -71,7 +86,10 @@ pub(super) fn bytes(options: &Options, name: &str) -> Result<Option<usize>, Erro
 }
 
 /// A point in time, in nanoseconds since 1970: `2020-01-01 00:00:00`.
-pub(super) fn time(options: &Options, name: &str) -> Result<Option<i64>, Error> {
+///
+/// # Errors
+/// When it is none.
+pub fn time(options: &Options, name: &str) -> Result<Option<i64>, Error> {
     let read = |value: &str| arrow_cast::parse::string_to_timestamp_nanos(value).ok();
     value(options, name, "a time such as '2020-01-01 00:00:00'", read)
 }

@@ -155,7 +155,7 @@ impl NatsSource {
         self.map(|message: &Message| serde_json::from_slice(&message.payload).map_err(|error| error.to_string()))
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         self.nats.check()?;
         let fault = |what: String| Err(format!("stream '{}': {what}", self.stream).into());
         if self.stream.is_empty()
