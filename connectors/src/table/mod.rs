@@ -7,7 +7,7 @@ pub mod blackhole;
 pub mod datagen;
 mod held;
 pub mod nexmark;
-mod options;
+pub(crate) mod options;
 pub mod print;
 pub(crate) mod shape;
 mod sniff;

@@ -36,7 +36,7 @@ pub(super) fn share(options: &Options, name: &str) -> Result<Option<f64>, Error>
 }
 
 /// A number and its unit: `1 min`, `500ms`. Milliseconds where there is none.
-pub(super) fn duration(options: &Options, name: &str) -> Result<Option<Duration>, Error> {
+pub(crate) fn duration(options: &Options, name: &str) -> Result<Option<Duration>, Error> {
     let read = |value: &str| {
         let (number, unit) = amount(value)?;
         let nanos: u64 = match unit.as_str() {
