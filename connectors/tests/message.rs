@@ -4,15 +4,14 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::types::{Int32Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use proptest::prelude::*;
 use updraft_connectors::message::{Encoded, Formats, Message};
 use updraft_dataflow::connector::{Accepts, Column, Scan, Table};
 use updraft_dataflow::{DeadLetter, RowKind, Rows};
 
-#[allow(dead_code, reason = "shared with other tests")]
 #[path = "support/batches.rs"]
 mod batches;
 
@@ -98,6 +97,12 @@ fn formats() -> Vec<(Vec<(&'static str, &'static str)>, SchemaRef)> {
         (vec![("format", "csv"), ("csv.null-literal", "\\N"), ("csv.header", "true")], flat()),
         (vec![("format", "csv"), ("csv.null-literal", "\\N"), ("csv.escape-character", "!")], flat()),
     ];
+    formats.push((vec![("format", "avro")], schema(scalars().into_iter().chain(nested()))));
+    let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/everything.proto");
+    formats.push((
+        vec![("format", "protobuf"), ("protobuf.schema", proto), ("protobuf.message", "test.Everything")],
+        of_proto(),
+    ));
     for data_type in scalars().into_iter().take(7).chain([DataType::Utf8View, DataType::BinaryView]) {
         for endianness in ["big-endian", "little-endian"] {
             let schema = schema([data_type.clone()]);
@@ -105,6 +110,29 @@ fn formats() -> Vec<(Vec<(&'static str, &'static str)>, SchemaRef)> {
         }
     }
     formats
+}
+
+/// What `everything.proto` says. What is repeated is not NULL, nor are its items: there it means the same as nothing.
+fn of_proto() -> SchemaRef {
+    let times = [TimeUnit::Millisecond, TimeUnit::Nanosecond].map(|unit| DataType::Timestamp(unit, Some("UTC".into())));
+    let scalars = [
+        DataType::Boolean,
+        DataType::Int32,
+        DataType::Int64,
+        DataType::Float32,
+        DataType::Float64,
+        DataType::Utf8View,
+        DataType::BinaryView,
+    ];
+    let inner = row(vec![DataType::Int64, DataType::Utf8View]);
+    let fields = scalars.clone().into_iter().chain(times).chain([inner.clone(), DataType::Int64]).enumerate();
+    let fields = fields.map(|(at, data_type)| Field::new(format!("c{at}"), data_type, true));
+    let items = scalars.into_iter().chain([inner]).enumerate();
+    let items = items.map(|(at, item)| {
+        Field::new(format!("r{at}"), DataType::List(Arc::new(Field::new("item", item, false))), false)
+    });
+    let plain = [Field::new("p0", DataType::Int32, false), Field::new("p1", DataType::Utf8View, false)];
+    Arc::new(Schema::new(fields.chain(items).chain(plain).collect::<Vec<_>>()))
 }
 
 proptest! {
@@ -118,6 +146,14 @@ proptest! {
             let want = batch(&schema, rows, &mut random);
             let messages = encode(&formats, &want.clone().into());
             prop_assert_eq!(messages.iter().map(|message| message.row).collect::<Vec<_>>(), (0..rows).collect::<Vec<_>>());
+            if options[0].1 == "json" {
+                for (row, message) in messages.iter().enumerate() {
+                    let theirs: serde_json::Value = serde_json::from_slice(message.value.as_ref().unwrap()).unwrap();
+                    prop_assert_eq!(theirs.as_object().unwrap().len(), schema.fields().len());
+                    let nulls = (0..schema.fields().len()).filter(|at| theirs[format!("c{at}")].is_null()).collect::<Vec<_>>();
+                    prop_assert_eq!(nulls, (0..schema.fields().len()).filter(|at| want.column(*at).is_null(row)).collect::<Vec<_>>());
+                }
+            }
             let some: Vec<usize> = (0..schema.fields().len()).rev().filter(|_| random.below(3) == 0).collect();
             for wanted in [(0..schema.fields().len()).collect(), some] {
                 let got = decode(&formats, &scan(&schema, &wanted, false), &pairs(&messages));
@@ -175,6 +211,89 @@ fn spoil(bytes: &[u8], random: &mut Random) -> Vec<u8> {
         _ => {}
     }
     bytes
+}
+
+#[test]
+fn changes_of_debezium_are_rows() {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int32, false),
+        Field::new("name", DataType::Utf8View, true),
+    ]));
+    let told = Scan {
+        schema: Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Int32, false),
+            Field::new("table", DataType::Utf8View, true),
+            Field::new("offset", DataType::Int64, false),
+            Field::new("at", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), true),
+        ])),
+        columns: vec![
+            Column::Physical(0),
+            Column::Metadata("value.source.table".into()),
+            Column::Metadata("offset".into()),
+            Column::Metadata("value.source.timestamp".into()),
+        ],
+        batch: 100,
+    };
+    let plain = Formats::of(&table(&schema, &[("format", "debezium-json")])).unwrap();
+    assert_eq!((plain.accepts(), plain.is_changelog()), (Accepts::Changes, true));
+    let messages: Vec<&[u8]> = vec![
+        br#"{"before":null,"after":{"id":1,"name":"a"},"op":"c","source":{"table":"t","ts_ms":5},"ts_ms":7}"#,
+        br#"{"before":{"id":1,"name":"a"},"after":{"id":2,"name":"b"},"op":"u","source":null}"#,
+        br#"{"before":{"id":1,"name":"a"},"after":{"id":"x","name":"b"},"op":"u"}"#,
+        br#"{"before":null,"after":{"id":3},"op":"u"}"#,
+        br#"{"after":{"id":4},"op":"r"}"#,
+        br#"{"before":{"id":4},"after":null,"op":"d"}"#,
+        br#"{"after":{"id":4},"op":"t"}"#,
+        br#"{"after":{"id":4}}"#,
+        br#"{"schema":{},"payload":{"after":{"id":5},"op":"c"}}"#,
+    ];
+    let mut pairs: Vec<Pair<'_>> = messages.iter().map(|message| (None, Some(*message))).collect();
+    // What Debezium sends after a deletion.
+    pairs.push((None, None));
+    let got = decode(&plain, &told, &pairs);
+    let reasons: Vec<_> = got.rejected.iter().map(|letter| format!("{}: {}", letter.line, letter.reason)).collect();
+    assert_eq!(
+        reasons,
+        [
+            "2: `after`: field `id`: \"x\" is not a INT",
+            "3: `op` is \"u\", but there is no `before`; of PostgreSQL, tables need REPLICA IDENTITY FULL for it",
+            "6: `op` is \"t\", and not \"c\", \"r\", \"u\" or \"d\"",
+            "7: there is no `op`, which says what has changed",
+            "8: there is no `op` but a `payload`: set 'debezium-json.schema-include' = 'true'",
+        ]
+    );
+    let rows = got.rows.unwrap();
+    use RowKind::{Delete, Insert, UpdateAfter, UpdateBefore};
+    assert_eq!(rows.kinds().unwrap(), [Insert, UpdateBefore, UpdateAfter, Insert, Delete]);
+    assert_eq!(rows.batch().column(0).as_primitive::<Int32Type>().values(), &[1, 1, 2, 4, 4]);
+    assert_eq!(rows.batch().column(1).as_string_view().iter().collect::<Vec<_>>(), [Some("t"), None, None, None, None]);
+    assert_eq!(rows.batch().column(2).as_primitive::<Int64Type>().values(), &[0, 1, 1, 4, 5]);
+    assert_eq!(rows.batch().column(3).as_primitive::<TimestampMillisecondType>().value(0), 5);
+
+    let options = [("format", "debezium-json"), ("debezium-json.schema-include", "true")];
+    let wrapped = Formats::of(&table(&schema, &options)).unwrap();
+    assert_eq!(decode(&wrapped, &all(&schema), &pairs[8..9]).rows.unwrap().len(), 1);
+    assert!(wrapped.encoder().unwrap_err().to_string().contains("messages are read alone"));
+    let ignoring =
+        Formats::of(&table(&schema, &[("format", "debezium-json"), ("debezium-json.ignore-parse-errors", "true")]));
+    let got = decode(&ignoring.unwrap(), &all(&schema), &pairs);
+    assert_eq!((got.rejected.len(), got.rows.unwrap().len()), (0, 5));
+
+    let changes = Rows::changes(some_changes(&schema), [Insert, UpdateBefore, UpdateAfter, Delete]);
+    let written = encode(&plain, &changes);
+    let text: Vec<_> = written.iter().map(|message| String::from_utf8_lossy(message.value.as_ref().unwrap())).collect();
+    assert_eq!(text[1], r#"{"before":{"id":1,"name":null},"after":null,"op":"d"}"#);
+    assert_eq!(text[2], r#"{"before":null,"after":{"id":2,"name":null},"op":"c"}"#);
+    let read = decode(&plain, &all(&schema), &self::pairs(&written)).rows.unwrap();
+    assert_eq!((read.batch(), read.kinds().unwrap()), (changes.batch(), &[Insert, Delete, Insert, Delete][..]));
+}
+
+fn some_changes(schema: &SchemaRef) -> RecordBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(arrow_array::Int32Array::from(vec![1, 1, 2, 2])),
+        arrow_array::new_null_array(&DataType::Utf8View, 4),
+    ];
+    RecordBatch::try_new(schema.clone(), columns).unwrap()
 }
 
 fn ids() -> SchemaRef {
@@ -331,6 +450,10 @@ fn options_are_checked() {
     assert_eq!(
         with(&[&keys[..], &[("key.json.ignore-errors", "true")]].concat()),
         "table `t`: 'key.format' = 'json' has no option 'json.ignore-errors': did you mean 'json.ignore-parse-errors'?"
+    );
+    assert_eq!(
+        with(&[&keys[..], &[("key.csv.null-literal", "-")]].concat()),
+        "table `t`: option 'key.csv.null-literal' is not of 'key.format' = 'json': leave it out"
     );
     assert_eq!(with(&[("format", "raw")]), "table `t`: 'raw' is a format of one column, and the table has 3");
 }

@@ -42,6 +42,7 @@ pub(crate) mod arrow;
 pub mod avro;
 pub(crate) mod blocks;
 pub(crate) mod cells;
+pub(crate) mod conform;
 pub mod csv;
 pub(crate) mod infer;
 pub mod json;

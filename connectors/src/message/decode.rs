@@ -9,7 +9,7 @@ use arrow_select::take::take;
 use updraft_dataflow::connector::Scan;
 use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, RowKind, Rows};
 
-use super::part::Read;
+use super::part::{Read, Taken};
 use super::{Formats, Place};
 use crate::columns::cells::{Cells, batch_of};
 use crate::format::dead_letter;
@@ -37,7 +37,8 @@ pub struct Decoder {
     upserting: bool,
     /// Whether a message without a key is bad: a column of it is NOT NULL.
     needs_key: Option<String>,
-    messages: u32,
+    /// Where each message came from.
+    messages: Vec<(Arc<str>, u64)>,
     /// Keys that were read.
     keys: u32,
     rows: Vec<Row>,
@@ -91,7 +92,7 @@ impl Decoder {
             value,
             upserting: formats.upserting,
             needs_key,
-            messages: 0,
+            messages: Vec::new(),
             keys: 0,
             rows: Vec::new(),
             kinds: Vec::new(),
@@ -110,7 +111,7 @@ impl Decoder {
 
     /// Messages since the last [`take`](Self::take).
     pub fn messages(&self) -> usize {
-        self.messages as usize
+        self.messages.len()
     }
 
     /// Rows and dead letters that there are to take.
@@ -134,9 +135,17 @@ impl Decoder {
     /// # Errors
     /// When there is no answer to that.
     pub async fn push(&mut self, message: &Message<'_>) -> Result<(), Error> {
-        let number = self.messages;
-        self.messages += 1;
+        let number = self.messages.len() as u32;
+        self.messages.push((message.origin.clone(), message.offset));
         self.bytes += message.key.map_or(0, <[u8]>::len) + message.value.map_or(0, <[u8]>::len);
+        if let (Some(reader), Some(key)) = (&mut self.key, message.key)
+            && let Some(wait) = reader.prepare(key)
+        {
+            wait.await?;
+        }
+        if let Some(wait) = message.value.and_then(|value| self.value.prepare(value)) {
+            wait.await?;
+        }
         let key = match self.key(message) {
             Ok(Some(key)) => key,
             Ok(None) => return Ok(()),
@@ -194,6 +203,35 @@ impl Decoder {
         self.rejected.push(dead_letter(message.origin, message.offset, bytes.unwrap_or_default(), reason));
     }
 
+    /// Makes dead letters of rows that turned out to be bad, and has the others know where theirs are now.
+    fn drop_failed(&mut self, keys: Option<&Taken>, values: &Taken) {
+        let keys = keys.map(|keys| Left::new(keys, self.keys));
+        let values = Left::new(values, self.values);
+        let rows = std::mem::take(&mut self.rows).into_iter().zip(std::mem::take(&mut self.kinds));
+        let mut last = None;
+        for (mut row, kind) in rows {
+            let key = keys.as_ref().map_or(Ok(row.key), |keys| keys.place(row.key));
+            match key.map_err(|(bytes, reason)| (bytes, format!("key: {reason}"))).and_then(|key| {
+                let value = values.place(row.value).map_err(|(bytes, reason)| (bytes, reason.clone()))?;
+                Ok((key, value))
+            }) {
+                Ok((key, value)) => {
+                    (row.key, row.value) = (key, value);
+                    self.rows.push(row);
+                    self.kinds.push(kind);
+                }
+                // A message of several rows is told once.
+                Err(_) if last == Some(row.message) => {}
+                Err((bytes, reason)) => {
+                    last = Some(row.message);
+                    let (origin, offset) = &self.messages[row.message as usize];
+                    self.rejected.push(dead_letter(origin, *offset, bytes, reason));
+                }
+            }
+        }
+        self.rejected.sort_by(|a, b| (&a.origin, a.line).cmp(&(&b.origin, b.line)));
+    }
+
     /// What has been decoded since the last time, if anything. `metadata` gives a column of what the connector knows, by its key,
     /// with a value for each message that was pushed since then.
     ///
@@ -203,10 +241,16 @@ impl Decoder {
         &mut self,
         mut metadata: impl FnMut(&str) -> Result<ArrayRef, Error>,
     ) -> Result<Option<Batch<Rows>>, Error> {
-        let (rows, rejected) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.rejected));
-        let kinds = std::mem::take(&mut self.kinds);
-        (self.messages, self.keys, self.values, self.bytes) = (0, 0, 0, 0);
-        let (keys, values) = (self.key.as_mut().map(|key| key.take()).transpose()?, self.value.take()?);
+        let keys = self.key.as_mut().map(|key| key.take()).transpose()?;
+        let values = self.value.take()?;
+        if !values.failed.is_empty() || keys.as_ref().is_some_and(|keys| !keys.failed.is_empty()) {
+            self.drop_failed(keys.as_ref(), &values);
+        }
+        let (keys, values) = (keys.map(|keys| keys.batch), values.batch);
+        let (rows, kinds) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.kinds));
+        let rejected = std::mem::take(&mut self.rejected);
+        self.messages.clear();
+        (self.keys, self.values, self.bytes) = (0, 0, 0);
         if rows.is_empty() {
             return Ok((!rejected.is_empty()).then(|| Batch { records: Bundle::from(Vec::new()), rejected }));
         }
@@ -232,6 +276,33 @@ impl Decoder {
         let batch = batch_of(&self.schema, columns, rows.len())?;
         let records = Bundle::from(vec![Rows::changes(batch, kinds)]);
         Ok(Some(Batch { records, rejected }))
+    }
+}
+
+/// The rows that were read and are good.
+struct Left<'a> {
+    taken: &'a Taken,
+    places: Vec<u32>,
+}
+
+impl<'a> Left<'a> {
+    fn new(taken: &'a Taken, rows: u32) -> Self {
+        let mut place = 0;
+        let next = |number| {
+            let at = place;
+            place += u32::from(!taken.failed.contains_key(&number));
+            at
+        };
+        Self { taken, places: (0..rows).map(next).collect() }
+    }
+
+    /// Where a row is among those that are good; what is wrong, if it is not.
+    fn place(&self, number: Option<u32>) -> Result<Option<u32>, (&'a Vec<u8>, &'a String)> {
+        let Some(number) = number else { return Ok(None) };
+        match self.taken.failed.get(&number) {
+            Some((bytes, reason)) => Err((bytes, reason)),
+            None => Ok(Some(self.places[number as usize])),
+        }
     }
 }
 

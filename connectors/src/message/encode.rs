@@ -63,6 +63,11 @@ impl Encoder {
     /// # Errors
     /// A value that a format cannot hold, a change that it cannot tell.
     pub async fn encode(&mut self, rows: &Rows) -> Result<Vec<Encoded>, Error> {
+        for side in self.key.iter_mut().chain([&mut self.value]) {
+            if let Some(wait) = side.write.prepare() {
+                wait.await?;
+            }
+        }
         let batch = rows.batch();
         let keys = self.key.as_mut().map(|key| key.rows(batch)).transpose()?;
         let values = self.value.rows(batch)?;

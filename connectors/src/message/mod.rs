@@ -52,10 +52,14 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use updraft_dataflow::Error;
 use updraft_dataflow::connector::{Accepts, Column, OptionSpec, Options, Scan, Table};
 
+mod avro;
+mod debezium;
 mod decode;
 mod encode;
 mod part;
+mod protobuf;
 mod raw;
+mod registry;
 mod text;
 
 pub use decode::{Decoder, Message};
@@ -63,8 +67,11 @@ pub use encode::{Encoded, Encoder};
 
 use part::Format;
 
-const OPTIONS: [OptionSpec; 10] = [
-    OptionSpec { name: "format", about: "What values look like: json, csv or raw. The same as 'value.format'." },
+const OPTIONS: [OptionSpec; 12] = [
+    OptionSpec {
+        name: "format",
+        about: "What values look like: json, csv, raw, avro, avro-confluent, protobuf or debezium-json. The same as 'value.format'.",
+    },
     OptionSpec { name: "value.format", about: "The same as 'format'; its options then begin with 'value.', too." },
     OptionSpec {
         name: "value.fields-include",
@@ -82,6 +89,8 @@ const OPTIONS: [OptionSpec; 10] = [
     OptionSpec { name: "key.json.*", about: "Options of a key's format." },
     OptionSpec { name: "key.csv.*", about: "Options of a key's format." },
     OptionSpec { name: "key.raw.*", about: "Options of a key's format." },
+    OptionSpec { name: "key.avro-confluent.*", about: "Options of a key's format." },
+    OptionSpec { name: "key.protobuf.*", about: "Options of a key's format." },
     OptionSpec { name: "value.*", about: "Options of 'value.format'." },
 ];
 
@@ -148,6 +157,7 @@ impl Formats {
             }
             Some(other) => return Err(format!("'value.fields-include' = '{other}': 'ALL' or 'EXCEPT_KEY'").into()),
         };
+        let subject = |part: &str| options.get("topic").map(|topic| format!("{topic}-{part}"));
         let key = match options.get("key.format") {
             None => None,
             Some(name) => {
@@ -162,7 +172,7 @@ impl Formats {
                     }
                 };
                 let fields: Vec<Field> = keys.iter().map(|column| rename(*column)).collect::<Result<_, _>>()?;
-                let format = Format::of("key.format", name, &options_of(options, "key.", name))?;
+                let format = Format::of("key.format", name, &options_of(options, "key.", name)?, subject("key"))?;
                 Some(Part { format, columns: keys.clone(), schema: Arc::new(Schema::new(fields)) })
             }
         };
@@ -171,8 +181,10 @@ impl Formats {
         let schema = Arc::new(table.schema.project(&columns)?);
         let format = match (options.get("value.format"), options.get("format")) {
             (Some(_), Some(_)) => return Err("'format' and 'value.format' are the same: leave one out".into()),
-            (Some(name), None) => Format::of("value.format", name, &options_of(options, "value.", name))?,
-            (None, _) => Format::of("format", options.required("format")?, options)?,
+            (Some(name), None) => {
+                Format::of("value.format", name, &options_of(options, "value.", name)?, subject("value"))?
+            }
+            (None, _) => Format::of("format", options.required("format")?, options, subject("value"))?,
         };
         if key.as_ref().is_some_and(|key| key.format.is_changelog()) {
             return Err("'key.format' cannot be one of changes: give it to values".into());
@@ -293,9 +305,15 @@ fn key_columns(table: &Table) -> Result<Vec<usize>, Error> {
 }
 
 /// The options of a format whose names begin with `prefix`, without it.
-fn options_of(options: &Options, prefix: &str, format: &str) -> Options {
-    let own = |name: &str| {
-        name.strip_prefix(prefix).filter(|name| name.starts_with(&format!("{format}."))).map(str::to_owned)
-    };
-    options.iter().filter_map(|(name, value)| Some((own(name)?, value.to_owned()))).collect()
+///
+/// # Errors
+/// When some are of another format.
+fn options_of(options: &Options, prefix: &str, format: &str) -> Result<Options, Error> {
+    let begun = options.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value)));
+    let own = begun.filter(|(name, _)| name.contains('.'));
+    let taken = own.map(|(name, value)| match name.strip_prefix(format).is_some_and(|rest| rest.starts_with('.')) {
+        true => Ok((name.to_owned(), value.to_owned())),
+        false => Err(format!("option '{prefix}{name}' is not of '{prefix}format' = '{format}': leave it out").into()),
+    });
+    taken.collect::<Result<Vec<_>, Error>>().map(Options::from_iter)
 }

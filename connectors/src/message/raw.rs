@@ -8,7 +8,7 @@ use arrow_schema::{DataType, SchemaRef};
 use updraft_dataflow::connector::Options;
 use updraft_dataflow::{Error, RowKind};
 
-use super::part::{Read, Write, WriteRow};
+use super::part::{Read, Taken, Write, WriteRow};
 use crate::columns::cells::{Cells, Columns};
 use crate::columns::project;
 use crate::columns::raw::{self, latin};
@@ -126,8 +126,8 @@ impl Read for Reader {
         Ok(())
     }
 
-    fn take(&mut self) -> Result<RecordBatch, Error> {
-        self.columns.take()
+    fn take(&mut self) -> Result<Taken, Error> {
+        Ok(self.columns.take()?.into())
     }
 }
 

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use updraft_dataflow::{Error, RowKind};
 
-use super::part::{Read, Write, WriteRow};
+use super::part::{Read, Taken, Write, WriteRow};
 use crate::columns::cells::Columns;
 use crate::columns::csv::encode::Encoder;
 use crate::columns::json::Json;
@@ -66,8 +66,8 @@ impl<T: Text> Read for Reader<T> {
         Ok(())
     }
 
-    fn take(&mut self) -> Result<RecordBatch, Error> {
-        self.columns.take()
+    fn take(&mut self) -> Result<Taken, Error> {
+        Ok(self.columns.take()?.into())
     }
 }
 

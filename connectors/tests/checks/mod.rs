@@ -3,12 +3,14 @@
 //! The first byte of the text formats' input is the length of a chunk, the second the longest record.
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use updraft_connectors::format::{Csv, Format, Json, Lines, decode_chunks};
+use updraft_connectors::message::{Formats, Message};
 use updraft_connectors::{Files, columns};
-use updraft_dataflow::{Batch, Partition, Source};
+use updraft_dataflow::connector::{Column, Scan, Table};
+use updraft_dataflow::{Batch, DeadLetter, Partition, Rows, Source};
 
 /// What is given any bytes, and panics if something does not hold.
 pub type Check = fn(&[u8]);
@@ -21,6 +23,9 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("table_csv", table_csv),
     ("table_json", table_json),
     ("compressed", compressed),
+    ("message_text", message_text),
+    ("message_avro", message_avro),
+    ("message_protobuf", message_protobuf),
 ];
 
 /// Lines are those of a naive splitter.
@@ -178,6 +183,137 @@ pub fn table_json(input: &[u8]) {
             "{line:?}"
         );
     }
+}
+
+/// The first byte says which format of text, the second where two messages are cut apart.
+pub fn message_text(input: &[u8]) {
+    const FORMATS: [&[(&str, &str)]; 8] = [
+        &[("format", "json")],
+        &[("format", "json"), ("json.ignore-parse-errors", "true")],
+        &[("format", "csv")],
+        &[("format", "csv"), ("csv.escape-character", "!"), ("csv.allow-comments", "true")],
+        &[("format", "csv"), ("csv.disable-quote-character", "true"), ("csv.ignore-parse-errors", "true")],
+        &[("format", "debezium-json")],
+        &[("format", "debezium-json"), ("debezium-json.schema-include", "true")],
+        &[("format", "debezium-json"), ("debezium-json.ignore-parse-errors", "true")],
+    ];
+    let Some((&[kind, cut], bytes)) = input.split_first_chunk() else { return };
+    let options = FORMATS[usize::from(kind) % FORMATS.len()];
+    let is_csv = options[0].1 == "csv";
+    // CSV holds no lists of rows and no maps.
+    let schema = if is_csv { table() } else { nested_table() };
+    messages(&formats_of(options, &schema), &schema, cut, bytes, is_csv);
+}
+
+/// Two records of the columns' schema.
+pub fn message_avro(input: &[u8]) {
+    let Some((&[cut], bytes)) = input.split_first_chunk() else { return };
+    let schema = nested_table();
+    messages(&formats_of(&[("format", "avro")], &schema), &schema, cut, bytes, false);
+}
+
+/// Two messages of `everything.proto`.
+pub fn message_protobuf(input: &[u8]) {
+    let Some((&[defaults, cut], bytes)) = input.split_first_chunk() else { return };
+    let list = |item: DataType| DataType::List(Arc::new(Field::new("item", item, true)));
+    let row = DataType::Struct(
+        vec![Field::new("m0", DataType::Int64, true), Field::new("m1", DataType::Utf8View, false)].into(),
+    );
+    let schema = Schema::new(vec![
+        Field::new("c1", DataType::Int32, true),
+        Field::new("c5", DataType::Utf8View, false),
+        Field::new("c7", DataType::Timestamp(TimeUnit::Nanosecond, None), true),
+        Field::new("c9", row.clone(), true),
+        Field::new("c10", DataType::Int64, true),
+        Field::new("r1", list(DataType::Int32), true),
+        Field::new("r6", list(DataType::BinaryView), true),
+        Field::new("r7", list(row), true),
+        Field::new("p0", DataType::Int8, true),
+    ]);
+    let schema = Arc::new(schema);
+    let of = |defaults: &str| {
+        let options = [
+            ("format", "protobuf"),
+            ("protobuf.schema", concat!(env!("CARGO_MANIFEST_DIR"), "/../connectors/tests/support/everything.proto")),
+            ("protobuf.message", "test.Everything"),
+            ("protobuf.read-default-values", defaults),
+        ];
+        formats_of(&options, &schema)
+    };
+    // The file is read once.
+    static FORMATS: OnceLock<[Formats; 2]> = OnceLock::new();
+    let formats = FORMATS.get_or_init(|| [of("false"), of("true")]);
+    messages(&formats[usize::from(defaults & 1)], &schema, cut, bytes, false);
+}
+
+/// Rows and lists within each other.
+fn nested_table() -> SchemaRef {
+    let list = |item: DataType| DataType::List(Arc::new(Field::new("item", item, true)));
+    let row = |inner: DataType| {
+        DataType::Struct(vec![Field::new("x", inner, true), Field::new("y", DataType::Boolean, false)].into())
+    };
+    let pair = vec![Field::new("key", DataType::Utf8View, false), Field::new("value", list(DataType::Int64), true)];
+    let map = DataType::Map(Arc::new(Field::new("entries", DataType::Struct(pair.into()), false)), false);
+    let nested = [("h", list(row(list(DataType::Int64)))), ("i", map)];
+    let nested = nested.map(|(name, data_type)| Arc::new(Field::new(name, data_type, true)));
+    Arc::new(Schema::new(table().fields().iter().cloned().chain(nested).collect::<Vec<_>>()))
+}
+
+fn formats_of(options: &[(&str, &str)], schema: &SchemaRef) -> Formats {
+    let table = Table {
+        name: "t".into(),
+        schema: schema.clone(),
+        primary_key: Vec::new(),
+        partition_keys: Vec::new(),
+        options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        bounded: true,
+    };
+    Formats::of(&table).unwrap()
+}
+
+/// Of two messages each is a row (or two, of a change), a dead letter or nothing, the same as if it had come alone.
+fn messages(formats: &Formats, schema: &SchemaRef, cut: u8, bytes: &[u8], is_csv: bool) {
+    let (first, second) = bytes.split_at(bytes.len() * usize::from(cut) / 256);
+    let together = of_messages(formats, schema, &[first, second]);
+    let apart = [of_messages(formats, schema, &[first]), of_messages(formats, schema, &[second])].concat();
+    let sorted = |mut texts: Vec<String>| {
+        texts.sort();
+        texts
+    };
+    assert_eq!(sorted(together), sorted(apart));
+    // What was read is written, and read again.
+    let Some(batch) = read_messages(formats, schema, &[first, second]).0 else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let Ok(mut encoder) = formats.encoder() else { return };
+    // Some values are read that cannot be written: a key that is NULL, a comment.
+    let Ok(written) = runtime.block_on(encoder.encode(&batch)) else { return };
+    let again: Vec<&[u8]> = written.iter().map(|message| message.value.as_deref().unwrap()).collect();
+    let (rows, letters) = read_messages(formats, schema, &again);
+    assert!(letters.is_empty() || is_csv, "{letters:?}");
+    assert!(is_csv || rows.is_some_and(|rows| rows.len() == batch.len()));
+}
+
+fn read_messages(formats: &Formats, schema: &SchemaRef, messages: &[&[u8]]) -> (Option<Rows>, Vec<DeadLetter>) {
+    let columns = (0..schema.fields().len()).map(Column::Physical).collect();
+    let mut decoder = formats.decoder(&Scan { schema: schema.clone(), columns, batch: 100 }).unwrap();
+    let (origin, runtime) = (Arc::from("input"), tokio::runtime::Builder::new_current_thread().build().unwrap());
+    for (offset, value) in (0..).zip(messages) {
+        let message = Message { origin: &origin, offset, key: None, value: Some(value) };
+        runtime.block_on(decoder.push(&message)).unwrap();
+    }
+    match decoder.take(|_| unreachable!()).unwrap() {
+        Some(Batch { records, rejected }) => (records.into_vec().pop(), rejected),
+        None => (None, Vec::new()),
+    }
+}
+
+/// Rows, and then dead letters, as text.
+fn of_messages(formats: &Formats, schema: &SchemaRef, messages: &[&[u8]]) -> Vec<String> {
+    let (rows, letters) = read_messages(formats, schema, messages);
+    assert!(letters.len() <= messages.len());
+    let rows = rows.iter().flat_map(|rows| (0..rows.len()).map(|row| rows.slice(row..row + 1)));
+    let rows = rows.map(|rows| format!("{:?} {:?}", rows.kind(0), rows.batch()));
+    rows.chain(letters.into_iter().map(|letter| letter.reason)).collect()
 }
 
 /// Whether a line may be nested deeper than is allowed.

@@ -61,6 +61,11 @@ impl Columns {
         }
     }
 
+    /// The last `rows` that were accepted, after the last one that was rejected, are left out, too.
+    pub(crate) fn retract(&mut self, rows: usize) {
+        self.bad.extend(self.len - rows..self.len);
+    }
+
     /// The rows that have been accepted; none are left.
     pub(crate) fn take(&mut self) -> Result<RecordBatch, Error> {
         let len = std::mem::take(&mut self.len);

@@ -61,22 +61,27 @@ pub(crate) enum NullKeys {
 impl Json {
     /// As the options say.
     pub(crate) fn of(options: &Options) -> Result<Self, Error> {
-        let iso = match options.get("json.timestamp-format.standard") {
+        Self::named("json", options)
+    }
+
+    /// The same by options that begin with `name`: those of a format that is made of JSON.
+    pub(crate) fn named(name: &str, options: &Options) -> Result<Self, Error> {
+        let flag = |option: &str| flag(options, &format!("{name}.{option}"));
+        let iso = match options.get(&format!("{name}.timestamp-format.standard")) {
             None | Some("SQL") => false,
             Some("ISO-8601") => true,
             Some(other) => {
-                return Err(format!("'json.timestamp-format.standard' = '{other}': 'SQL' or 'ISO-8601'").into());
+                return Err(format!("'{name}.timestamp-format.standard' = '{other}': 'SQL' or 'ISO-8601'").into());
             }
         };
-        flag(options, "json.encode.decimal-as-plain-number")?;
-        let (ignore_errors, fail_on_missing) =
-            (flag(options, "json.ignore-parse-errors")?, flag(options, "json.fail-on-missing-field")?);
+        flag("encode.decimal-as-plain-number")?;
+        let (ignore_errors, fail_on_missing) = (flag("ignore-parse-errors")?, flag("fail-on-missing-field")?);
         if ignore_errors && fail_on_missing {
             let both = "'json.fail-on-missing-field' and 'json.ignore-parse-errors' contradict each other";
             return Err(format!("{both}: leave one out").into());
         }
-        let ignore_nulls = flag(options, "json.encode.ignore-null-fields")?;
-        Ok(Self { ignore_errors, fail_on_missing, iso, null_keys: NullKeys::of(options)?, ignore_nulls })
+        let (null_keys, ignore_nulls) = (NullKeys::of(name, options)?, flag("encode.ignore-null-fields")?);
+        Ok(Self { ignore_errors, fail_on_missing, iso, null_keys, ignore_nulls })
     }
 
     pub(crate) fn decoder(&self, schema: &SchemaRef, wanted: &[usize]) -> decode::Decoder {
@@ -90,13 +95,13 @@ impl Json {
 }
 
 impl NullKeys {
-    fn of(options: &Options) -> Result<Self, Error> {
-        let literal = options.get("json.map-null-key.literal").unwrap_or("null");
-        match options.get("json.map-null-key.mode").map(str::to_ascii_uppercase).as_deref() {
+    fn of(name: &str, options: &Options) -> Result<Self, Error> {
+        let literal = options.get(&format!("{name}.map-null-key.literal")).unwrap_or("null");
+        match options.get(&format!("{name}.map-null-key.mode")).map(str::to_ascii_uppercase).as_deref() {
             None | Some("FAIL") => Ok(Self::Fail),
             Some("DROP") => Ok(Self::Drop),
             Some("LITERAL") => Ok(Self::Literal(literal.to_owned())),
-            Some(other) => Err(format!("'json.map-null-key.mode' = '{other}': 'FAIL', 'DROP' or 'LITERAL'").into()),
+            Some(other) => Err(format!("'{name}.map-null-key.mode' = '{other}': 'FAIL', 'DROP' or 'LITERAL'").into()),
         }
     }
 }
