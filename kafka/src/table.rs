@@ -58,6 +58,15 @@ fn source(table: &Table, scan: &Scan, upserting: bool) -> Result<AnySource, Erro
     let named = |error: Error| -> Error { format!("table `{}`: {error}", table.name).into() };
     let reads = settings::reads(table, upserting).map_err(named)?;
     let (formats, scan) = (formats(table, upserting)?, scan.clone());
+    if formats.is_changelog() {
+        // Queries would take changes for rows that are added.
+        let remedy = "read its messages as they are, with 'connector' = 'kafka' and a format that adds rows";
+        return Err(format!(
+            "table `{}`: tables whose rows change can be written, but not read yet: {remedy}",
+            table.name
+        )
+        .into());
+    }
     // What the formats cannot do is told now, not when a message comes.
     formats.decoder(&scan)?;
     Ok(AnySource::new(KafkaSource::new(reads, move || Decoding::new(formats.decoder(&scan)?))))

@@ -37,7 +37,8 @@ use crate::message::headers;
 use crate::moment::list;
 use crate::producer::{Producing, STEP, Sent};
 
-/// Transactions that may be open at a time: that of the checkpoint that is being stored, and that which is being written.
+/// Transactions that may be open at a time: that of the checkpoint that is being stored, and that which is being
+/// written.
 const SLOTS: usize = 2;
 /// The producer that writes once more what was aborted.
 const AGAIN: usize = SLOTS;
@@ -133,10 +134,8 @@ impl Transactions {
         self.run = prepared.first().map_or(fresh, |noted| noted.run.clone());
         self.group = Some(Arc::new(self.group("read_committed")?));
         self.must_not_disturb().await?;
-        for slot in 0..=AGAIN {
-            let producer = self.producer(slot).await?;
-            self.producers.push(producer);
-        }
+        let (first, second, again) = tokio::try_join!(self.producer(0), self.producer(1), self.producer(AGAIN))?;
+        self.producers = vec![first, second, again];
         let mark = self.mark().await?;
         self.must_be_newest(mark.as_ref())?;
         let last = prepared.iter().map(|noted| noted.number).max();
@@ -250,6 +249,7 @@ impl Transactions {
             slot
         } else {
             // Checkpoints cannot be stored for a while. The oldest one's messages are aborted, and written once more when it is.
+            self.must_not_disturb().await?;
             let (_, slot) = self.prepared.pop_first().ok_or("there is no transaction to abort")?;
             self.producers[slot] = self.producer(slot).await?;
             slot

@@ -320,6 +320,11 @@ impl Broker {
         self.state().transactions.values().filter(|found| found.open).count()
     }
 
+    /// Messages that were ever written to a topic, and ends of transactions.
+    pub(crate) fn written(&self, topic: &str) -> u64 {
+        self.state().topics[topic].iter().map(|log| log.next as u64).sum()
+    }
+
     /// How many transactions were aborted in partitions of a topic.
     pub(crate) fn aborted(&self, topic: &str) -> usize {
         self.state().topics[topic].iter().map(|log| log.aborted.len()).sum()

@@ -10,7 +10,9 @@ use crate::client::{Random, run, seen, values};
 const ALL: u64 = 60;
 
 fn sink(servers: &str, guarantee: Guarantee) -> KafkaSink<Messages> {
-    Writes::new(Cluster::new(servers), "t").guarantee(guarantee).sink()
+    // It believes that a topic is not there after a second, not after half a minute.
+    let cluster = Cluster::new(servers).property("topic.metadata.propagation.max.ms", "1000");
+    Writes::new(cluster, "t").guarantee(guarantee).sink()
 }
 
 fn exactly_once() -> Guarantee {

@@ -10,7 +10,11 @@ use crate::broker::Broker;
 use crate::client::{Random, put, run, transaction};
 
 fn reads(broker: &Broker, topic: &str) -> Reads {
-    Reads::new(Cluster::new(broker.servers()), Topics::Named(vec![topic.into()]))
+    // It believes that a topic is gone after a second, not after half a minute.
+    let cluster = Cluster::new(broker.servers())
+        .property("topic.metadata.propagation.max.ms", "1000")
+        .property("topic.metadata.refresh.interval.ms", "500");
+    Reads::new(cluster, Topics::Named(vec![topic.into()]))
 }
 
 fn text(message: &KafkaMessage) -> String {
