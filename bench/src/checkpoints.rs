@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use updraft::connectors::state_store;
 use updraft::dataflow::checkpoint::Checkpoints;
 use updraft::dataflow::keyed::Context;
+use updraft::dataflow::metrics::JobMetrics;
 use updraft::prelude::*;
 
 use crate::data::mix;
@@ -181,7 +182,7 @@ pub(crate) fn compare(args: &Args) {
             ways.iter().zip(&mut runs).for_each(|(takes, runs)| runs.push(run(work, records, *takes, args)));
         }
         let mut medians = runs.iter().map(|runs| {
-            let mut of = |what: fn(&Run) -> Duration| median(&mut runs.iter().map(what).collect::<Vec<_>>());
+            let of = |what: fn(&Run) -> Duration| median(&mut runs.iter().map(what).collect::<Vec<_>>());
             (of(|run| run.took), of(|run| run.p99))
         });
         let (mut took_without, mut p99_without) = (Duration::ZERO, Duration::ZERO);

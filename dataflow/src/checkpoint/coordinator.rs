@@ -178,7 +178,9 @@ impl Coordinator {
         let is_wanted = || taking.wanted.load(Ordering::Acquire) || clock.last().is_some();
         while !is_wanted() {
             let settings = taking.settings();
-            let due = (begun + settings.every).max(stored + settings.pause);
+            // A job that stops for checkpoints has to come to something in between.
+            let from = if settings.stops { stored } else { begun };
+            let due = (from + settings.every).max(stored + settings.pause);
             tokio::select! {
                 biased;
                 () = taking.bell.wait(|| is_wanted() || taking.settings() != settings) => {}
