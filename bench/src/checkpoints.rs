@@ -1,4 +1,5 @@
-//! What checkpoints cost: the same job with and without them, in turns: throughput, the latency of results, and how much is written.
+//! What checkpoints cost: the same job without them, with them, and with such as stop it, in turns: throughput, the latency of
+//! results, and how much is written. And how long it takes until a job that was ended has its state again.
 
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,16 @@ enum Work {
     W2,
     /// State by key, of which a tenth changes between two checkpoints.
     Keyed,
+    /// The same state, restored.
+    Recovery,
+}
+
+/// How a job takes checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    Nothing,
+    Running,
+    Stopping,
 }
 
 /// 256 bytes by key.
@@ -63,7 +74,11 @@ impl Process<u64, (u64, u64)> for Keep {
     type Out = u64;
     const TIMERS: bool = false;
 
-    fn record(&mut self, (_, value): (u64, u64), state: &mut Kept, cx: &mut Context<'_, u64, u64>) {
+    fn record(&mut self, (key, value): (u64, u64), state: &mut Kept, cx: &mut Context<'_, u64, u64>) {
+        if state[3][7] == 0 {
+            // Bytes that no encoding makes shorter.
+            state.as_flattened_mut().iter_mut().zip(0..).for_each(|(word, n)| *word = mix(key * 32 + n) | 1);
+        }
         state[0][0] = state[0][0].wrapping_add(value);
         if state[0][0] & 1023 == 0 {
             cx.emit(state[0][0]);
@@ -106,7 +121,7 @@ fn job(work: Work, records: u64, args: &Args) -> Job {
             let sums = (sum(|r: &(u64, u64)| r.1), count(), max(|r: &(u64, u64)| r.1));
             stream.key_by(|record| record.0).window(second).aggregate(sums).sink("sums", sink);
         }
-        Work::Keyed => {
+        Work::Keyed | Work::Recovery => {
             // A tenth of the keys for a while, then another.
             let (keys, while_) = (args.keys * 1_000, records / 20);
             let stream = source!(move |n| {
@@ -119,14 +134,20 @@ fn job(work: Work, records: u64, args: &Args) -> Job {
     job
 }
 
-fn run(work: Work, records: u64, takes: bool, args: &Args) -> Run {
+/// Opens the folder for a job that takes checkpoints so.
+fn opened(takes: Takes, runtime: &Runtime, args: &Args) -> Checkpoints {
+    let (store, root) = state_store(&args.folder).expect("the folder can be made");
+    let opened = runtime.block_on(Checkpoints::open(store, &root)).expect("the folder can be opened");
+    let opened = opened.every(Duration::from_millis(args.every));
+    if takes == Takes::Stopping { opened.stopping() } else { opened }
+}
+
+fn run(work: Work, records: u64, takes: Takes, args: &Args) -> Run {
     let runtime = Runtime::builder().kernels(args.kernels).build().expect("kernels start");
     let mut job = job(work, records, args);
     let _ = std::fs::remove_dir_all(&args.folder);
-    if takes {
-        let (store, root) = state_store(&args.folder).expect("the folder can be made");
-        let opened = runtime.block_on(Checkpoints::open(store, &root)).expect("the folder can be opened");
-        job = job.checkpoints(opened.every(Duration::from_millis(args.every)));
+    if takes != Takes::Nothing {
+        job = job.checkpoints(opened(takes, &runtime, args));
     }
     let begin = Instant::now();
     let running = job.start(runtime.handle()).expect("the job starts");
@@ -139,55 +160,100 @@ fn run(work: Work, records: u64, takes: bool, args: &Args) -> Run {
 
 pub(crate) fn compare(args: &Args) {
     println!(
-        "{:<6} {:>9} {:>12} {:>12} {:>6} {:>10} {:>10} {:>6} {:>6} {:>12} {:>10}",
-        "job",
-        "M records",
-        "M/s without",
-        "M/s with",
-        "ratio",
-        "p99 w/o",
-        "p99 with",
-        "ratio",
-        "taken",
-        "most MB",
-        "took"
+        "{:<6} {:>9} {:>8} {:>6} {:>7} {:>10} {:>7} {:>6} {:>9} {:>10}",
+        "job", "M records", "M/s", "", "ratio", "p99", "ratio", "taken", "most MB", "took"
     );
     for work in or_all(&args.jobs) {
+        if work == Work::Recovery {
+            recover(args);
+            continue;
+        }
         // As many as take so long.
         let trial = 500_000;
-        let rate = args
-            .rate
-            .map_or_else(|| trial as f64 / run(work, trial, false, args).took.as_secs_f64(), |rate| rate * 1e6);
-        let records = ((rate * args.seconds) as u64).max(if work == Work::Keyed { 2 * args.keys * 1_000 } else { 1 });
-        let (mut times, mut p99s, mut with) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()], Vec::new());
-        for _ in 0..args.repeat.max(1) {
-            for (index, takes) in [false, true].into_iter().enumerate() {
-                let run = run(work, records, takes, args);
-                times[index].push(run.took);
-                p99s[index].push(run.p99);
-                if takes {
-                    with.push(run);
-                }
-            }
-        }
-        let [without, taking] = times.each_mut().map(|times| median(times));
-        let [p99_without, p99_with] = p99s.each_mut().map(|times| median(times));
-        let most = with.iter().max_by_key(|run| run.bytes).expect("there is a run");
-        let rate = |time: Duration| records as f64 / time.as_secs_f64() / 1e6;
-        println!(
-            "{:<6} {:>9.1} {:>12.2} {:>12.2} {:>6.3} {:>10.2?} {:>10.2?} {:>6.2} {:>6} {:>12.1} {:>10.1?}",
-            format!("{work:?}"),
-            records as f64 / 1e6,
-            rate(without),
-            rate(taking),
-            without.as_secs_f64() / taking.as_secs_f64(),
-            p99_without,
-            p99_with,
-            p99_with.as_secs_f64() / p99_without.as_secs_f64(),
-            most.count,
-            most.bytes as f64 / 1e6,
-            most.stored,
+        let rate = args.rate.map_or_else(
+            || trial as f64 / run(work, trial, Takes::Nothing, args).took.as_secs_f64(),
+            |rate| rate * 1e6,
         );
+        let records = ((rate * args.seconds) as u64).max(if work == Work::Keyed { 2 * args.keys * 1_000 } else { 1 });
+        let ways = [Takes::Nothing, Takes::Running, Takes::Stopping];
+        let mut runs = ways.map(|_| Vec::new());
+        for _ in 0..args.repeat.max(1) {
+            ways.iter().zip(&mut runs).for_each(|(takes, runs)| runs.push(run(work, records, *takes, args)));
+        }
+        let mut medians = runs.iter().map(|runs| {
+            let mut of = |what: fn(&Run) -> Duration| median(&mut runs.iter().map(what).collect::<Vec<_>>());
+            (of(|run| run.took), of(|run| run.p99))
+        });
+        let (mut took_without, mut p99_without) = (Duration::ZERO, Duration::ZERO);
+        for (takes, runs) in ways.iter().zip(&runs) {
+            let (took, p99) = medians.next().expect("there is one for each way");
+            if *takes == Takes::Nothing {
+                (took_without, p99_without) = (took, p99);
+            }
+            let most = runs.iter().max_by_key(|run| run.bytes).expect("there is a run");
+            println!(
+                "{:<6} {:>9.1} {:>8.2} {:>6} {:>7.3} {:>10.2?} {:>7.2} {:>6} {:>9.1} {:>10.1?}",
+                format!("{work:?}"),
+                records as f64 / 1e6,
+                records as f64 / took.as_secs_f64() / 1e6,
+                match takes {
+                    Takes::Nothing => "none",
+                    Takes::Running => "taken",
+                    Takes::Stopping => "stops",
+                },
+                took_without.as_secs_f64() / took.as_secs_f64(),
+                p99,
+                p99.as_secs_f64() / p99_without.as_secs_f64(),
+                most.count,
+                most.bytes as f64 / 1e6,
+                most.stored,
+            );
+        }
     }
     let _ = std::fs::remove_dir_all(&args.folder);
+}
+
+/// How long it takes until all keys are there again, beside the time that it takes to read the files.
+fn recover(args: &Args) {
+    let runtime = Runtime::builder().kernels(args.kernels).build().expect("kernels start");
+    let keys = args.keys * 1_000;
+    let endless = |takes| job(Work::Recovery, 1 << 40, args).checkpoints(opened(takes, &runtime, args));
+    let wait = |running: &Running, is_over: &dyn Fn(&JobMetrics) -> bool| {
+        while !is_over(running.metrics()) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let records = |metrics: &JobMetrics| metrics.sources.iter().map(|source| source.records()).sum::<u64>();
+    let _ = std::fs::remove_dir_all(&args.folder);
+    let running = endless(Takes::Running).start(runtime.handle()).expect("the job starts");
+    wait(&running, &|metrics| records(metrics) > keys);
+    runtime.block_on(running.suspend().expect("it takes checkpoints"));
+    let (mut reads, mut restores, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..args.repeat.max(1) {
+        let begin = Instant::now();
+        bytes = read_all(std::path::Path::new(&args.folder));
+        reads.push(begin.elapsed());
+        let begin = Instant::now();
+        let running = endless(Takes::Running).start(runtime.handle()).expect("the job goes on");
+        wait(&running, &|metrics| records(metrics) > 0);
+        restores.push(begin.elapsed());
+        assert!(running.metrics().checkpoints.restored().read > keys * 256, "it goes on, and does not begin anew");
+        runtime.block_on(running.suspend().expect("it takes checkpoints"));
+    }
+    let (read, restored) = (median(&mut reads), median(&mut restores));
+    println!(
+        "recovery of {keys} keys, {:.0} MB: {restored:.2?}; reading the files: {read:.2?}; ratio {:.2}",
+        bytes as f64 / 1e6,
+        restored.as_secs_f64() / read.as_secs_f64()
+    );
+}
+
+/// Reads all files of a folder: how many bytes there are.
+fn read_all(folder: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(folder).expect("the folder can be read").flatten();
+    let bytes = entries.map(|entry| {
+        let path = entry.path();
+        if path.is_dir() { read_all(&path) } else { std::fs::read(path).expect("the file can be read").len() as u64 }
+    });
+    bytes.sum()
 }

@@ -492,6 +492,11 @@ impl Running {
         self.shared.taking.iter().for_each(|taking| taking.want());
     }
 
+    /// How often it takes checkpoints, if it takes any.
+    pub fn schedule(&self) -> Option<checkpoint::Schedule> {
+        self.shared.taking.clone().map(checkpoint::Schedule)
+    }
+
     /// Has it take a checkpoint and end then, to go on from there another time; `None` if it takes none. Its windows do not fire. Who waits
     /// for it hears that it was cancelled, unless it has come to its end meanwhile.
     pub fn suspend(&self) -> Option<impl Future<Output = ()> + use<>> {

@@ -1,21 +1,32 @@
 //! [`Journal`]: which entries have changed since which snapshot, so that a snapshot writes no more than it has to.
 //!
 //! What is stored is a *base*, which has all entries, and *runs*, each with those that have changed since the one before, and
-//! what was removed. A run that is less than twice as long as the next one is written anew together with it: so there are a
-//! logarithmic number of them, and an entry that changes is written a logarithmic number of times, as in a log-structured merge
-//! tree (O'Neil et al., Acta Informatica 1996). What is in a run is told by a bit for each entry, not by its stored bytes: nothing is
-//! read to merge them.
+//! what was removed. As soon as there are eight runs of about the same length they are written anew as one, and when they have as
+//! many entries as the base, all is: so there are a logarithmic number of them, and an entry that changes is written a
+//! logarithmic number of times, as in a log-structured merge tree (O'Neil et al., Acta Informatica 1996; "tiered" ones, which write
+//! least: Dayan and Idreos, SIGMOD 2018). What is in a run is told by a bit for each entry, not by its stored bytes: nothing
+//! is read to merge them.
 //!
 //! Entries have places, which are small numbers. They keep them until they are [moved](Journal::swap_remove) or
 //! [renumbered](Journal::renumber).
 
 use crate::snapshot::Object;
 
+/// Runs of about the same length, the last one so many times as long as the first one at most, that are written anew as one.
+const FAN_IN: usize = 8;
+
 /// A bit for each place.
 #[derive(Clone, Debug, Default)]
 pub struct Bits(Vec<u64>);
 
 impl Bits {
+    /// The first `len`.
+    pub(crate) fn all(len: usize) -> Self {
+        let mut words = vec![u64::MAX; len / 64];
+        words.extend(Some((1 << (len % 64)) - 1).filter(|rest| *rest != 0));
+        Self(words)
+    }
+
     #[inline(always)]
     fn set(&mut self, at: usize) {
         match self.0.get_mut(at / 64) {
@@ -40,12 +51,26 @@ impl Bits {
         }
     }
 
-    fn clear(&mut self, at: usize) {
+    pub(crate) fn clear(&mut self, at: usize) {
         self.0.get_mut(at / 64).into_iter().for_each(|word| *word &= !(1 << (at % 64)));
     }
 
-    fn has(&self, at: usize) -> bool {
+    #[inline(always)]
+    pub(crate) fn has(&self, at: usize) -> bool {
         self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+    }
+
+    /// The first place from `at` on that is set.
+    pub(crate) fn first_from(&self, at: usize) -> Option<usize> {
+        let first = self.0.get(at / 64)? & (u64::MAX << (at % 64));
+        let rest = self.0.iter().skip(at / 64 + 1).copied();
+        let (skipped, word) = std::iter::once(first).chain(rest).enumerate().find(|(_, word)| *word != 0)?;
+        Some((at / 64 + skipped) * 64 + word.trailing_zeros() as usize)
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.capacity() * 8
     }
 
     fn add(&mut self, other: &Self) {
@@ -173,10 +198,15 @@ impl<G> Journal<G> {
         if run.len() == 0 {
             return Write::Nothing;
         }
-        while let Some(older) = self.runs.pop_if(|older| older.len() < 2 * run.len()) {
-            run.absorb(older);
+        loop {
+            let similar = self.runs.iter().rev().take_while(|older| older.len() < FAN_IN * run.len()).count();
+            if similar < FAN_IN - 1 {
+                break;
+            }
+            self.runs.drain(self.runs.len() - similar..).for_each(|older| run.absorb(older));
         }
-        if self.runs.is_empty() && self.base_len < 2 * run.len() { self.all() } else { Write::Run(run) }
+        let len = run.len() + self.runs.iter().map(Run::len).sum::<usize>();
+        if len >= self.base_len { self.all() } else { Write::Run(run) }
     }
 
     fn all(&mut self) -> Write<G> {
@@ -224,7 +254,7 @@ impl<G> Journal<G> {
 
     /// Bytes of memory, without what is elsewhere.
     pub fn bytes(&self) -> usize {
-        let bytes = |run: &Run<G>| run.changed.0.capacity() * 8 + run.removed.capacity() * size_of::<G>();
+        let bytes = |run: &Run<G>| run.changed.bytes() + run.removed.capacity() * size_of::<G>();
         self.runs.iter().chain([&self.now]).map(bytes).sum()
     }
 }
@@ -251,7 +281,9 @@ mod tests {
                 }
                 let set: Vec<_> = (0..model.len()).filter(|at| model[*at]).collect();
                 prop_assert_eq!(bits.len(), set.len());
+                prop_assert_eq!(bits.first_from(at), set.iter().copied().find(|set| *set >= at));
                 prop_assert_eq!(bits.iter().collect::<Vec<_>>(), set);
+                prop_assert_eq!(Bits::all(at).iter().collect::<Vec<_>>(), (0..at).collect::<Vec<_>>());
             }
         }
     }

@@ -35,6 +35,7 @@ pub struct Saved {
     /// The key groups that it holds keys of: the first and the last.
     pub groups: RangeInclusive<KeyGroup>,
     /// What the stage has made of it.
+    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 
@@ -55,8 +56,36 @@ impl Saved {
     /// # Errors
     /// When it is something else.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        postcard::from_bytes(&self.bytes)
-            .map_err(|error| format!("the snapshot of {:?} cannot be read: {error}", self.groups).into())
+        self.begin().map(|(value, _)| value)
+    }
+
+    /// What it begins with, and the rest.
+    ///
+    /// # Errors
+    /// When it begins with something else.
+    pub(crate) fn begin<T: DeserializeOwned>(&self) -> Result<(T, Rest<'_>), Error> {
+        let mut rest = Rest { saved: self, bytes: &self.bytes };
+        rest.next().map(|value| (value, rest))
+    }
+}
+
+/// What is left to be read of a record.
+#[derive(Debug)]
+pub(crate) struct Rest<'a> {
+    saved: &'a Saved,
+    bytes: &'a [u8],
+}
+
+impl Rest<'_> {
+    /// The next value.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let (value, rest) = postcard::take_from_bytes(self.bytes)
+            .map_err(|error| format!("the snapshot of {:?} cannot be read: {error}", self.saved.groups))?;
+        self.bytes = rest;
+        Ok(value)
     }
 }
 
@@ -75,6 +104,11 @@ impl Snapshot {
     /// Without objects; `next` is the number of the next one, of all drivers of the stage.
     pub fn new(next: Arc<AtomicU64>) -> Self {
         Self { next, objects: Vec::new(), saved: Vec::new() }
+    }
+
+    /// Bytes of its records.
+    pub(crate) fn bytes(&self) -> usize {
+        self.saved.iter().map(|saved| saved.bytes.len()).sum()
     }
 
     /// An object that is new.

@@ -339,7 +339,8 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
     /// Whether what is downstream should be given time. With nothing queued there is nothing to wait for:
     /// then a bundle is let through even over budget, for only new records move windows on.
     fn is_blocked(&self) -> bool {
-        self.outlet.is_full(self.epoch) || self.shared.account.over_budget() && self.outlet.has_work()
+        let is_stopped = self.reporting.as_ref().is_some_and(|reporting| reporting.taking.is_stopped());
+        is_stopped || self.outlet.is_full(self.epoch) || self.shared.account.over_budget() && self.outlet.has_work()
     }
 
     /// Waits for what has to be done although no record comes, and does it; whether the job goes on.

@@ -105,7 +105,20 @@ pub trait Stage: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Goes on with the last snapshot that was taken of a driver's share, where that had only to be begun: adds some of what is not
+    /// saved yet, and tells whether something is left. The driver calls it until nothing is, between whatever else it does;
+    /// what it writes meanwhile does not show.
+    ///
+    /// # Errors
+    /// As [`snapshot`](Stage::snapshot).
+    fn save_more(&self, local: &Self::Local, snapshot: &mut Snapshot) -> Result<bool, Error> {
+        let _ = (local, snapshot);
+        Ok(false)
+    }
+
     /// Goes on from a snapshot, before the first bundle. `at` is what closed its last epoch; the number of locals may be another.
+    /// Where each driver owns some of the [keys](Self::KEYED), they may be some of them: then it is called for the others too, at
+    /// the same time perhaps, and the records are those that are [for](crate::Saved::is_for) these.
     ///
     /// # Errors
     /// When a record is not what was saved.

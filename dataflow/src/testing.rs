@@ -79,6 +79,14 @@ impl Stored {
     /// # Panics
     /// When it cannot be taken, or is made of objects that no snapshot had.
     pub fn take<S: Stage>(&mut self, stage: &S, locals: &[S::Local], through: Generation) -> usize {
+        self.begin(stage, locals, through) + self.finish(stage, locals)
+    }
+
+    /// Begins with that.
+    ///
+    /// # Panics
+    /// As [`take`](Self::take).
+    pub fn begin<S: Stage>(&mut self, stage: &S, locals: &[S::Local], through: Generation) -> usize {
         let (mut objects, mut bytes) = (BTreeMap::<_, Vec<Saved>>::new(), 0);
         let first = Object(self.next.load(Ordering::Relaxed));
         for driver in 0..locals.len() {
@@ -90,13 +98,22 @@ impl Stored {
                 let known = self.objects.get(&object).cloned().unwrap_or_default();
                 objects.entry(object).or_insert(known);
             }
-            for saved in snapshot.saved {
-                bytes += saved.bytes.len();
-                objects.get_mut(&saved.object).expect("records are of objects of the snapshot").push(saved);
-            }
+            bytes += add(&mut objects, snapshot.saved);
         }
         self.objects = objects;
         bytes
+    }
+
+    /// Takes in what it has left to be saved, as [`Stage::save_more`] says.
+    ///
+    /// # Panics
+    /// As [`take`](Self::take).
+    pub fn finish<S: Stage>(&mut self, stage: &S, locals: &[S::Local]) -> usize {
+        let mut snapshot = Snapshot::new(self.next.clone());
+        for local in locals {
+            while stage.save_more(local, &mut snapshot).expect("it can be gone on with") {}
+        }
+        add(&mut self.objects, snapshot.saved)
     }
 
     /// Whether there are records of each object.
@@ -116,6 +133,15 @@ impl Stored {
     pub fn records(&mut self) -> impl Iterator<Item = &mut Saved> {
         self.objects.values_mut().flatten()
     }
+}
+
+/// Adds records to the objects that they are of: how many bytes they have.
+fn add(objects: &mut BTreeMap<Object, Vec<Saved>>, records: Vec<Saved>) -> usize {
+    let bytes = records.iter().map(|saved| saved.bytes.len()).sum();
+    for saved in records {
+        objects.get_mut(&saved.object).expect("records are of objects of the snapshot").push(saved);
+    }
+    bytes
 }
 
 /// A sink whose records count when they are committed, with what outlives the processes of a job.

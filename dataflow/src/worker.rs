@@ -4,8 +4,9 @@
 //! stage nearest to the exit first, and suspends when it is somebody else's turn or nothing is there.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
+use updraft_kernel::clock;
 use updraft_kernel::{Account, Bell, Bells, KernelId, block_on, context, give_up, yield_now, yield_point};
 
 use crate::bundle::Bundle;
@@ -75,8 +76,12 @@ pub(crate) trait Runner: Send + Sync {
     fn oldest(&self, kernel: usize) -> Option<Epoch>;
     /// Does a piece of the oldest work, if there is any: whether a source may go on for it.
     fn run(&self, kernel: usize) -> bool;
-    /// Goes on from a snapshot, before the first epoch; the objects of the next one are numbered from `next` on.
-    fn restore(&self, at: Punctuation, next: u64, saved: Records<'_>) -> Result<(), Error>;
+    /// Goes on with a snapshot that is being taken, if there is one of what `kernel` owns.
+    fn save_more(&self, kernel: usize) -> bool;
+    /// How many parts of the state can be restored at the same time, each with the records for the driver of that number.
+    fn parts(&self) -> usize;
+    /// Restores such a part, before the first epoch; the objects of the next snapshot are numbered from `next` on.
+    fn restore(&self, part: usize, at: Punctuation, next: u64, saved: Records<'_>) -> Result<(), Error>;
     /// So many bytes of its last snapshot were written.
     fn stored(&self, bytes: u64);
 }
@@ -109,9 +114,32 @@ pub(crate) struct StageRunner<S: Stage> {
     part: Option<usize>,
     /// The number of the next object of its state.
     next_object: Arc<AtomicU64>,
-    /// The shares of a snapshot that is being taken.
-    snapshots: Mutex<Vec<Snapshot>>,
+    /// The snapshot that is being taken.
+    taken: Mutex<Taken>,
+    saving: Vec<Saving>,
 }
+
+/// What there is of a snapshot.
+#[derive(Default)]
+struct Taken {
+    report: Report,
+    /// What closed its epoch, once all drivers have begun.
+    at: Option<Punctuation>,
+    /// Drivers that have not come to their end.
+    left: usize,
+}
+
+/// How a driver saves its share of a snapshot while it works.
+#[derive(Default)]
+struct Saving {
+    is_on: AtomicBool,
+    /// Nanoseconds that it may take for that, by the time that its work has taken; less than none where it has taken too many.
+    owed: AtomicI64,
+}
+
+/// Of the time of a driver that works, the share in which it saves what is frozen: one in so many. One that has nothing to do saves all
+/// the time.
+const SAVING: i64 = 10;
 
 impl<S: Stage> StageRunner<S> {
     pub(crate) fn new(
@@ -130,6 +158,7 @@ impl<S: Stage> StageRunner<S> {
             name,
             containers: Containers::new(shared.kernels, service),
             locals: (0..shared.kernels).map(|kernel| stage.local(kernel)).collect(),
+            saving: (0..shared.kernels).map(|_| Saving::default()).collect(),
             stage,
             outlet,
             ordered: Ordered::default(),
@@ -139,7 +168,7 @@ impl<S: Stage> StageRunner<S> {
             in_hand: AtomicUsize::new(0),
             part,
             next_object: Arc::default(),
-            snapshots: Mutex::default(),
+            taken: Mutex::default(),
         }
     }
 
@@ -194,12 +223,12 @@ impl<S: Stage> StageRunner<S> {
                 return;
             }
             let punctuation = container.punctuation();
-            if let Some((taking, part)) = self.is_saved_at(punctuation.epoch) {
+            if self.is_saved_at(punctuation.epoch) {
                 if container.save() {
                     self.deal_out_snapshot(&container);
                     return;
                 }
-                self.report(taking, part, punctuation);
+                self.add(Snapshot::new(self.next_object.clone()), |taken| taken.at = Some(punctuation));
             }
             // Sealing may have let go of something; and kernels that charge at the same time may overtake each other.
             self.charge();
@@ -221,10 +250,12 @@ impl<S: Stage> StageRunner<S> {
     }
 
     /// Whether its state is part of a checkpoint at the end of `epoch`: after the last one nothing goes on from it.
-    fn is_saved_at(&self, epoch: Epoch) -> Option<(&Taking, usize)> {
-        let taking = self.shared.taking.as_deref().zip(self.part)?;
+    fn is_saved_at(&self, epoch: Epoch) -> bool {
         let clock = &self.shared.clock;
-        (clock.marks.is_marked(epoch) && clock.last() != Some(epoch)).then_some(taking)
+        self.shared.taking.is_some()
+            && self.part.is_some()
+            && clock.marks.is_marked(epoch)
+            && clock.last() != Some(epoch)
     }
 
     /// Adds the work of taking a snapshot.
@@ -242,18 +273,40 @@ impl<S: Stage> StageRunner<S> {
         if let Err(error) = self.stage.snapshot(&self.locals, driver, through, &mut snapshot) {
             give_up(error);
         }
-        lock(&self.snapshots).push(snapshot);
+        self.add(snapshot, |taken| taken.left += 1);
+        self.saving[driver].owed.store(0, Ordering::Relaxed);
+        self.saving[driver].is_on.store(true, Ordering::Release);
+        self.save_some(driver);
     }
 
-    fn report(&self, taking: &Taking, part: usize, at: Punctuation) {
-        let mut report = Report::default();
-        for snapshot in lock(&self.snapshots).drain(..) {
-            report.objects.extend(snapshot.objects);
-            report.saved.extend(snapshot.saved);
+    /// Saves a piece of what a driver has frozen.
+    fn save_some(&self, driver: usize) {
+        let mut snapshot = Snapshot::new(self.next_object.clone());
+        match self.stage.save_more(&self.locals[driver], &mut snapshot) {
+            Ok(true) => self.add(snapshot, |_| {}),
+            Ok(false) => {
+                self.saving[driver].is_on.store(false, Ordering::Release);
+                self.add(snapshot, |taken| taken.left -= 1);
+            }
+            Err(error) => give_up(error),
         }
-        report.note = note_of(&StageNote::new(at, &report.objects));
-        self.shared.account.charge(report.bytes());
-        taking.report(at.epoch, part, 0, report);
+    }
+
+    /// Takes in a piece of a snapshot, and reports that if it is whole now.
+    fn add(&self, snapshot: Snapshot, change: impl FnOnce(&mut Taken)) {
+        let mut taken = lock(&self.taken);
+        self.shared.account.charge(snapshot.bytes());
+        taken.report.objects.extend(snapshot.objects);
+        taken.report.saved.extend(snapshot.saved);
+        change(&mut taken);
+        if taken.left == 0
+            && let Some(at) = taken.at
+            && let Some((taking, part)) = self.shared.taking.as_deref().zip(self.part)
+        {
+            let mut report = std::mem::take(&mut *taken).report;
+            report.note = note_of(&StageNote::new(at, &report.objects));
+            taking.report(at.epoch, part, 0, report);
+        }
     }
 
     /// Adds the work that completes an epoch: whether there is any.
@@ -271,9 +324,14 @@ impl<S: Stage> StageRunner<S> {
 }
 
 impl<S: Stage> Runner for StageRunner<S> {
-    fn restore(&self, at: Punctuation, next: u64, saved: Records<'_>) -> Result<(), Error> {
+    fn parts(&self) -> usize {
+        if S::KEYED { self.locals.len() } else { 1 }
+    }
+
+    fn restore(&self, part: usize, at: Punctuation, next: u64, saved: Records<'_>) -> Result<(), Error> {
         self.next_object.store(next, Ordering::Release);
-        let restored = self.stage.restore(&self.locals, at, saved);
+        let locals = if S::KEYED { &self.locals[part..=part] } else { &self.locals[..] };
+        let restored = self.stage.restore(locals, at, saved);
         self.charge();
         restored
     }
@@ -299,12 +357,29 @@ impl<S: Stage> Runner for StageRunner<S> {
             self.shared.work.ring_all();
         }
         let room = is_half && self.shared.consumed();
+        let begun = self.saving[kernel].is_on.load(Ordering::Acquire).then(clock::now);
         for _ in 0..self.consume(kernel, container.epoch, work) {
             if container.done() {
                 self.settle(kernel, container.clone());
             }
         }
+        if let Some(begun) = begun {
+            let now = clock::now();
+            let owed = now.since(begun).as_nanos() as i64 / SAVING;
+            if self.saving[kernel].owed.fetch_add(owed, Ordering::Relaxed) + owed >= 0 && self.save_more(kernel) {
+                let took = clock::now().since(now).as_nanos() as i64;
+                self.saving[kernel].owed.fetch_sub(took, Ordering::Relaxed);
+            }
+        }
         room
+    }
+
+    fn save_more(&self, kernel: usize) -> bool {
+        let is_on = self.saving[kernel].is_on.load(Ordering::Acquire);
+        if is_on {
+            self.save_some(kernel);
+        }
+        is_on
     }
 }
 
@@ -337,7 +412,8 @@ impl<S: Stage> Port<S::In> for StageRunner<S> {
     fn bytes(&self) -> usize {
         let queued = self.containers.sum(|work| if let Work::Bundle(bundle, _) = work { bundle.bytes() } else { 0 });
         let load = |bytes: &AtomicUsize| bytes.load(Ordering::Relaxed);
-        queued + self.ordered.bytes() + load(&self.in_hand) + load(&self.charged)
+        let taken = lock(&self.taken).report.bytes();
+        queued + taken + self.ordered.bytes() + load(&self.in_hand) + load(&self.charged)
     }
 }
 
@@ -355,6 +431,7 @@ pub(crate) fn work(shared: &Shared, stages: &[Arc<dyn Runner>], kernel: usize, b
         let work = stages.iter().rev().filter_map(|stage| Some((stage.oldest(kernel)?, stage)));
         work.min_by_key(|(epoch, _)| *epoch).map(|(_, stage)| stage)
     };
+    let save_more = || stages.iter().any(|stage| stage.save_more(kernel));
     let mut turns = 0;
     while !shared.is_finished() {
         match next() {
@@ -365,12 +442,16 @@ pub(crate) fn work(shared: &Shared, stages: &[Arc<dyn Runner>], kernel: usize, b
                     block_on(yield_now());
                 }
             }
+            None if save_more() => block_on(yield_now()),
             None if turns < IDLE_TURNS => {
                 turns += 1;
                 block_on(yield_now());
             }
             None => block_on(bell.wait(|| shared.is_finished() || next().is_some())),
         }
+        yield_point();
+    }
+    while save_more() {
         yield_point();
     }
 }

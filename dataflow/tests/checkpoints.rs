@@ -36,11 +36,13 @@ struct Life {
     killed_after: u64,
     /// How often checkpoints are taken, in microseconds.
     every: u64,
+    /// Whether it stops meanwhile.
+    stops: bool,
 }
 
 fn lives() -> impl Strategy<Value = Vec<Life>> {
-    let life = (any::<u64>(), 1usize..4, 0u64..400_000, 1_000u64..60_000)
-        .prop_map(|(seed, kernels, killed_after, every)| Life { seed, kernels, killed_after, every });
+    let life = (any::<u64>(), 1usize..4, 0u64..400_000, 1_000u64..60_000, proptest::bool::weighted(0.2))
+        .prop_map(|(seed, kernels, killed_after, every, stops)| Life { seed, kernels, killed_after, every, stops });
     proptest::collection::vec(life, 1..6)
 }
 
@@ -59,7 +61,8 @@ fn live(case: &Case, life: &Life, store: &Arc<Faulty>, ledgers: &mut Vec<Ledger<
             store.heal();
         }
         if let Ok(checkpoints) = sim.block_on(Checkpoints::open(store.clone(), &Path::from("job"))) {
-            break checkpoints.every(Duration::from_micros(life.every)).keep(1);
+            let checkpoints = checkpoints.every(Duration::from_micros(life.every)).keep(1);
+            break if life.stops { checkpoints.stopping() } else { checkpoints };
         }
     };
     let (job, streams) = graph::build(case, true);
@@ -160,6 +163,33 @@ fn who_is_suspended_goes_on_another_time() {
     }
     assert!(processes > 3);
     assert_eq!(ledger.committed(), [(0..60).sum(), (60..100).sum::<i64>()]);
+}
+
+/// How often checkpoints are taken, and how many are kept, changes while the job runs.
+#[test]
+fn the_schedule_changes_while_the_job_runs() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let sim = Sim::builder(1).kernels(2).build();
+    let opened = sim.block_on(Checkpoints::open(store.clone(), &Path::from("job"))).unwrap();
+    let job = Job::new("latest").checkpoints(opened.every(Duration::from_secs(3_600)));
+    let source = stalling(Scripted(vec![(0..10_000).map(|n| vec![n]).collect()]), Duration::from_millis(20));
+    job.source("numbers", source).stream().key_by(|n| n % 7).process(Latest).sink("rows", Blackhole);
+    let running = job.start(sim.handle()).unwrap();
+    let taken_in = |time: u64| {
+        let before = running.metrics().checkpoints.count();
+        sim.run_for(Duration::from_millis(time));
+        running.metrics().checkpoints.count() - before
+    };
+    assert_eq!(taken_in(1_000), 1, "the one before anything is read");
+    let schedule = running.schedule().unwrap();
+    schedule.every(Duration::from_millis(50));
+    assert!((15..=21).contains(&taken_in(1_000)));
+    schedule.pause(Duration::from_millis(200));
+    schedule.keep(5);
+    // Each also takes its time.
+    assert!((3..=5).contains(&taken_in(1_000)));
+    schedule.every(Duration::from_secs(3_600));
+    assert!(taken_in(2_000) <= 1);
 }
 
 #[test]

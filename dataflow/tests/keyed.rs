@@ -211,10 +211,16 @@ proptest! {
             let mut stages = drivers.map(|drivers| Driven::new(stage(drivers), drivers));
             let (mut now, mut stored) = (0, Stored::default());
             for e in 0..epochs.len() {
-                if now == 0 {
+                if now == 0 && e != cut {
                     stored.take(&stages[0].stage, &stages[0].locals, Generation(0));
                 }
                 if e == cut {
+                    // What comes while it is saved does not show.
+                    let rows = stages[0].rows.len();
+                    stored.begin(&stages[0].stage, &stages[0].locals, Generation(0));
+                    stages[0].epoch(e as u64, events(e), Time(1_000 * (e as i64 + 1)));
+                    stored.finish(&stages[0].stage, &stages[0].locals);
+                    stages[0].rows.truncate(rows);
                     let at = Punctuation { epoch: Epoch(0), watermark: Time(1_000 * e as i64), now: Time(0) };
                     stored.restore(&stages[1].stage, &stages[1].locals, at).unwrap();
                     now = 1;

@@ -6,14 +6,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::mpsc;
 use updraft_checkpoint::{Error as StoreError, Folder, Manifest, Part as Stage};
 use updraft_kernel::clock::{self, Nanos};
 use updraft_kernel::{Group, KernelId, block_on, yield_point};
 
+use super::Checkpoints;
 use super::stored::{StageNote, Stored};
 use super::taking::{Kind, Part, Report, Reports, Taking, read_note};
-use super::{Checkpoints, Settings};
 use crate::metrics::JobMetrics;
+use crate::snapshot::Saved;
 use crate::source::Error;
 use crate::time::{Epoch, Time, micros};
 use crate::worker::{Runner, Shared};
@@ -22,6 +24,9 @@ use crate::worker::{Runner, Shared};
 const RETRY: Duration = Duration::from_millis(200);
 /// How often it tries to store the last checkpoint of a job.
 const TRIES: u32 = 10;
+
+/// Records that wait for each part of a stage that is being restored.
+const AHEAD: usize = 16;
 
 /// The stages with state, by the parts that they are.
 pub(crate) type Stages = BTreeMap<usize, Arc<dyn Runner>>;
@@ -35,26 +40,28 @@ pub(crate) fn start(
     checkpoints: Checkpoints,
     metrics: &Arc<JobMetrics>,
 ) {
-    let (fails, shared, taking, metrics) = (group.clone(), shared.clone(), taking.clone(), metrics.clone());
+    let (own, shared, taking, metrics) = (group.clone(), shared.clone(), taking.clone(), metrics.clone());
     group.spawn_stackful(KernelId(0), "checkpoints", move || {
         let Checkpoints { folder, from, settings, .. } = checkpoints;
-        let (job, parts, stored) = (fails.name().into(), taking.parts(), BTreeMap::new());
-        let mut coordinator = Coordinator { job, shared, taking, folder, settings, parts, stages, stored, metrics };
+        let (parts, stored) = (taking.parts(), BTreeMap::new());
+        taking.set(|now| *now = settings);
+        let mut coordinator = Coordinator { group: own, shared, taking, folder, parts, stages, stored, metrics };
         let is_first = from.is_none();
-        let restored = coordinator.restore(from.map(|(_, manifest)| manifest));
-        let run = restored.and_then(|()| block_on(coordinator.run(is_first)));
-        if let Err(error) = run {
-            fails.fail(error);
+        let run = async {
+            coordinator.restore(from.map(|(_, manifest)| manifest)).await?;
+            coordinator.run(is_first).await
+        };
+        if let Err(error) = block_on(run) {
+            coordinator.group.fail(error);
         }
     });
 }
 
 struct Coordinator {
-    job: String,
+    group: Group,
     shared: Arc<Shared>,
     taking: Arc<Taking>,
     folder: Folder,
-    settings: Settings,
     parts: Vec<Part>,
     stages: Stages,
     /// The state of stages, by part.
@@ -64,7 +71,7 @@ struct Coordinator {
 
 impl Coordinator {
     /// Gives each stage what it was.
-    fn restore(&mut self, manifest: Option<Manifest>) -> Result<(), Error> {
+    async fn restore(&mut self, manifest: Option<Manifest>) -> Result<(), Error> {
         let Some(mut manifest) = manifest else { return Ok(()) };
         let progress = &self.metrics.checkpoints;
         self.shared.clock.begins_after(Time(manifest.at));
@@ -76,18 +83,29 @@ impl Coordinator {
             let mut stored = Stored::of(was.files, &note);
             let at = note.at(Epoch(manifest.epoch));
             let next = stored.next_object();
+            let (mut channels, mut loaders) = (Vec::new(), Vec::new());
+            for number in 0..stage.parts() {
+                let (channel, mut records) = mpsc::channel(AHEAD);
+                let stage = stage.clone();
+                channels.push(channel);
+                loaders.push(self.group.spawn_stackful(KernelId(number), "restore", move || {
+                    let mut records = std::iter::from_fn(|| {
+                        yield_point();
+                        block_on(records.recv()).map(Ok)
+                    });
+                    stage.restore(number, at, next, &mut records)
+                }));
+            }
+            // To the end, even if no loader is left: which object is in which file is known only then.
             let mut reading = stored.reading(&self.folder);
-            let mut records = std::iter::from_fn(|| {
-                let next = block_on(reading.next()).transpose();
-                if let Some(Ok(saved)) = &next {
-                    progress.restored.fetch_add(saved.bytes.len() as u64, Ordering::Relaxed);
-                }
-                yield_point();
-                next
-            });
-            stage.restore(at, next, &mut records)?;
-            // To the end, even if the stage has not asked for it: which object is in which file is known only then.
-            records.try_for_each(|record| record.map(drop))?;
+            while let Some(saved) = reading.next().await? {
+                progress.restored.fetch_add(saved.bytes.len() as u64, Ordering::Relaxed);
+                give(&channels, saved).await;
+            }
+            drop((reading, channels));
+            for loader in loaders {
+                loader.await??;
+            }
             self.stored.insert(*part, stored);
         }
         Ok(())
@@ -104,18 +122,21 @@ impl Coordinator {
             self.checkpoint(epoch, false, begun).await?;
         }
         self.taking.begins();
-        let mut due = begun + self.settings.every;
+        let (mut begun, mut stored) = (begun, begun);
         loop {
-            self.wait(due).await;
-            let begun = clock::now();
+            self.wait(begun, stored).await;
+            begun = clock::now();
             // After the last epoch of the job there is nothing to ask for: that one was marked when it was known.
+            self.taking.stopped.store(self.taking.settings().stops, Ordering::Release);
             let marked = self.shared.clock.mark(begun);
             let (Ok(epoch) | Err(epoch)) = marked;
             self.checkpoint(epoch, marked.is_err(), begun).await?;
             if marked.is_err() {
                 return Ok(());
             }
-            due = (begun + self.settings.every).max(clock::now() + self.settings.pause);
+            self.taking.stopped.store(false, Ordering::Release);
+            self.shared.consumed();
+            stored = clock::now();
         }
     }
 
@@ -150,15 +171,21 @@ impl Coordinator {
         }
     }
 
-    /// Waits until it is time for a checkpoint, or somebody wants one, or the job's last epoch is known.
-    async fn wait(&self, due: Nanos) {
+    /// Waits until it is time for a checkpoint after one that was begun and stored then, or somebody wants one, or the job's last
+    /// epoch is known.
+    async fn wait(&self, begun: Nanos, stored: Nanos) {
         let (taking, clock) = (&self.taking, &self.shared.clock);
         let is_wanted = || taking.wanted.load(Ordering::Acquire) || clock.last().is_some();
-        tokio::select! {
-            biased;
-            () = taking.bell.wait(is_wanted) => taking.wanted.store(false, Ordering::Release),
-            () = clock::sleep_until(due) => {}
+        while !is_wanted() {
+            let settings = taking.settings();
+            let due = (begun + settings.every).max(stored + settings.pause);
+            tokio::select! {
+                biased;
+                () = taking.bell.wait(|| is_wanted() || taking.settings() != settings) => {}
+                () = clock::sleep_until(due) => break,
+            }
         }
+        taking.wanted.store(false, Ordering::Release);
     }
 
     /// All reports of a marked epoch. Of the last one of the job sinks alone report: nothing else goes on from there.
@@ -166,12 +193,13 @@ impl Coordinator {
         let is_expected = |part: &Part| !is_last || part.kind == Kind::Sink;
         let missing = || self.taking.missing(epoch, is_expected);
         loop {
+            let timeout = self.taking.settings().timeout;
             tokio::select! {
                 biased;
                 () = self.taking.bell.wait(|| missing().is_empty()) => return self.taking.take(epoch),
-                () = clock::sleep(self.settings.timeout) => {
+                () = clock::sleep(timeout) => {
                     let late = missing().join(", ");
-                    tracing::warn!("the checkpoint of {epoch} waits for {late}, after {:?}", self.settings.timeout);
+                    tracing::warn!("the checkpoint of {epoch} waits for {late}, after {timeout:?}");
                 }
             }
         }
@@ -181,7 +209,7 @@ impl Coordinator {
     fn take(&mut self, epoch: Epoch, finished: bool, reports: Reports) -> Manifest {
         let mut notes = BTreeMap::<usize, Vec<Value>>::new();
         let at = micros(clock::wall());
-        let (job, kernels) = (self.job.clone(), self.shared.kernels as u64);
+        let (job, kernels) = (self.group.name().into(), self.shared.kernels as u64);
         let mut manifest = Manifest { job, epoch: epoch.0, at, kernels, finished, ..Manifest::default() };
         if finished {
             self.stored.clear();
@@ -223,7 +251,7 @@ impl Coordinator {
 
     /// Deletes what is not needed any more. What cannot be deleted now will be next time.
     async fn sweep(&mut self) -> Result<(), Error> {
-        match self.folder.sweep(self.settings.keep).await {
+        match self.folder.sweep(self.taking.settings().keep).await {
             Ok(_) => Ok(()),
             Err(error @ StoreError::Fenced { .. }) => Err(error.into()),
             Err(error) => {
@@ -238,5 +266,18 @@ impl Coordinator {
         let pending = self.stored.values().map(Stored::pending_bytes).sum::<usize>();
         let before = self.taking.bytes.swap(pending, Ordering::AcqRel);
         self.shared.account.release(before - pending);
+    }
+}
+
+/// Gives a record to the parts that it is for. One that is not there any more has failed, and tells of that itself.
+async fn give(parts: &[mpsc::Sender<Saved>], saved: Saved) {
+    let mut parts =
+        parts.iter().enumerate().filter(|(part, _)| saved.is_for(*part, parts.len())).map(|(_, part)| part).peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            let _ = part.send(saved).await;
+            return;
+        }
+        let _ = part.send(saved.clone()).await;
     }
 }

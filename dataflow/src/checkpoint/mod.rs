@@ -50,19 +50,21 @@ pub struct Checkpoints {
 }
 
 /// How often checkpoints are taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Settings {
     pub(crate) every: Duration,
     pub(crate) pause: Duration,
     pub(crate) timeout: Duration,
     pub(crate) keep: usize,
     pub(crate) changes: Changes,
+    pub(crate) stops: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { every: seconds(10), pause: Duration::ZERO, timeout: seconds(600), keep: 2, changes: Changes::Strict }
+        let (pause, changes) = (Duration::ZERO, Changes::Strict);
+        Self { every: seconds(10), pause, timeout: seconds(600), keep: 2, changes, stops: false }
     }
 }
 
@@ -120,6 +122,14 @@ impl Checkpoints {
     #[must_use]
     pub fn keep(mut self, checkpoints: usize) -> Self {
         self.settings.keep = checkpoints.max(1);
+        self
+    }
+
+    /// The job stops while a checkpoint is taken: sources read nothing from when it is asked for until it is stored. As barriers that
+    /// are aligned and state that is copied would have it; to compare with.
+    #[must_use]
+    pub fn stopping(mut self) -> Self {
+        self.settings.stops = true;
         self
     }
 
@@ -197,6 +207,32 @@ impl Checkpoints {
     /// Newer checkpoints that are damaged.
     pub fn damaged(&self) -> &[StoreError] {
         &self.damaged
+    }
+}
+
+/// How often a job that runs takes checkpoints: to be changed while it does. What is asked for is as in [`Checkpoints`].
+#[derive(Clone, Debug)]
+pub struct Schedule(pub(crate) Arc<Taking>);
+
+impl Schedule {
+    /// How often they are taken.
+    pub fn every(&self, interval: Duration) {
+        self.0.set(|settings| settings.every = interval);
+    }
+
+    /// How long there is none, at least, after one was stored.
+    pub fn pause(&self, pause: Duration) {
+        self.0.set(|settings| settings.pause = pause);
+    }
+
+    /// After how long it is told which parts of the job a checkpoint still waits for; of the next one.
+    pub fn timeout(&self, timeout: Duration) {
+        self.0.set(|settings| settings.timeout = timeout);
+    }
+
+    /// How many are kept, from the next one on.
+    pub fn keep(&self, checkpoints: usize) {
+        self.0.set(|settings| settings.keep = checkpoints.max(1));
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use updraft_kernel::{Bell, Bells};
 
+use super::Settings;
 use super::ids::Id;
 use crate::snapshot::{Object, Saved};
 use crate::source::Error;
@@ -56,6 +57,7 @@ pub(crate) type Reports = BTreeMap<(usize, usize), Report>;
 pub(crate) struct Taking {
     /// The number of this process among those that have run the job.
     pub(crate) attempt: u64,
+    settings: Mutex<Settings>,
     parts: Mutex<Vec<Part>>,
     reports: Mutex<BTreeMap<Epoch, Reports>>,
     /// Epochs below this are committed.
@@ -64,6 +66,8 @@ pub(crate) struct Taking {
     restored: AtomicBool,
     /// Whether sources may be read.
     begun: AtomicBool,
+    /// Whether sources are to stop until the checkpoint that is being taken is stored.
+    pub(super) stopped: AtomicBool,
     /// Whether somebody wants a checkpoint now.
     pub(super) wanted: AtomicBool,
     /// Transactions of sinks that are prepared and not committed.
@@ -85,11 +89,13 @@ impl Taking {
     pub(crate) fn new(attempt: u64, bell: Arc<Bell>) -> Self {
         Self {
             attempt,
+            settings: Mutex::default(),
             parts: Mutex::default(),
             reports: Mutex::default(),
             committed: AtomicU64::new(0),
             restored: AtomicBool::new(false),
             begun: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             uncommitted: AtomicUsize::new(0),
             gone: AtomicUsize::new(0),
@@ -182,6 +188,20 @@ impl Taking {
     /// Where a partition of a source waits.
     pub(crate) fn gate(self: &Arc<Self>) -> Gate {
         Gate { taking: self.clone(), bell: self.sources.hang() }
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        *lock(&self.settings)
+    }
+
+    pub(super) fn set(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut lock(&self.settings));
+        self.bell.ring();
+    }
+
+    /// Whether sources are to read nothing for now.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     pub(super) fn is_restored(&self) {

@@ -413,11 +413,15 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
                 all.iter_mut().try_for_each(|sides| save(snapshot, index, *start, sides))?;
             }
         }
-        for slice in lock(&locals[driver].0).iter_mut().filter(|slice| slice.generation <= through) {
-            let sides = slice.sides.iter_mut().enumerate().filter(|(_, sides)| sides.len() > 0);
-            sides.into_iter().try_for_each(|(index, sides)| save(snapshot, index, slice.start, sides))?;
-        }
-        Ok(())
+        // Taken out, for the driver goes on meanwhile, with slices of later generations.
+        let open = &locals[driver].0;
+        let mut left: Vec<_> = lock(open).extract_if(.., |slice| slice.generation <= through).collect();
+        let saved = left.iter_mut().try_for_each(|slice| {
+            let mut sides = slice.sides.iter_mut().enumerate().filter(|(_, sides)| sides.len() > 0);
+            sides.try_for_each(|(index, sides)| save(snapshot, index, slice.start, sides))
+        });
+        lock(open).append(&mut left);
+        saved
     }
 
     fn restore(&self, locals: &[Self::Local], _: Punctuation, saved: Records<'_>) -> Result<(), Error> {

@@ -126,6 +126,13 @@ where
         Ok(())
     }
 
+    fn save_more(&self, local: &Self::Local, snapshot: &mut Snapshot) -> Result<bool, Error> {
+        let before = snapshot.saved.len();
+        let is_left = self.keyed.save_more(local, snapshot);
+        snapshot.saved[before..].iter_mut().for_each(|saved| saved.bytes.push(OF_KEYS));
+        is_left
+    }
+
     fn restore(&self, locals: &[Self::Local], at: Punctuation, saved: Records<'_>) -> Result<(), Error> {
         self.keyed.resume(at);
         for saved in saved {

@@ -6,6 +6,8 @@
 
 use updraft_kernel::prefetch;
 
+use super::saved::Frozen;
+use crate::aggregate::State;
 use crate::journal::Journal;
 use crate::table::{Key, hash_of};
 
@@ -21,6 +23,8 @@ pub(super) struct Keys<K, V> {
     entries: Vec<(K, V)>,
     /// Which of them have changed since which snapshot.
     pub(super) changes: Journal<K>,
+    /// Those that the last snapshot is made of, as long as not all of them are saved.
+    pub(super) frozen: Option<Box<Frozen<K>>>,
 }
 
 /// Where an entry stands, and as much of its hash as tells it from nearly all others: neither comparing nor growing has to
@@ -49,11 +53,11 @@ impl Slot {
 
 impl<K, V> Default for Keys<K, V> {
     fn default() -> Self {
-        Self { index: Vec::new(), entries: Vec::new(), changes: Journal::default() }
+        Self { index: Vec::new(), entries: Vec::new(), changes: Journal::default(), frozen: None }
     }
 }
 
-impl<K: Key, V> Keys<K, V> {
+impl<K: Key, V: State> Keys<K, V> {
     #[inline(always)]
     fn mask(&self) -> usize {
         self.index.len().wrapping_sub(1)
@@ -136,8 +140,11 @@ impl<K: Key, V> Keys<K, V> {
     #[inline(always)]
     pub(super) fn at(&mut self, at: usize) -> (&K, &mut V) {
         self.changes.touch(at);
-        let (key, value) = &mut self.entries[at];
-        (key, value)
+        let entry = &mut self.entries[at];
+        if let Some(frozen) = &mut self.frozen {
+            frozen.before_change(at, entry);
+        }
+        (&entry.0, &mut entry.1)
     }
 
     /// Forgets the entry at a place that was located; the last one moves there.
@@ -149,10 +156,20 @@ impl<K: Key, V> Keys<K, V> {
         let last = self.entries.len() - 1;
         let (slot, of_last) = (slot_of(self, at), slot_of(self, last));
         self.index[of_last].entry = self.index[slot].entry;
+        if let Some(frozen) = &mut self.frozen {
+            [at, last].into_iter().for_each(|at| frozen.before_change(at, &self.entries[at]));
+        }
         let (key, _) = self.entries.swap_remove(at);
         self.changes.remove(|| key);
         self.changes.swap_remove(at, last);
         self.vacate(slot);
+    }
+
+    /// Forgets all entries.
+    pub(super) fn clear(&mut self) {
+        let mut frozen = self.frozen.take();
+        frozen.iter_mut().for_each(|frozen| frozen.save_all(&self.entries));
+        *self = Self { frozen, ..Self::default() };
     }
 
     /// Empties a slot. Those that had to stand further on because of it move up (Knuth, "The Art of Computer Programming",
@@ -190,7 +207,10 @@ impl<K: Key, V> Keys<K, V> {
     /// Bytes of memory held, without what keys and values own elsewhere.
     pub(super) fn bytes(&self) -> usize {
         let entries = self.entries.capacity() * size_of::<(K, V)>();
-        self.index.capacity() * size_of::<Slot>() + entries + self.changes.bytes()
+        self.index.capacity() * size_of::<Slot>()
+            + entries
+            + self.changes.bytes()
+            + self.frozen.as_ref().map_or(0, |frozen| frozen.bytes())
     }
 
     /// How many entries there are.

@@ -334,7 +334,8 @@ where
             self.fire(owned, due.moment, &mut Way { output: Output::default(), emit });
             if due.moment.watermark == Time::MAX {
                 owned.process.close();
-                (owned.keys, owned.heap) = (Keys::default(), 0);
+                owned.keys.clear();
+                owned.heap = 0;
             }
         });
     }
@@ -351,7 +352,13 @@ where
         snapshot: &mut Snapshot,
     ) -> Result<(), Error> {
         let mut result = Ok(());
-        self.with(&locals[driver], |owned| result = saved::save(&mut owned.keys, driver, self.drivers, snapshot));
+        self.with(&locals[driver], |owned| result = saved::freeze(&mut owned.keys, driver, self.drivers, snapshot));
+        result
+    }
+
+    fn save_more(&self, local: &Self::Local, snapshot: &mut Snapshot) -> Result<bool, Error> {
+        let mut result = Ok(false);
+        self.with(local, |owned| result = saved::save_more(&mut owned.keys, snapshot));
         result
     }
 

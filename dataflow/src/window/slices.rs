@@ -143,7 +143,11 @@ impl<S: Store> Slicer<S> {
         through: Generation,
         visit: impl FnMut(&mut Slice<S>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        lock(&open.slices).iter_mut().filter(|slice| slice.generation <= through).try_for_each(visit)
+        // Taken out, for the driver goes on meanwhile, with slices of later generations.
+        let mut left: Vec<_> = lock(&open.slices).extract_if(.., |slice| slice.generation <= through).collect();
+        let visited = left.iter_mut().try_for_each(visit);
+        lock(&open.slices).append(&mut left);
+        visited
     }
 }
 
