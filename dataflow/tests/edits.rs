@@ -72,7 +72,7 @@ fn build(life: &Life, checkpoints: Checkpoints, ledgers: &[Ledger<(i64, i64)>]) 
     let numbers = job.source("numbers", source).stream();
     for branch in &life.branches {
         let Branch { number, modulus, again } = *branch;
-        let kept = numbers.share().filter(move |n| n % modulus != 0).map(|n| (n % KEYS, *n));
+        let kept = numbers.share().filter(move |n| n % modulus != 0).map(|n| (n % KEYS, n));
         let sums = kept.key_by(|(key, _)| *key).process(Running).uid(format!("sums {number}"));
         let name = format!("out {number}");
         if again {
@@ -213,7 +213,7 @@ fn ids_are_what_they_were_whatever_is_done_elsewhere() {
         windows(job, 100, true);
         let a = numbers(job, "a");
         sums(a.share().filter(|n| n % 2 == 0).rebalance()).filter(|_| true).sink("a", Ledger::default().sink());
-        a.inspect(|_| {}).sink("all", Ledger::default().sink());
+        a.filter(|_| true).sink("all", Ledger::default().sink());
     });
     let new: Vec<_> = becomes.iter().filter(|(_, becomes)| **becomes != Becomes::Reused).collect();
     let is_new = |id: &str| (id.to_owned(), Becomes::New);
