@@ -1,5 +1,6 @@
 //! Streams that are written to, by processes that are killed, stopped and replaced: what is there at the end is there once.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "what is around the job is no task of a kernel")]
 
 mod support;
 
