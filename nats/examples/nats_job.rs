@@ -19,7 +19,16 @@ struct Event {
     at: i64,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}
+
+fn run() -> Result<(), Error> {
     let args: Vec<String> = std::env::args().collect();
     let [_, url, state, kernels] = &args[..] else { return Err("usage: nats_job URL STATE KERNELS".into()) };
     let runtime = Runtime::builder().kernels(kernels.parse()?).pin(false).build()?;
@@ -35,7 +44,8 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let copies = nats.sink("COPIES").exclusive();
     let copy = |event: &Event| Ok(Outgoing::new(format!("copies.{}", event.key), serde_json::to_vec(event)?));
     let (events, counted) = events.fork();
-    let counts = counted.key_by(|event| event.key.clone()).window(Tumbling::of(Duration::from_secs(60))).aggregate(count());
+    let counts =
+        counted.key_by(|event| event.key.clone()).window(Tumbling::of(Duration::from_secs(60))).aggregate(count());
     events.sink("copies", copies.of(copy));
     counts
         .map(|counted| (counted.key, counted.window.start.0, counted.value))

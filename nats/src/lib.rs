@@ -22,3 +22,8 @@ pub use message::{Headers, Message, Outgoing};
 pub use sink::{Guarantee, NatsSink};
 pub use source::{End, NatsSource, Start};
 pub use table::{NatsTable, register};
+
+/// The chapter: what it shows is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/nats.md")]
+mod chapter {}

@@ -3,6 +3,7 @@
 //!
 //! More rounds, as at night: `UPDRAFT_CRASHES=200 cargo test --release -p updraft-nats --test crash`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "what is around the job is no task of a kernel")]
 
 mod support;
 

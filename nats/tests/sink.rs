@@ -1,5 +1,6 @@
 //! Streams that are written to, by processes that are killed, stopped and replaced: what is there at the end is there once.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "what is around the job is no task of a kernel")]
 
 mod support;
 
@@ -149,7 +150,8 @@ impl<S: Sink<Outgoing>, F: Fn() -> S> Job<S, F> {
             let js = self.server.js().await;
             let mut headers = HeaderMap::new();
             headers.insert("Nats-Msg-Id", format!("1-1-{}", self.others).as_str());
-            js.publish_with_headers("s.other", headers, "".into()).await.unwrap().await.unwrap();
+            // Once, for it has an id; but the server may be about to be there.
+            while !published(&js, headers.clone()).await {}
             self.others += 1;
         }
     }
@@ -214,6 +216,13 @@ fn numbers(server: &Server) -> Vec<u64> {
         number
     };
     ours.map(read).collect()
+}
+
+async fn published(js: &async_nats::jetstream::Context, headers: HeaderMap) -> bool {
+    match js.publish_with_headers("s.other", headers, "".into()).await {
+        Ok(ack) => ack.await.is_ok(),
+        Err(_) => false,
+    }
 }
 
 fn sink(nats: &Nats, exclusive: bool) -> NatsSink {

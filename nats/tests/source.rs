@@ -1,5 +1,6 @@
 //! Streams that are read: from random places, over restarts of the server, while messages are deleted.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "what is around the job is no task of a kernel")]
 
 mod support;
 

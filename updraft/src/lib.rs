@@ -31,6 +31,7 @@
 pub use updraft_connectors as connectors;
 pub use updraft_dataflow as dataflow;
 pub use updraft_kernel as kernel;
+pub use updraft_nats as nats;
 pub use updraft_sql as sql;
 
 pub use updraft_dataflow::{Job, JobError, Running, sim};
@@ -45,7 +46,8 @@ pub trait JobSql {
 
 impl JobSql for Job {
     fn sql(&self) -> updraft_sql::Embedded {
-        updraft_sql::Session::new(updraft_connectors::table::registry()).embed(self)
+        let registry = updraft_nats::register(updraft_connectors::table::registry());
+        updraft_sql::Session::new(registry).embed(self)
     }
 }
 

@@ -119,11 +119,15 @@ impl Transactions {
         let mut present = if was_begun { self.present(staged, after).await? } else { Present::none(after) };
         let (mut patience, mut strays) = (Patience::new(&self.target.connection), 0);
         loop {
-            match self.publish_missing(staged, &present).await? {
+            let published = self.publish_missing(staged, &present).await;
+            if published.is_err() {
+                // What waits is deleted by whoever has published it.
+                self.control.verify().await?;
+            }
+            match published? {
                 Ok(()) => break,
                 Err(Fault::Overtaken(why)) => {
                     // Somebody is late, or another process goes on with this, or somebody publishes who should not.
-                    self.control.verify().await?;
                     strays += 1;
                     if strays == STRAYS {
                         return Err(foreign(self.target.stream(), &why));
@@ -131,6 +135,8 @@ impl Transactions {
                 }
                 Err(fault) => patience.wait(self.target.stream(), fault).await?,
             }
+            // Who was replaced meanwhile would find what others have published since.
+            self.control.verify().await?;
             let before = present.count;
             present = self.present(staged, after).await?;
             if present.count > before {

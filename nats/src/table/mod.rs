@@ -39,7 +39,8 @@ impl Connector for NatsTable {
 
     fn options(&self) -> Vec<OptionSpec> {
         // Messages of NATS have no keys.
-        let is_of_values = |option: &OptionSpec| !option.name.starts_with("key.") && option.name != "value.fields-include";
+        let is_of_values =
+            |option: &OptionSpec| !option.name.starts_with("key.") && option.name != "value.fields-include";
         settings::OPTIONS.iter().copied().chain(Formats::options().into_iter().filter(is_of_values)).collect()
     }
 
@@ -62,7 +63,11 @@ impl Connector for NatsTable {
         let formats = Formats::of(table)?;
         if formats.is_changelog() {
             let remedy = "read its messages with a format that adds rows";
-            return Err(format!("table `{}`: tables whose rows change can be written, but not read yet: {remedy}", table.name).into());
+            return Err(format!(
+                "table `{}`: tables whose rows change can be written, but not read yet: {remedy}",
+                table.name
+            )
+            .into());
         }
         // What the formats cannot do is told now, not when a message comes.
         formats.decoder(scan)?;

@@ -10,9 +10,15 @@ use crate::sink::{Guarantee, NatsSink};
 use crate::source::{End, NatsSource, Start};
 
 pub(super) const OPTIONS: [OptionSpec; 28] = [
-    OptionSpec { name: "url", about: "The server, as nats://host:port; several of a cluster with commas between them." },
+    OptionSpec {
+        name: "url",
+        about: "The server, as nats://host:port; several of a cluster with commas between them.",
+    },
     OptionSpec { name: "stream", about: "The stream that is read, or written to." },
-    OptionSpec { name: "subject", about: "What is read of it, with wildcards; or what is written to: orders.{country} has a column in it." },
+    OptionSpec {
+        name: "subject",
+        about: "What is read of it, with wildcards; or what is written to: orders.{country} has a column in it.",
+    },
     OptionSpec { name: "subjects", about: "What is read of it: patterns with ; between them, each a partition." },
     OptionSpec { name: "username", about: "Who logs in." },
     OptionSpec { name: "password", about: "The same's password." },
@@ -24,20 +30,41 @@ pub(super) const OPTIONS: [OptionSpec; 28] = [
     OptionSpec { name: "scan.startup.mode", about: "earliest (the default), latest, timestamp or sequence." },
     OptionSpec { name: "scan.startup.timestamp-millis", about: "Where 'timestamp' begins, since 1970." },
     OptionSpec { name: "scan.startup.sequence", about: "Where 'sequence' begins." },
-    OptionSpec { name: "scan.bounded.mode", about: "unbounded (the default, but in batch mode), latest, timestamp or sequence." },
+    OptionSpec {
+        name: "scan.bounded.mode",
+        about: "unbounded (the default, but in batch mode), latest, timestamp or sequence.",
+    },
     OptionSpec { name: "scan.bounded.timestamp-millis", about: "Where 'timestamp' ends, since 1970: before it." },
     OptionSpec { name: "scan.bounded.sequence", about: "Where 'sequence' ends: with it." },
-    OptionSpec { name: "scan.fail-on-data-loss", about: "Whether it is an error that messages were deleted before they were read; true by default." },
-    OptionSpec { name: "scan.filter.at-server", about: "Whether the server leaves out other subjects; by default those from version 2.10 on do." },
+    OptionSpec {
+        name: "scan.fail-on-data-loss",
+        about: "Whether it is an error that messages were deleted before they were read; true by default.",
+    },
+    OptionSpec {
+        name: "scan.filter.at-server",
+        about: "Whether the server leaves out other subjects; by default those from version 2.10 on do.",
+    },
     OptionSpec { name: "scan.fetch.messages", about: "How many messages are asked for at a time; 1000 by default." },
     OptionSpec { name: "scan.fetch.bytes", about: "How many bytes, about; 4 mb by default." },
     OptionSpec { name: "sink.delivery-guarantee", about: "exactly-once (the default) or at-least-once." },
     OptionSpec { name: "sink.exclusive", about: "Whether nobody else publishes to the stream; false by default." },
-    OptionSpec { name: "sink.staging.stream", about: "Where messages wait for their checkpoint; STREAM_staging by default." },
+    OptionSpec {
+        name: "sink.staging.stream",
+        about: "Where messages wait for their checkpoint; STREAM_staging by default.",
+    },
     OptionSpec { name: "sink.staging.max-bytes", about: "How many bytes may wait there; 1 gb by default." },
-    OptionSpec { name: "sink.in-flight", about: "How many messages may be without an acknowledgement; 256 by default." },
-    OptionSpec { name: "sink.create-stream", about: "Whether the stream is made if it is not there; false by default." },
-    OptionSpec { name: "sink.create-stream.subjects", about: "The subjects that it gets, with ; between them; that of 'subject' by default." },
+    OptionSpec {
+        name: "sink.in-flight",
+        about: "How many messages may be without an acknowledgement; 256 by default.",
+    },
+    OptionSpec {
+        name: "sink.create-stream",
+        about: "Whether the stream is made if it is not there; false by default.",
+    },
+    OptionSpec {
+        name: "sink.create-stream.subjects",
+        about: "The subjects that it gets, with ; between them; that of 'subject' by default.",
+    },
 ];
 
 pub(super) fn is_bounded(table: &Table) -> bool {
@@ -75,7 +102,10 @@ fn nats(options: &Options) -> Result<Nats, Error> {
         ("tls.ca", "tls", cfg!(feature = "tls")),
     ] {
         if options.get(name).is_some() && !is_there {
-            return Err(format!("option '{name}': this program was built without it: build it with the feature `{feature}`").into());
+            return Err(format!(
+                "option '{name}': this program was built without it: build it with the feature `{feature}`"
+            )
+            .into());
         }
     }
     if let Some(limit) = duration(options, "retry")? {
@@ -100,14 +130,21 @@ fn point<T>(
 }
 
 /// What a mode stands for: one that needs no number, or one that does.
-fn mode<T>(options: &Options, which: &str, plain: &[(&str, T)], numbers: (Option<T>, Option<T>)) -> Result<Option<T>, Error>
+fn mode<T>(
+    options: &Options,
+    which: &str,
+    plain: &[(&str, T)],
+    numbers: (Option<T>, Option<T>),
+) -> Result<Option<T>, Error>
 where
     T: Copy,
 {
     let (name, (millis, sequence)) = (format!("scan.{which}.mode"), numbers);
     let needs = |number: Option<T>, of: &str| match number {
         Some(value) => Ok(Some(value)),
-        None => Err(format!("'{name}' = '{}' needs 'scan.{which}.{of}'", options.get(&name).unwrap_or_default()).into()),
+        None => {
+            Err(format!("'{name}' = '{}' needs 'scan.{which}.{of}'", options.get(&name).unwrap_or_default()).into())
+        }
     };
     match options.get(&name) {
         Some("timestamp") => needs(millis, "timestamp-millis"),
@@ -132,7 +169,9 @@ pub(super) fn source(table: &Table) -> Result<NatsSource, Error> {
     let options = &table.options;
     let mut source = nats(options)?.source(options.required("stream")?);
     let patterns = match (options.get("subject"), options.get("subjects")) {
-        (Some(_), Some(_)) => return Err("'subject' and 'subjects' are the same when a table is read: leave one out".into()),
+        (Some(_), Some(_)) => {
+            return Err("'subject' and 'subjects' are the same when a table is read: leave one out".into());
+        }
         (Some(one), None) => vec![one],
         (None, Some(some)) => some.split(';').map(str::trim).collect(),
         (None, None) => Vec::new(),
@@ -161,7 +200,8 @@ pub(super) fn source(table: &Table) -> Result<NatsSource, Error> {
     if let Some(at_server) = flag(options, "scan.filter.at-server")? {
         source = source.filter_at_server(at_server);
     }
-    let messages = at_least_one(options, "scan.fetch.messages")?.map_or(source.messages, |count| count.min(100_000) as usize);
+    let messages =
+        at_least_one(options, "scan.fetch.messages")?.map_or(source.messages, |count| count.min(100_000) as usize);
     let size = bytes(options, "scan.fetch.bytes")?.unwrap_or(source.bytes);
     let source = source.ahead(messages, size);
     source.check()?;
@@ -176,7 +216,10 @@ pub(super) fn sink(table: &Table, template: &Template) -> Result<NatsSink, Error
         None | Some("exactly-once") => sink,
         Some("at-least-once") => sink.guarantee(Guarantee::AtLeastOnce),
         Some(other) => {
-            return Err(format!("option 'sink.delivery-guarantee' = '{other}': neither 'exactly-once' nor 'at-least-once'").into());
+            return Err(format!(
+                "option 'sink.delivery-guarantee' = '{other}': neither 'exactly-once' nor 'at-least-once'"
+            )
+            .into());
         }
     };
     if flag(options, "sink.exclusive")? == Some(true) {
@@ -189,7 +232,10 @@ pub(super) fn sink(table: &Table, template: &Template) -> Result<NatsSink, Error
         sink = sink.in_flight(messages.min(4_096) as usize);
     }
     if flag(options, "sink.create-stream")? == Some(true) {
-        let own = template.pattern("*");
+        // A token that a column is part of may be any.
+        let any = template.pattern("*");
+        let tokens = any.split('.').map(|token| if token.contains('*') { "*" } else { token });
+        let own = tokens.collect::<Vec<_>>().join(".");
         let subjects = options.get("sink.create-stream.subjects").unwrap_or(&own);
         sink = sink.create(subjects.split(';').map(str::trim));
     }

@@ -80,7 +80,10 @@ impl Subjects<'_> {
             match (part, formatter) {
                 (Part::Column(column, name), Some(formatter)) => {
                     if self.rows.column(*column).is_null(row) {
-                        return Err(format!("column `{name}` is NULL, and is part of 'subject': leave such rows out, or give it a value").into());
+                        return Err(format!(
+                            "column `{name}` is NULL, and is part of 'subject': leave such rows out, or give it a value"
+                        )
+                        .into());
                     }
                     let token = formatter.value(row).try_to_string()?;
                     if token.is_empty() || token.contains(['.', '*', '>']) || token.contains(char::is_whitespace) {

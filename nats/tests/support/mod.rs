@@ -56,7 +56,12 @@ impl Server {
     }
 
     pub(crate) async fn js(&self) -> Context {
-        jetstream::new(async_nats::connect(self.url()).await.unwrap())
+        loop {
+            // It may be about to be there.
+            if let Ok(client) = async_nats::connect(self.url()).await {
+                return jetstream::new(client);
+            }
+        }
     }
 }
 

@@ -43,7 +43,7 @@ impl Engine {
         options: &Options,
         mode: Mode,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let mut session = Session::new(registry());
+        let mut session = Session::new(updraft_nats::register(registry()));
         functions::register(&mut session);
         let mode = options.mode.unwrap_or(mode);
         let mode = ("execution.runtime-mode".to_owned(), mode.name().to_owned());
