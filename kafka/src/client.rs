@@ -8,8 +8,9 @@ use std::time::Duration;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use updraft_dataflow::Error;
+use updraft_kernel::clock;
 
 /// How long a broker may take to answer what is asked before a job begins.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -118,6 +119,21 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+/// Asks a broker, and once more if the answer was lost on its way. To be called where one may wait.
+pub(crate) fn asked<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    use RDKafkaErrorCode as Code;
+    let begun = clock::now();
+    loop {
+        let answer = ask();
+        let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        let is_lost = matches!(code, Some(Code::BrokerTransportFailure | Code::RequestTimedOut | Code::NotCoordinator));
+        if !is_lost || clock::now().since(begun) >= PATIENCE {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 /// Lets go of a client where one may wait for it to say good-bye.
 pub(crate) fn let_go<T: Send + 'static>(client: T) {

@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 use updraft_dataflow::Error;
 
-use crate::client::{Cluster, Context, PATIENCE};
+use crate::client::{Cluster, Context, PATIENCE, asked};
 
 /// A partition of a topic.
 pub(crate) type Spot = (String, i32);
@@ -38,7 +38,7 @@ impl Asking<'_> {
     /// The partitions of topics; of all that there are, unless `topic` names one.
     pub(crate) fn partitions(&self, topic: Option<&str>) -> Result<Vec<Spot>, Error> {
         let failed = |error: &dyn std::fmt::Display| self.unreachable("cannot be asked for topics", error);
-        let metadata = self.consumer.fetch_metadata(topic, PATIENCE).map_err(|error| failed(&error))?;
+        let metadata = asked(|| self.consumer.fetch_metadata(topic, PATIENCE)).map_err(|error| failed(&error))?;
         let mut spots = Vec::new();
         for found in metadata.topics() {
             match found.error().map(RDKafkaErrorCode::from) {
@@ -58,8 +58,7 @@ impl Asking<'_> {
 
     /// The oldest offset that there is, and the one after the newest.
     pub(crate) fn range(&self, (topic, partition): &Spot) -> Result<(i64, i64), Error> {
-        self.consumer
-            .fetch_watermarks(topic, *partition, PATIENCE)
+        asked(|| self.consumer.fetch_watermarks(topic, *partition, PATIENCE))
             .map_err(|error| self.failed(topic, *partition, &error))
     }
 
@@ -71,10 +70,11 @@ impl Asking<'_> {
             Moment::Offsets(offsets) => Ok(spots.iter().map(|(_, part)| offsets.get(part).copied()).collect()),
             Moment::Group => {
                 let group = self.cluster.get("group.id").unwrap_or_default();
-                let asked = list(spots, |_| Offset::Invalid)?;
-                let committed = self.consumer.committed_offsets(asked, PATIENCE).map_err(|error| {
-                    self.unreachable(&format!("cannot be asked where group '{group}' stands"), &error)
-                })?;
+                let wanted = list(spots, |_| Offset::Invalid)?;
+                let committed =
+                    asked(|| self.consumer.committed_offsets(wanted.clone(), PATIENCE)).map_err(|error| {
+                        self.unreachable(&format!("cannot be asked where group '{group}' stands"), &error)
+                    })?;
                 let found = |spot: &Spot| match offset_in(&committed, spot) {
                     Some(Offset::Offset(offset)) => Ok(Some(offset)),
                     _ => self.reset(spot, group),
@@ -82,10 +82,8 @@ impl Asking<'_> {
                 spots.iter().map(found).collect()
             }
             Moment::Timestamp(time) => {
-                let asked = list(spots, |_| Offset::Offset(*time))?;
-                let found = self
-                    .consumer
-                    .offsets_for_times(asked, PATIENCE)
+                let wanted = list(spots, |_| Offset::Offset(*time))?;
+                let found = asked(|| self.consumer.offsets_for_times(wanted.clone(), PATIENCE))
                     .map_err(|error| self.unreachable("cannot be asked for times", &error))?;
                 let offset = |spot: &Spot| match offset_in(&found, spot) {
                     Some(Offset::Offset(offset)) => Ok(Some(offset)),

@@ -31,7 +31,7 @@ use tokio::task::spawn_blocking;
 use updraft_dataflow::{Error, Prepared};
 use updraft_kernel::clock;
 
-use crate::client::{Cluster, Context, PATIENCE, let_go};
+use crate::client::{Cluster, Context, PATIENCE, asked, let_go};
 use crate::delivered::{Copy, Ranges};
 use crate::message::headers;
 use crate::moment::list;
@@ -148,13 +148,7 @@ impl Transactions {
                         "give each job's sink a prefix of its own, or start the job anew",
                     ));
                 }
-                None => {
-                    let remedy = "brokers forget it after offsets.retention.minutes; start the job anew";
-                    return Err(self.fault(
-                        &format!("it is not known any more whether checkpoint {last} was committed by"),
-                        remedy,
-                    ));
-                }
+                None => return Err(self.forgotten(last)),
             }
         }
         let committed = mark.map_or(0, |mark| mark.number);
@@ -167,6 +161,11 @@ impl Transactions {
         self.number = committed.max(last.unwrap_or(0)) + 1;
         self.producers[AGAIN].begin()?;
         self.finish(AGAIN, self.number - 1).await
+    }
+
+    fn forgotten(&self, number: i64) -> Error {
+        let remedy = "brokers forget it after offsets.retention.minutes; start the job anew";
+        self.fault(&format!("it is not known any more whether checkpoint {number} was committed by"), remedy)
     }
 
     fn fault(&self, what: &str, remedy: &str) -> Error {
@@ -210,14 +209,16 @@ impl Transactions {
     }
 
     async fn mark_of(&self, group: Arc<BaseConsumer<Context>>) -> Result<Option<Mark>, Error> {
-        let asked = list(&[(self.topic.to_string(), 0)], |_| Offset::Invalid)?;
-        let found = spawn_blocking(move || group.committed_offsets(asked, PATIENCE)).await?;
-        let found = found.map_err(|error| {
+        let wanted = list(&[(self.topic.to_string(), 0)], |_| Offset::Invalid)?;
+        let found = spawn_blocking(move || asked(|| group.committed_offsets(wanted.clone(), PATIENCE))).await?;
+        let unknown = |error: KafkaError| {
             let remedy = "check 'properties.bootstrap.servers', and that the group may be read";
             self.fault(&format!("it cannot be asked ({error}) what was committed by"), remedy)
-        })?;
+        };
+        let found = found.map_err(unknown)?;
         let elements = found.elements();
         let element = elements.first().ok_or("a broker has answered what was not asked")?;
+        element.error().map_err(unknown)?;
         Ok(match element.offset() {
             Offset::Offset(number) => Mark::of(number, element.metadata()),
             _ => None,
@@ -299,7 +300,11 @@ impl Transactions {
         // It was aborted, by this process or for having been open for too long; unless it was committed, and the answer was lost.
         let mark = self.mark().await?;
         self.must_be_newest(mark.as_ref())?;
-        if mark.is_some_and(|mark| mark.number >= noted.number) { Ok(()) } else { self.again(&noted).await }
+        match mark {
+            Some(mark) if mark.number >= noted.number => Ok(()),
+            Some(_) => self.again(&noted).await,
+            None => Err(self.forgotten(noted.number)),
+        }
     }
 
     /// Commits the transaction of `slot`, and with it the checkpoint's number.

@@ -30,6 +30,8 @@
 
 pub use updraft_connectors as connectors;
 pub use updraft_dataflow as dataflow;
+#[cfg(feature = "kafka")]
+pub use updraft_kafka as kafka;
 pub use updraft_kernel as kernel;
 pub use updraft_nats as nats;
 pub use updraft_sql as sql;
@@ -46,9 +48,16 @@ pub trait JobSql {
 
 impl JobSql for Job {
     fn sql(&self) -> updraft_sql::Embedded {
-        let registry = updraft_nats::register(updraft_connectors::table::registry());
-        updraft_sql::Session::new(registry).embed(self)
+        updraft_sql::Session::new(registry()).embed(self)
     }
+}
+
+/// All connectors of tables that this build has.
+pub fn registry() -> dataflow::connector::Registry {
+    let registry = updraft_nats::register(updraft_connectors::table::registry());
+    #[cfg(feature = "kafka")]
+    let registry = updraft_kafka::register(registry);
+    registry
 }
 
 /// What a job is usually written with.

@@ -203,3 +203,40 @@ fn both_are_found_by_their_names() {
         assert_eq!(registry.get(name).unwrap().name(), name);
     }
 }
+
+/// What the chapter shows is what there is: its tables can be made, and its options are known.
+#[test]
+fn the_chapter_is_true() {
+    let chapter = include_str!("../../../docs/kafka.md");
+    let known = [Kafka.options(), UpsertKafka.options()].concat();
+    let is_known = |name: &str| {
+        let fits = |known: &str| name == known || known.strip_suffix('*').is_some_and(|start| name.starts_with(start));
+        known.iter().any(|spec| fits(spec.name))
+    };
+    let rows: Vec<_> = chapter.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    let named = rows.iter().flat_map(|row| row.split(" | ").next().unwrap().split(", or "));
+    let options: Vec<_> = named.map(|name| name.trim_matches('`')).filter(|name| name.contains(['.', '-'])).collect();
+    assert!(options.len() > 10, "{options:?}");
+    for name in options.into_iter().filter(|name| !["at-least-once", "exactly-once"].contains(name)) {
+        assert!(is_known(name), "{name}");
+    }
+    for (key, _) in Kafka.metadata().iter().take(6) {
+        assert!(chapter.contains(&format!("`{key}`")), "{key} is not told of");
+    }
+    let broker = Broker::start();
+    let statements = chapter.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    for statement in statements.split("CREATE TABLE ").skip(1) {
+        let with = statement.split(" WITH (").nth(1).unwrap().split(");").next().unwrap();
+        let words: Vec<_> = with.split('\'').skip(1).step_by(2).collect();
+        let pairs: Vec<_> = words.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        let rest: Vec<_> = pairs.iter().copied().filter(|(name, _)| *name != "connector").collect();
+        let table = table(&broker, &rest);
+        match pairs.iter().find(|(name, _)| *name == "connector").unwrap().1 {
+            "kafka" => drop(made(&Kafka, &table, &["timestamp"]).unwrap()),
+            _ => {
+                table.options.check("'upsert-kafka'", &UpsertKafka.options()).unwrap();
+                drop(UpsertKafka.sink(&table).unwrap());
+            }
+        }
+    }
+}

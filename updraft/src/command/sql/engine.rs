@@ -7,12 +7,11 @@ use std::time::Duration;
 use updraft::connectors::Blackhole;
 use updraft::connectors::console::{Console, ConsoleLayout};
 use updraft::connectors::stdout::Closed;
-use updraft::connectors::table::registry;
 use updraft::dataflow::connector::AnySink;
 use updraft::dataflow::metrics::JobMetrics;
 use updraft::kernel::signals::{self, Shutdown};
 use updraft::kernel::{Class, GroupError, KernelId, clock};
-use updraft::{Job, JobError, Running, Runtime};
+use updraft::{Job, JobError, Running, Runtime, registry};
 use updraft_sql::parse::{self, Diagnostic, Piece};
 use updraft_sql::session::Error;
 use updraft_sql::{Inserts, Outcome, Query, Session, Shown};
@@ -43,7 +42,7 @@ impl Engine {
         options: &Options,
         mode: Mode,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let mut session = Session::new(updraft_nats::register(registry()));
+        let mut session = Session::new(registry());
         functions::register(&mut session);
         let mode = options.mode.unwrap_or(mode);
         let mode = ("execution.runtime-mode".to_owned(), mode.name().to_owned());
