@@ -8,6 +8,7 @@ use updraft::connectors::state_store;
 use updraft::dataflow::checkpoint::Checkpoints;
 use updraft::dataflow::keyed::Context;
 use updraft::dataflow::metrics::JobMetrics;
+use updraft::kernel::KernelId;
 use updraft::prelude::*;
 
 use crate::data::mix;
@@ -150,8 +151,11 @@ fn run(work: Work, records: u64, takes: Takes, args: &Args) -> Run {
     if takes != Takes::Nothing {
         job = job.checkpoints(opened(takes, &runtime, args));
     }
-    let begin = Instant::now();
     let running = job.start(runtime.handle()).expect("the job starts");
+    // State that is there, not how it comes to be.
+    let first = if work == Work::Keyed { args.keys * 1_000 } else { 0 };
+    wait(&running, |metrics| given(metrics) >= first);
+    let begin = Instant::now();
     let metrics = runtime.block_on(running.join()).expect("the job ends well");
     let (took, checkpoints) = (begin.elapsed(), &metrics.checkpoints);
     // The last one, of a job that has ended, is of nothing.
@@ -170,12 +174,14 @@ pub(crate) fn compare(args: &Args) {
             continue;
         }
         // As many as take so long.
-        let trial = 500_000;
+        let first = if work == Work::Keyed { args.keys * 1_000 } else { 0 };
+        let trial = ((args.seconds * 5e6) as u64).max(1);
         let rate = args.rate.map_or_else(
-            || trial as f64 / run(work, trial, Takes::Nothing, args).took.as_secs_f64(),
+            || trial as f64 / run(work, first + trial, Takes::Nothing, args).took.as_secs_f64(),
             |rate| rate * 1e6,
         );
-        let records = ((rate * args.seconds) as u64).max(if work == Work::Keyed { 2 * args.keys * 1_000 } else { 1 });
+        let timed = ((rate * args.seconds) as u64).max(1);
+        let records = first + timed;
         let ways = [Takes::Nothing, Takes::Running, Takes::Stopping];
         let mut runs = ways.map(|_| Vec::new());
         for _ in 0..args.repeat.max(1) {
@@ -195,8 +201,8 @@ pub(crate) fn compare(args: &Args) {
             println!(
                 "{:<6} {:>9.1} {:>8.2} {:>6} {:>7.3} {:>10.2?} {:>7.2} {:>6} {:>9.1} {:>10.1?}",
                 format!("{work:?}"),
-                records as f64 / 1e6,
-                records as f64 / took.as_secs_f64() / 1e6,
+                timed as f64 / 1e6,
+                timed as f64 / took.as_secs_f64() / 1e6,
                 match takes {
                     Takes::Nothing => "none",
                     Takes::Running => "taken",
@@ -219,16 +225,15 @@ fn recover(args: &Args) {
     let runtime = Runtime::builder().kernels(args.kernels).build().expect("kernels start");
     let keys = args.keys * 1_000;
     let endless = |takes| job(Work::Recovery, 1 << 40, args).checkpoints(opened(takes, &runtime, args));
-    let wait = |running: &Running, is_over: &dyn Fn(&JobMetrics) -> bool| {
-        while !is_over(running.metrics()) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+    let suspend = |running: Running| {
+        let group = runtime.handle().group("suspend", Class::Stream);
+        let suspended = running.suspend().expect("it takes checkpoints");
+        let _ = runtime.block_on(group.spawn(KernelId(0), "suspend", move || suspended));
     };
-    let records = |metrics: &JobMetrics| metrics.sources.iter().map(|source| source.records()).sum::<u64>();
     let _ = std::fs::remove_dir_all(&args.folder);
     let running = endless(Takes::Running).start(runtime.handle()).expect("the job starts");
-    wait(&running, &|metrics| records(metrics) > keys);
-    runtime.block_on(running.suspend().expect("it takes checkpoints"));
+    wait(&running, |metrics| given(metrics) > keys);
+    suspend(running);
     let (mut reads, mut restores, mut bytes) = (Vec::new(), Vec::new(), 0);
     for _ in 0..args.repeat.max(1) {
         let begin = Instant::now();
@@ -236,10 +241,10 @@ fn recover(args: &Args) {
         reads.push(begin.elapsed());
         let begin = Instant::now();
         let running = endless(Takes::Running).start(runtime.handle()).expect("the job goes on");
-        wait(&running, &|metrics| records(metrics) > 0);
+        wait(&running, |metrics| given(metrics) > 0);
         restores.push(begin.elapsed());
         assert!(running.metrics().checkpoints.restored().read > keys * 256, "it goes on, and does not begin anew");
-        runtime.block_on(running.suspend().expect("it takes checkpoints"));
+        suspend(running);
     }
     let (read, restored) = (median(&mut reads), median(&mut restores));
     println!(
@@ -247,6 +252,17 @@ fn recover(args: &Args) {
         bytes as f64 / 1e6,
         restored.as_secs_f64() / read.as_secs_f64()
     );
+}
+
+fn wait(running: &Running, is_over: impl Fn(&JobMetrics) -> bool) {
+    while !is_over(running.metrics()) && !running.is_ended() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Records that sources have given.
+fn given(metrics: &JobMetrics) -> u64 {
+    metrics.sources.iter().map(|source| source.records()).sum()
 }
 
 /// Reads all files of a folder: how many bytes there are.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use updraft_checkpoint::file::Reader;
 use updraft_checkpoint::{Error as StoreError, File, Folder};
+use updraft_kernel::yield_point;
 
 use crate::snapshot::{Object, Saved};
 use crate::source::Error;
@@ -88,6 +89,8 @@ impl Stored {
                 let bytes =
                     postcard::to_allocvec(saved).unwrap_or_else(|error| unreachable!("it can be saved: {error}"));
                 writer.write(saved.groups.start().0, &bytes).await?;
+                // It is on a kernel that has other work, too.
+                yield_point();
             }
             writer.finish().await
         };
