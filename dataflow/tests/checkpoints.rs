@@ -87,8 +87,13 @@ fn live(case: &Case, life: &Life, store: &Arc<Faulty>, ledgers: &mut Vec<Ledger<
     }
 }
 
+/// As many cases as the environment says; by default enough for each of the mutations to be noticed.
+fn how_many() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1_000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: how_many(), ..ProptestConfig::default() })]
 
     #[test]
     fn each_record_counts_once(case in cases(), lives in lives(), seed: u64, faults in prop_oneof![Just(0usize), 0usize..6]) {
