@@ -376,7 +376,10 @@ impl<S: Stage> Runner for StageRunner<S> {
         if let Some(begun) = begun {
             let now = clock::now();
             let owed = now.since(begun).as_nanos() as i64 / SAVING;
-            if self.saving[kernel].owed.fetch_add(owed, Ordering::Relaxed) + owed >= 0 && self.save_more(kernel) {
+            let is_due = self.saving[kernel].owed.fetch_add(owed, Ordering::Relaxed) + owed >= 0;
+            // What had to be saved before it changed should not wait then.
+            let is_short = || self.shared.spill.as_ref().is_some_and(|spill| spill.is_short(0));
+            if (is_due || is_short()) && self.save_more(kernel) {
                 let took = clock::now().since(now).as_nanos() as i64;
                 self.saving[kernel].owed.fetch_sub(took, Ordering::Relaxed);
             }

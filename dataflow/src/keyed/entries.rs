@@ -231,6 +231,13 @@ impl<K, V> Entries<K, V> {
         Some(entry)
     }
 
+    /// Lets go of all of them.
+    pub(super) fn close(self) {
+        if let Some(cold) = self.cold {
+            cold.store.close();
+        }
+    }
+
     /// Bytes of memory held, without what keys and values own elsewhere.
     pub(super) fn bytes(&self) -> usize {
         let beside = self.cold.as_ref().map_or(0, |cold| {

@@ -224,8 +224,9 @@ impl<K: Key, V: State> Keys<K, V> {
     pub(super) fn clear(&mut self) {
         let entries = std::mem::take(&mut self.entries);
         let mut frozen = self.frozen.take();
-        if let Some(frozen) = &mut frozen {
-            frozen.keep(entries);
+        match &mut frozen {
+            Some(frozen) => frozen.keep(entries),
+            None => entries.close(),
         }
         *self = Self { frozen, ..Self::default() };
     }

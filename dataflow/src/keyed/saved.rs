@@ -77,7 +77,10 @@ impl<K: Key, V: State> Frozen<K, V> {
 
     /// The driver forgets all of its entries: these.
     pub(super) fn keep(&mut self, entries: Entries<K, V>) {
-        self.kept.get_or_insert(entries);
+        match self.kept {
+            Some(_) => entries.close(),
+            None => self.kept = Some(entries),
+        }
     }
 
     #[cold]
@@ -131,11 +134,13 @@ impl<K: Key, V: State> Frozen<K, V> {
         })
     }
 
-    /// Saves a record's worth of entries, or of keys that are gone, and gives what has been saved: whether something is left.
+    /// Saves a record's worth of entries, or of keys that are gone, unless there is as much, and gives what has been saved: whether
+    /// something is left.
     fn save_more(&mut self, entries: &Entries<K, V>, snapshot: &mut Snapshot) -> Result<bool, Error> {
-        if self.removed.is_empty() {
-            let full = self.records.len();
-            while self.records.len() == full && self.left.first_from(self.next).is_some() {
+        if !self.records.is_empty() {
+            // There was enough that had to be saved before it changed.
+        } else if self.removed.is_empty() {
+            while self.records.is_empty() && self.left.first_from(self.next).is_some() {
                 self.save_next(entries)?;
             }
         } else {
@@ -192,8 +197,12 @@ pub(super) fn save_more<K: Key, V: State>(keys: &mut Keys<K, V>, snapshot: &mut 
     let Some(mut frozen) = keys.frozen.take() else { return Ok(false) };
     let kept = frozen.kept.take();
     let is_left = frozen.save_more(kept.as_ref().unwrap_or(&keys.entries), snapshot)?;
-    frozen.kept = kept;
-    keys.frozen = is_left.then_some(frozen);
+    if is_left {
+        frozen.kept = kept;
+        keys.frozen = Some(frozen);
+    } else if let Some(kept) = kept {
+        kept.close();
+    }
     Ok(is_left)
 }
 

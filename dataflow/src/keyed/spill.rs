@@ -128,7 +128,9 @@ impl Spill {
 
 /// The tree, and its folder.
 struct Disk {
-    tree: Option<(Database, Folder)>,
+    /// Before its folder, which is deleted.
+    database: Database,
+    _folder: Folder,
     keyspaces: AtomicU64,
     account: Arc<Account>,
     bytes: Arc<AtomicUsize>,
@@ -145,7 +147,8 @@ impl Disk {
         spill.account.charge(cache);
         spill.bytes.fetch_add(cache, Ordering::AcqRel);
         Ok(Self {
-            tree: Some((database, folder)),
+            database,
+            _folder: folder,
             keyspaces: AtomicU64::new(0),
             account: spill.account.clone(),
             bytes: spill.bytes.clone(),
@@ -155,8 +158,7 @@ impl Disk {
 
     fn keyspace(&self) -> fjall::Result<Keyspace> {
         let number = self.keyspaces.fetch_add(1, Ordering::Relaxed);
-        let (database, _) = self.tree.as_ref().unwrap_or_else(|| unreachable!("it is taken when it is dropped"));
-        database.keyspace(&number.to_string(), || {
+        self.database.keyspace(&number.to_string(), || {
             // Who asks for a place knows that it is there; and what the cache has no room for is not to be in memory either.
             KeyspaceCreateOptions::default()
                 .expect_point_read_hits(true)
@@ -172,10 +174,6 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.bytes.fetch_sub(self.charged, Ordering::AcqRel);
         self.account.release(self.charged);
-        // It waits for threads, and deletes what may be many files.
-        if let (tree, Ok(runtime)) = (self.tree.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn_blocking(move || drop(tree));
-        }
     }
 }
 
@@ -187,6 +185,13 @@ pub(super) struct Store {
     spill: Arc<Spill>,
     /// Entries that were ever written, and their bytes.
     written: (usize, usize),
+}
+
+impl Store {
+    /// Lets go of it. The last one to do so waits for threads, and deletes what may be many files.
+    pub(super) fn close(self) {
+        blocking(move || drop(self));
+    }
 }
 
 /// Entries that are to be written.
