@@ -287,7 +287,9 @@ impl<S: Stage> StageRunner<S> {
     /// Saves a piece of what a driver has frozen.
     fn save_some(&self, driver: usize) {
         let mut snapshot = Snapshot::new(self.next_object.clone());
-        match self.stage.save_more(&self.locals[driver], &mut snapshot) {
+        let saved = self.stage.save_more(&self.locals[driver], &mut snapshot);
+        self.charge();
+        match saved {
             Ok(true) => self.add(snapshot, |_| {}),
             Ok(false) => {
                 self.saving[driver].is_on.store(false, Ordering::Release);

@@ -13,9 +13,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use fjall::config::PinningPolicy;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use updraft_kernel::{Account, block_on, give_up};
 
 use self::folder::Folder;
@@ -27,9 +28,10 @@ use crate::sync::{Mutex, lock};
 const LEAST: usize = 16 << 10;
 /// The least budget that a single entry is held against.
 const LEAST_BUDGET: usize = 1 << 20;
-/// Bytes that are read at a time, about, and entries.
-const AT_A_TIME: usize = 256 << 10;
-const ENTRIES: usize = 512;
+/// Entries that are read at a time.
+const ENTRIES: usize = 256;
+/// Batches that may be written before what was written is merged.
+const UNMERGED: usize = 8;
 
 /// See the module's page.
 pub struct Spill {
@@ -80,7 +82,12 @@ impl Spill {
 
     /// Bytes that are written at a time.
     pub(super) fn batch(&self) -> usize {
-        (self.account.limit() / 32).clamp(64 << 10, 16 << 20)
+        (self.account.limit() / 16 / self.drivers).clamp(64 << 10, 16 << 20)
+    }
+
+    /// Bytes that are read at a time, about.
+    fn at_a_time(&self) -> usize {
+        (self.account.limit() / 32 / self.drivers).clamp(16 << 10, 256 << 10)
     }
 
     /// Bytes that an entry may have.
@@ -111,6 +118,11 @@ impl Spill {
 
     /// Where a driver may put its entries.
     pub(super) fn store(self: &Arc<Self>) -> Result<Store, Error> {
+        let spill = self.clone();
+        blocking(move || spill.open())
+    }
+
+    fn open(self: &Arc<Self>) -> Result<Store, Error> {
         let mut open = lock(&self.disk);
         let disk = match open.upgrade() {
             Some(disk) => disk,
@@ -122,7 +134,7 @@ impl Spill {
         };
         drop(open);
         let keyspace = disk.keyspace().map_err(|error| self.failed(&error))?;
-        Ok(Store { keyspace, _disk: disk, spill: self.clone(), written: (0, 0) })
+        Ok(Store { keyspace, disk, spill: self.clone(), written: (0, 0) })
     }
 }
 
@@ -132,6 +144,8 @@ struct Disk {
     database: Database,
     _folder: Folder,
     keyspaces: AtomicU64,
+    /// Batches that were written.
+    batches: AtomicU64,
     account: Arc<Account>,
     bytes: Arc<AtomicUsize>,
     charged: usize,
@@ -150,6 +164,7 @@ impl Disk {
             database,
             _folder: folder,
             keyspaces: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
             account: spill.account.clone(),
             bytes: spill.bytes.clone(),
             charged: cache,
@@ -170,6 +185,19 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Waits until the tree has merged its tables, which it does once for each batch: who reads would have to look into ever more of
+    /// them.
+    fn wait_for_merges(&self) -> fjall::Result<()> {
+        while self.database.compactions_completed() + UNMERGED < self.batches.load(Ordering::Relaxed) as usize {
+            // An error if whoever merges has failed.
+            self.database.persist(PersistMode::Buffer)?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Disk {
     fn drop(&mut self) {
         self.bytes.fetch_sub(self.charged, Ordering::AcqRel);
@@ -181,7 +209,7 @@ impl Drop for Disk {
 pub(super) struct Store {
     keyspace: Keyspace,
     /// After the keyspace, as long as which it has to be there.
-    _disk: Arc<Disk>,
+    disk: Arc<Disk>,
     spill: Arc<Spill>,
     /// Entries that were ever written, and their bytes.
     written: (usize, usize),
@@ -206,7 +234,7 @@ impl Store {
     /// How many entries should be read at a time.
     pub(super) fn window(&self) -> usize {
         let (entries, bytes) = self.written;
-        (AT_A_TIME / (bytes / entries.max(1)).max(1)).clamp(1, ENTRIES)
+        (self.spill.at_a_time() / (bytes / entries.max(1)).max(1)).clamp(1, ENTRIES)
     }
 
     /// Writes entries.
@@ -217,14 +245,17 @@ impl Store {
         }
         (self.written.0, self.written.1) = (self.written.0 + entries, self.written.1 + bytes);
         self.spill.metrics.wrote(entries, bytes);
-        let keyspace = self.keyspace.clone();
+        let (keyspace, disk) = (self.keyspace.clone(), self.disk.clone());
         let written = blocking(move || {
+            disk.wait_for_merges()?;
             batch.entries.sort_unstable();
             let mut ingestion = keyspace.start_ingestion()?;
             for (place, start, end) in batch.entries {
                 ingestion.write(place.to_be_bytes(), &batch.bytes[start..end])?;
             }
-            ingestion.finish()
+            ingestion.finish()?;
+            disk.batches.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, fjall::Error>(())
         });
         written.map_err(|error| self.spill.failed(&error))
     }

@@ -214,9 +214,9 @@ where
     }
 
     fn fire(&self, owned: &mut Owned<K, P::State, P, X>, moment: Moment, way: &mut Way<'_, P::Out>) {
+        let mut fetched = 0;
         for clock in [Clock::Event, Clock::Processing] {
             let through = moment.of(clock);
-            let mut fetched = 0;
             // In any order of keys, but of a key the soonest first.
             while let Some(key) = owned.queues.of(clock).pop_any(through) {
                 self.fetch_due(owned, &key, &mut fetched, |owned| owned.queues.by(clock));
