@@ -31,10 +31,16 @@
 pub use updraft_connectors as connectors;
 pub use updraft_dataflow as dataflow;
 pub use updraft_kernel as kernel;
+pub use updraft_postgres as postgres;
 pub use updraft_sql as sql;
 
 pub use updraft_dataflow::{Job, JobError, Running, sim};
 pub use updraft_kernel::{Class, Runtime};
+
+/// All connectors that there are.
+pub fn registry() -> dataflow::connector::Registry {
+    updraft_postgres::table::register(updraft_connectors::table::registry())
+}
 
 /// SQL within a job: `job.sql()`.
 pub trait JobSql {
@@ -45,7 +51,7 @@ pub trait JobSql {
 
 impl JobSql for Job {
     fn sql(&self) -> updraft_sql::Embedded {
-        updraft_sql::Session::new(updraft_connectors::table::registry()).embed(self)
+        updraft_sql::Session::new(registry()).embed(self)
     }
 }
 
@@ -75,6 +81,8 @@ mod chapters {
     mod sql {}
     #[doc = include_str!("../../docs/state.md")]
     mod state {}
+    #[doc = include_str!("../../docs/postgres.md")]
+    mod postgres {}
     #[doc = include_str!("../../docs/operators.md")]
     mod operators {}
     #[doc = include_str!("../../docs/tasks.md")]
