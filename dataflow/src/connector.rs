@@ -186,6 +186,12 @@ pub trait Connector: fmt::Debug + Send + Sync {
         table.bounded
     }
 
+    /// Whether its source tells of rows that are updated or deleted, and not of new ones alone.
+    fn tells_changes(&self, table: &Table) -> bool {
+        let _ = table;
+        false
+    }
+
     /// How many bytes its source reads, about, where that is known beforehand: for a planner that asks which of two tables is
     /// the smaller one.
     fn size(&self, table: &Table) -> Option<u64> {
@@ -294,6 +300,7 @@ trait DynPartition: Send {
     fn progress(&self) -> Option<Progress>;
     fn place(&self) -> Option<Place>;
     fn seek(&mut self, place: Place) -> Result<(), Error>;
+    fn stored(&mut self, place: &Place);
 }
 
 impl<P: Partition<Item = Rows>> DynPartition for P {
@@ -315,6 +322,10 @@ impl<P: Partition<Item = Rows>> DynPartition for P {
 
     fn seek(&mut self, place: Place) -> Result<(), Error> {
         Partition::seek(self, place)
+    }
+
+    fn stored(&mut self, place: &Place) {
+        Partition::stored(self, place);
     }
 }
 
@@ -339,6 +350,10 @@ impl Partition for AnyPartition {
 
     fn seek(&mut self, place: Place) -> Result<(), Error> {
         self.0.seek(place)
+    }
+
+    fn stored(&mut self, place: &Place) {
+        self.0.stored(place);
     }
 }
 

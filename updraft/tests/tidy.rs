@@ -43,6 +43,7 @@ fn crates_import_only_what_lies_below() {
         ("dataflow", &["updraft-kernel", "updraft-checkpoint"]),
         ("connectors", &["updraft-kernel", "updraft-dataflow"]),
         ("nats", &["updraft-kernel", "updraft-dataflow", "updraft-connectors"]),
+        ("postgres", &["updraft-kernel", "updraft-dataflow"]),
         ("sql", &["updraft-kernel", "updraft-dataflow"]),
     ];
     for (name, allowed) in below {
