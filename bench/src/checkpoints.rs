@@ -8,7 +8,6 @@ use updraft::connectors::state_store;
 use updraft::dataflow::checkpoint::Checkpoints;
 use updraft::dataflow::keyed::Context;
 use updraft::dataflow::metrics::JobMetrics;
-use updraft::kernel::KernelId;
 use updraft::prelude::*;
 
 use crate::data::mix;
@@ -55,6 +54,13 @@ enum Work {
     Keyed,
     /// The same state, restored.
     Recovery,
+}
+
+impl Work {
+    /// How many records come before those that are timed: state that is there counts, not how it comes to be.
+    fn untimed(self, args: &Args) -> u64 {
+        if self == Self::Keyed { args.keys * 1_000 } else { 0 }
+    }
 }
 
 /// How a job takes checkpoints.
@@ -152,9 +158,7 @@ fn run(work: Work, records: u64, takes: Takes, args: &Args) -> Run {
         job = job.checkpoints(opened(takes, &runtime, args));
     }
     let running = job.start(runtime.handle()).expect("the job starts");
-    // State that is there, not how it comes to be.
-    let first = if work == Work::Keyed { args.keys * 1_000 } else { 0 };
-    wait(&running, |metrics| given(metrics) >= first);
+    wait(&running, |metrics| given(metrics) >= work.untimed(args));
     let begin = Instant::now();
     let metrics = runtime.block_on(running.join()).expect("the job ends well");
     let (took, checkpoints) = (begin.elapsed(), &metrics.checkpoints);
@@ -174,7 +178,7 @@ pub(crate) fn compare(args: &Args) {
             continue;
         }
         // As many as take so long.
-        let first = if work == Work::Keyed { args.keys * 1_000 } else { 0 };
+        let first = work.untimed(args);
         let trial = ((args.seconds * 5e6) as u64).max(1);
         let rate = args.rate.map_or_else(
             || trial as f64 / run(work, first + trial, Takes::Nothing, args).took.as_secs_f64(),
@@ -187,16 +191,10 @@ pub(crate) fn compare(args: &Args) {
         for _ in 0..args.repeat.max(1) {
             ways.iter().zip(&mut runs).for_each(|(takes, runs)| runs.push(run(work, records, *takes, args)));
         }
-        let mut medians = runs.iter().map(|runs| {
-            let of = |what: fn(&Run) -> Duration| median(&mut runs.iter().map(what).collect::<Vec<_>>());
-            (of(|run| run.took), of(|run| run.p99))
-        });
-        let (mut took_without, mut p99_without) = (Duration::ZERO, Duration::ZERO);
-        for (takes, runs) in ways.iter().zip(&runs) {
-            let (took, p99) = medians.next().expect("there is one for each way");
-            if *takes == Takes::Nothing {
-                (took_without, p99_without) = (took, p99);
-            }
+        let of = |runs: &[Run], what: fn(&Run) -> Duration| median(&mut runs.iter().map(what).collect::<Vec<_>>());
+        let medians = runs.each_ref().map(|runs| (of(runs, |run| run.took), of(runs, |run| run.p99)));
+        let (took_without, p99_without) = medians[0];
+        for ((takes, runs), (took, p99)) in ways.iter().zip(&runs).zip(medians) {
             let most = runs.iter().max_by_key(|run| run.bytes).expect("there is a run");
             println!(
                 "{:<6} {:>9.1} {:>8.2} {:>6} {:>7.3} {:>10.2?} {:>7.2} {:>6} {:>9.1} {:>10.1?}",
@@ -224,14 +222,13 @@ pub(crate) fn compare(args: &Args) {
 fn recover(args: &Args) {
     let runtime = Runtime::builder().kernels(args.kernels).build().expect("kernels start");
     let keys = args.keys * 1_000;
-    let endless = |takes| job(Work::Recovery, 1 << 40, args).checkpoints(opened(takes, &runtime, args));
-    let suspend = |running: Running| {
-        let group = runtime.handle().group("suspend", Class::Stream);
-        let suspended = running.suspend().expect("it takes checkpoints");
-        let _ = runtime.block_on(group.spawn(KernelId(0), "suspend", move || suspended));
+    let start = || {
+        let endless = job(Work::Recovery, 1 << 40, args).checkpoints(opened(Takes::Running, &runtime, args));
+        endless.start(runtime.handle()).expect("the job starts")
     };
+    let suspend = |running: Running| runtime.block_on(running.suspend().expect("it takes checkpoints"));
     let _ = std::fs::remove_dir_all(&args.folder);
-    let running = endless(Takes::Running).start(runtime.handle()).expect("the job starts");
+    let running = start();
     wait(&running, |metrics| given(metrics) > keys);
     suspend(running);
     let (mut reads, mut restores, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -240,7 +237,7 @@ fn recover(args: &Args) {
         bytes = read_all(std::path::Path::new(&args.folder));
         reads.push(begin.elapsed());
         let begin = Instant::now();
-        let running = endless(Takes::Running).start(runtime.handle()).expect("the job goes on");
+        let running = start();
         wait(&running, |metrics| given(metrics) > 0);
         restores.push(begin.elapsed());
         assert!(running.metrics().checkpoints.restored().read > keys * 256, "it goes on, and does not begin anew");

@@ -12,21 +12,14 @@ use updraft_connectors::message::{Encoded, Formats, Message};
 use updraft_dataflow::connector::{Accepts, Column, Scan, Table};
 use updraft_dataflow::{DeadLetter, RowKind, Rows};
 
+mod support;
+mod tables;
+
 #[path = "support/batches.rs"]
 mod batches;
 
 use batches::{Random, batch, intervals, nested, numbers, row, scalars, schema};
-
-fn table(schema: &SchemaRef, options: &[(&str, &str)]) -> Table {
-    Table {
-        name: "t".into(),
-        schema: schema.clone(),
-        primary_key: Vec::new(),
-        partition_keys: Vec::new(),
-        options: options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-        bounded: true,
-    }
-}
+use tables::table;
 
 /// Some columns, and the offset if it is wanted.
 fn scan(schema: &SchemaRef, wanted: &[usize], offset: bool) -> Scan {
@@ -141,7 +134,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read(seed in any::<u64>(), rows in 1usize..30) {
         for (options, schema) in formats() {
-            let formats = Formats::of(&table(&schema, &options)).unwrap();
+            let formats = Formats::of(&table(schema.clone(), &options)).unwrap();
             let mut random = Random::new(seed);
             let want = batch(&schema, rows, &mut random);
             let messages = encode(&formats, &want.clone().into());
@@ -170,7 +163,7 @@ proptest! {
     #[test]
     fn what_is_spoilt_is_told_once(seed in any::<u64>(), rows in 1usize..12) {
         for (options, schema) in formats() {
-            let formats = Formats::of(&table(&schema, &options)).unwrap();
+            let formats = Formats::of(&table(schema.clone(), &options)).unwrap();
             let mut random = Random::new(seed);
             let written = encode(&formats, &batch(&schema, rows, &mut random).into());
             let values: Vec<_> = written.iter().map(|message| {
@@ -234,7 +227,7 @@ fn changes_of_debezium_are_rows() {
         ],
         batch: 100,
     };
-    let plain = Formats::of(&table(&schema, &[("format", "debezium-json")])).unwrap();
+    let plain = Formats::of(&table(schema.clone(), &[("format", "debezium-json")])).unwrap();
     assert_eq!((plain.accepts(), plain.is_changelog()), (Accepts::Changes, true));
     let messages: Vec<&[u8]> = vec![
         br#"{"before":null,"after":{"id":1,"name":"a"},"op":"c","source":{"table":"t","ts_ms":5},"ts_ms":7}"#,
@@ -271,11 +264,13 @@ fn changes_of_debezium_are_rows() {
     assert_eq!(rows.batch().column(3).as_primitive::<TimestampMillisecondType>().value(0), 5);
 
     let options = [("format", "debezium-json"), ("debezium-json.schema-include", "true")];
-    let wrapped = Formats::of(&table(&schema, &options)).unwrap();
+    let wrapped = Formats::of(&table(schema.clone(), &options)).unwrap();
     assert_eq!(decode(&wrapped, &all(&schema), &pairs[8..9]).rows.unwrap().len(), 1);
     assert!(wrapped.encoder().unwrap_err().to_string().contains("messages are read alone"));
-    let ignoring =
-        Formats::of(&table(&schema, &[("format", "debezium-json"), ("debezium-json.ignore-parse-errors", "true")]));
+    let ignoring = Formats::of(&table(
+        schema.clone(),
+        &[("format", "debezium-json"), ("debezium-json.ignore-parse-errors", "true")],
+    ));
     let got = decode(&ignoring.unwrap(), &all(&schema), &pairs);
     assert_eq!((got.rejected.len(), got.rows.unwrap().len()), (0, 5));
 
@@ -306,7 +301,7 @@ fn ids() -> SchemaRef {
 
 fn keyed(more: &[(&'static str, &'static str)]) -> Formats {
     let keys = [("key.format", "json"), ("key.fields", "k_zone; k_id"), ("value.format", "json")];
-    Formats::of(&table(&ids(), &[&keys[..], more].concat())).unwrap()
+    Formats::of(&table(ids(), &[&keys[..], more].concat())).unwrap()
 }
 
 fn some_ids() -> RecordBatch {
@@ -356,7 +351,7 @@ fn keys_hold_some_columns() {
 fn a_message_without_a_value_says_that_its_key_is_gone() {
     let schema =
         Arc::new(Schema::new(vec![Field::new("id", DataType::Int32, false), Field::new("n", DataType::Int64, false)]));
-    let mut table = table(&schema, &[("key.format", "json"), ("value.format", "json")]);
+    let mut table = table(schema.clone(), &[("key.format", "json"), ("value.format", "json")]);
     assert!(Formats::upserting(&table).unwrap_err().to_string().contains("declare its PRIMARY KEY"));
     table.primary_key = vec![0];
     let formats = Formats::upserting(&table).unwrap();
@@ -386,7 +381,7 @@ fn a_message_is_one_record() {
         Field::new("b", DataType::Utf8View, true),
     ]));
     let read = |options: &[(&str, &str)], value: &[u8]| {
-        let got = decode(&Formats::of(&table(&names, options)).unwrap(), &all(&names), &[(None, Some(value))]);
+        let got = decode(&Formats::of(&table(names.clone(), options)).unwrap(), &all(&names), &[(None, Some(value))]);
         match got.rejected.first() {
             Some(letter) => letter.reason.clone(),
             None => got.rows.map_or_else(String::new, |rows| {
@@ -414,7 +409,7 @@ fn a_message_is_one_record() {
 fn raw_is_what_flink_says() {
     let read = |data_type: DataType, options: &[(&str, &str)], value: Option<&[u8]>| {
         let schema = Arc::new(Schema::new(vec![Field::new("v", data_type, true)]));
-        let formats = Formats::of(&table(&schema, &[&[("format", "raw")], options].concat())).unwrap();
+        let formats = Formats::of(&table(schema.clone(), &[&[("format", "raw")], options].concat())).unwrap();
         decode(&formats, &all(&schema), &[(None, value)])
     };
     let got = read(DataType::Int32, &[], Some(&[0, 0, 1, 2])).rows.unwrap();
@@ -428,7 +423,7 @@ fn raw_is_what_flink_says() {
 
 #[test]
 fn options_are_checked() {
-    let with = |options: &[(&str, &str)]| error(&table(&ids(), options));
+    let with = |options: &[(&str, &str)]| error(&table(ids(), options));
     assert_eq!(with(&[]), "table `t`: option 'format' is missing: add 'format' = '…' to the table's WITH");
     assert_eq!(
         with(&[("format", "json"), ("value.format", "json")]),

@@ -11,8 +11,13 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use prost_reflect::prost::Message as _;
 use prost_reflect::{DynamicMessage, MapKey, ReflectMessage, Value};
 use updraft_connectors::message::{Formats, Message};
-use updraft_dataflow::connector::{Column, Scan, Table};
+use updraft_dataflow::connector::{Column, Scan};
 use updraft_dataflow::{Batch, Rows};
+
+mod support;
+mod tables;
+
+use tables::table;
 
 const PROTO: &str = r#"
     syntax = "proto3";
@@ -86,20 +91,9 @@ fn columns() -> SchemaRef {
     ]))
 }
 
-fn table(schema: &SchemaRef, options: &[(&str, &str)]) -> Table {
-    Table {
-        name: "t".into(),
-        schema: schema.clone(),
-        primary_key: Vec::new(),
-        partition_keys: Vec::new(),
-        options: options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-        bounded: true,
-    }
-}
-
 fn formats(schema: &SchemaRef, path: &str, more: &[(&str, &str)]) -> Formats {
     let options = [("format", "protobuf"), ("protobuf.schema", path), ("protobuf.message", "shop.Order")];
-    Formats::of(&table(schema, &[&options[..], more].concat())).unwrap()
+    Formats::of(&table(schema.clone(), &[&options[..], more].concat())).unwrap()
 }
 
 fn now<T>(work: impl Future<Output = T>) -> T {
@@ -271,8 +265,9 @@ fn what_does_not_fit_is_told() {
     let (folder, proto, descriptors) = files();
     let error = |fields: Vec<Field>, options: &[(&str, &str)]| {
         let schema = Arc::new(Schema::new(fields));
-        let error =
-            Formats::of(&table(&schema, &[&[("format", "protobuf")], options].concat())).unwrap_err().to_string();
+        let error = Formats::of(&table(schema.clone(), &[&[("format", "protobuf")], options].concat()))
+            .unwrap_err()
+            .to_string();
         error.replace(folder.path().to_str().unwrap(), "…")
     };
     let id = || vec![Field::new("id", DataType::Int32, true)];

@@ -14,11 +14,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use updraft_connectors::message::{Formats, Message};
-use updraft_dataflow::connector::{Column, Scan, Table};
+use updraft_dataflow::connector::{Column, Scan};
 use updraft_dataflow::{Batch, Error, Rows};
+
+mod support;
+mod tables;
 
 #[path = "support/batches.rs"]
 mod batches;
+
+use tables::table;
 
 /// A registry that answers over HTTP.
 struct Registry {
@@ -147,17 +152,6 @@ fn answer(shared: &Shared, line: &str, headers: &HashMap<String, String>, body: 
     }
 }
 
-fn table(schema: &SchemaRef, options: &[(&str, &str)]) -> Table {
-    Table {
-        name: "t".into(),
-        schema: schema.clone(),
-        primary_key: Vec::new(),
-        partition_keys: Vec::new(),
-        options: options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-        bounded: true,
-    }
-}
-
 fn formats(registry: &Registry, schema: &SchemaRef, more: &[(&str, &str)]) -> Formats {
     let options = [
         ("format", "avro-confluent"),
@@ -165,7 +159,7 @@ fn formats(registry: &Registry, schema: &SchemaRef, more: &[(&str, &str)]) -> Fo
         ("avro-confluent.timeout", "20 s"),
         ("topic", "orders"),
     ];
-    Formats::of(&table(schema, &[&options[..], more].concat())).unwrap()
+    Formats::of(&table(schema.clone(), &[&options[..], more].concat())).unwrap()
 }
 
 fn all(schema: &SchemaRef) -> Scan {
@@ -389,7 +383,7 @@ fn refusals_are_told_at_once() {
     assert_eq!(encode(&registry, &known, &want).unwrap().len(), 2);
     let url = registry.url.replace("http://", "http://user:pass@");
     let known = Formats::of(&table(
-        &schema,
+        schema.clone(),
         &[
             ("format", "avro-confluent"),
             ("avro-confluent.url", &format!("{url}, {url}")),
@@ -406,7 +400,7 @@ fn refusals_are_told_at_once() {
 fn options_are_checked() {
     let (schema, _) = people();
     let error = |options: &[(&str, &str)]| {
-        let formats = Formats::of(&table(&schema, &[&[("format", "avro-confluent")], options].concat()));
+        let formats = Formats::of(&table(schema.clone(), &[&[("format", "avro-confluent")], options].concat()));
         formats.and_then(|formats| formats.encoder()).unwrap_err().to_string()
     };
     assert!(error(&[]).contains("option 'avro-confluent.url' is missing"));

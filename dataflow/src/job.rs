@@ -439,7 +439,7 @@ impl Job {
         for (index, task) in assembly.sinks.into_iter().chain(assembly.tasks).enumerate() {
             task(&group, KernelId(index % kernels), &metrics);
         }
-        Ok(Running { name: plan.name.clone(), group, shared, metrics, audit })
+        Ok(Running { name: plan.name.clone(), handle: handle.clone(), group, shared, metrics, audit })
     }
 }
 
@@ -459,6 +459,7 @@ fn start_workers(group: &Group, shared: &Arc<Shared>, stages: &[Arc<dyn Runner>]
 #[derive(Clone)]
 pub struct Running {
     name: Arc<str>,
+    handle: Handle,
     group: Group,
     shared: Arc<Shared>,
     metrics: Arc<JobMetrics>,
@@ -501,7 +502,9 @@ impl Running {
     /// for it hears that it was cancelled, unless it has come to its end meanwhile.
     pub fn suspend(&self) -> Option<impl Future<Output = ()> + use<>> {
         let (running, taking) = (self.clone(), self.shared.taking.clone()?);
-        Some(async move {
+        // It waits by the clock, which kernels have; and not as part of the job, which would not come to its end then.
+        let group = running.handle.group("suspend", Class::Stream);
+        let wait = move || async move {
             let before = running.metrics.checkpoints.count();
             taking.want();
             let is_done = || running.metrics.checkpoints.count() > before && !taking.has_uncommitted();
@@ -509,7 +512,9 @@ impl Running {
                 clock::sleep(POLL).await;
             }
             running.cancel();
-        })
+        };
+        // Should the runtime go meanwhile, the job has gone with it.
+        Some(async move { group.spawn(KernelId(0), "suspend", wait).await.unwrap_or_default() })
     }
 
     /// Ends it where it stands.

@@ -12,6 +12,7 @@
 use updraft_kernel::prefetch;
 
 use crate::aggregate::Accumulate;
+use crate::stage::KeyGroup;
 use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 use crate::table::{Key, Table, hash_of};
 
@@ -224,15 +225,35 @@ impl<K: Key, I, V> Partial<K, I, V> {
         self.tables.into_iter().zip(queues).map(|(table, queue)| Part { table, queue }).collect()
     }
 
-    /// The partitions, each settled into its table.
-    pub(crate) fn settled(
+    /// Has `visit` called with each key, what it has come to, and its key group. Keys that wait in a queue may come several times, each
+    /// time with some of that.
+    pub(crate) fn visit<E>(
         &mut self,
         aggregate: &impl Accumulate<Item = I, Acc = V>,
-    ) -> impl Iterator<Item = &Table<K, V>> {
-        for (table, queue) in self.tables.iter_mut().zip(&mut self.queues) {
-            drain_into(table, queue, aggregate);
+        mut visit: impl FnMut(KeyGroup, &K, &V) -> Result<(), E>,
+    ) -> Result<(), E>
+    where
+        I: Clone,
+    {
+        if !self.is_deep() {
+            return self
+                .tables
+                .iter()
+                .flat_map(Table::iter)
+                .try_for_each(|(key, acc)| visit(KeyGroup::of(hash_of(key)), key, acc));
         }
-        self.tables.iter()
+        for ((table, queue), group) in self.tables.iter_mut().zip(&mut self.queues).zip(0..=u8::MAX) {
+            if table.len() > 0 {
+                drain_into(table, queue, aggregate);
+            }
+            table.iter().try_for_each(|(key, acc)| visit(KeyGroup(group), key, acc))?;
+            for (key, item) in &*queue {
+                let mut acc = aggregate.create();
+                aggregate.update(&mut acc, item.clone());
+                visit(KeyGroup(group), key, &acc)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -71,12 +72,22 @@ impl Saved {
 
 /// What is left to be read of a record.
 #[derive(Debug)]
-pub(crate) struct Rest<'a> {
+pub struct Rest<'a> {
     saved: &'a Saved,
     bytes: &'a [u8],
 }
 
-impl Rest<'_> {
+impl<'a> Rest<'a> {
+    /// As it was stored.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// All values that are left.
+    pub(crate) fn values<T: DeserializeOwned>(mut self) -> impl Iterator<Item = Result<T, Error>> {
+        std::iter::from_fn(move || (!self.bytes.is_empty()).then(|| self.next()))
+    }
+
     /// The next value.
     ///
     /// # Errors
@@ -86,6 +97,38 @@ impl Rest<'_> {
             .map_err(|error| format!("the snapshot of {:?} cannot be read: {error}", self.saved.groups))?;
         self.bytes = rest;
         Ok(value)
+    }
+}
+
+/// Writes a value to the end of `bytes`.
+///
+/// # Errors
+/// When it cannot be serialised; then some of it may be there.
+#[inline(always)]
+pub(crate) fn append(value: &(impl Serialize + ?Sized), bytes: &mut Vec<u8>) -> Result<(), Error> {
+    Ok(postcard::serialize_with_flavor(value, Append(bytes))?)
+}
+
+/// Postcard's own takes the vector away for each value, and fills it byte by byte.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Append<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 

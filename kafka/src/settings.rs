@@ -1,8 +1,8 @@
 //! What the options of a table say, by the names that they have in Flink.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use updraft_connectors::table::options::duration;
 use updraft_dataflow::Error;
 use updraft_dataflow::connector::{OptionSpec, Options, Table};
 
@@ -184,27 +184,6 @@ pub(crate) fn writes(table: &Table) -> Result<Writes, Error> {
         }
     };
     Ok(Writes::new(cluster(options)?, topic).guarantee(guarantee).partitioner(partitioner))
-}
-
-/// A number and its unit: `1 min`, `500ms`. Milliseconds where there is none.
-fn duration(options: &Options, name: &str) -> Result<Option<Duration>, Error> {
-    let Some(text) = options.get(name) else { return Ok(None) };
-    let read = || {
-        let text = text.trim();
-        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let millis: u64 = match text[end..].trim().to_lowercase().as_str() {
-            "" | "ms" | "milli" | "millis" | "millisecond" | "milliseconds" => 1,
-            "s" | "sec" | "secs" | "second" | "seconds" => 1_000,
-            "m" | "min" | "minute" | "minutes" => 60_000,
-            "h" | "hour" | "hours" => 3_600_000,
-            "d" | "day" | "days" => 86_400_000,
-            _ => return None,
-        };
-        Some(Duration::from_millis(text[..end].parse::<u64>().ok()?.checked_mul(millis)?))
-    };
-    let span = read();
-    span.map(Some)
-        .ok_or_else(|| format!("option '{name}' = '{text}': not a span of time such as '500 ms' or '5 min'").into())
 }
 
 #[cfg(test)]

@@ -10,10 +10,13 @@
 //! noted, and writes them once more, in a transaction of its own. Nothing is stored twice unless a process dies just then, and how long
 //! it stays away does not matter as long as the topic keeps its messages (`retention.ms`); if they are gone, that is told.
 //!
-//! Whether a checkpoint was committed is known by its number, which each transaction also commits, as the offset of a group of its own. The
-//! group's metadata says by which attempt of which run of the job. It is read after older producers have been fenced
+//! Whether a checkpoint was committed is known by its number, which each transaction also commits, as the offset of a group of the run's own:
+//! a run is all processes that go on from each other. The offset's metadata says by which attempt. It is read after older producers have been fenced
 //! off, so it is final: a number that is not above it is never written again. Brokers forget what a group that does nothing has committed
 //! (`offsets.retention.minutes`): a job that was away for so long is told so, and not gone on with.
+//!
+//! A process that began anew and was stopped before its first checkpoint may come back when another has begun anew, too. It cannot know
+//! that, and fences off the other's producers; but it commits to a group of its own, and nothing else, for its checkpoints are not stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,22 +73,10 @@ impl Noted {
 }
 
 /// What was committed last, and by whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 struct Mark {
     number: i64,
-    run: String,
     attempt: u64,
-}
-
-impl Mark {
-    fn text(&self) -> String {
-        format!("{} {}", self.run, self.attempt)
-    }
-
-    fn of(number: i64, text: &str) -> Option<Self> {
-        let (run, attempt) = text.split_once(' ')?;
-        Some(Self { number, run: run.to_owned(), attempt: attempt.parse().ok()? })
-    }
 }
 
 /// See the module's page.
@@ -137,19 +128,10 @@ impl Transactions {
         let (first, second, again) = tokio::try_join!(self.producer(0), self.producer(1), self.producer(AGAIN))?;
         self.producers = vec![first, second, again];
         let mark = self.mark().await?;
-        self.must_be_newest(mark.as_ref())?;
+        self.must_be_newest(mark)?;
         let last = prepared.iter().map(|noted| noted.number).max();
-        if let Some(last) = last {
-            match &mark {
-                Some(mark) if mark.run == self.run => {}
-                Some(_) => {
-                    return Err(self.fault(
-                        "another job has written by",
-                        "give each job's sink a prefix of its own, or start the job anew",
-                    ));
-                }
-                None => return Err(self.forgotten(last)),
-            }
+        if let (Some(last), None) = (last, mark) {
+            return Err(self.forgotten(last));
         }
         let committed = mark.map_or(0, |mark| mark.number);
         for noted in &prepared {
@@ -190,7 +172,7 @@ impl Transactions {
     }
 
     fn group(&self, isolation: &str) -> Result<BaseConsumer<Context>, Error> {
-        let group = self.cluster.clone().property("group.id", format!("{}-progress", self.prefix));
+        let group = self.cluster.clone().property("group.id", format!("{}-progress-{}", self.prefix, self.run));
         group.client(&[], &[("enable.auto.commit", "false"), ("isolation.level", isolation)], Context::default())
     }
 
@@ -200,7 +182,7 @@ impl Transactions {
         let group = Arc::new(self.group("read_uncommitted")?);
         let mark = self.mark_of(group.clone()).await;
         let_go(group);
-        self.must_be_newest(mark?.as_ref())
+        self.must_be_newest(mark?)
     }
 
     /// What was committed last.
@@ -220,14 +202,17 @@ impl Transactions {
         let element = elements.first().ok_or("a broker has answered what was not asked")?;
         element.error().map_err(unknown)?;
         Ok(match element.offset() {
-            Offset::Offset(number) => Mark::of(number, element.metadata()),
+            Offset::Offset(number) => {
+                let other = |_| self.fault("somebody else commits to the group of", "leave that group alone");
+                Some(Mark { number, attempt: element.metadata().parse().map_err(other)? })
+            }
             _ => None,
         })
     }
 
-    fn must_be_newest(&self, mark: Option<&Mark>) -> Result<(), Error> {
+    fn must_be_newest(&self, mark: Option<Mark>) -> Result<(), Error> {
         match mark {
-            Some(mark) if mark.run == self.run && mark.attempt > self.attempt => {
+            Some(mark) if mark.attempt > self.attempt => {
                 Err(self.fault("another process has taken over", "it goes on where this one stood"))
             }
             _ => Ok(()),
@@ -299,7 +284,7 @@ impl Transactions {
         }
         // It was aborted, by this process or for having been open for too long; unless it was committed, and the answer was lost.
         let mark = self.mark().await?;
-        self.must_be_newest(mark.as_ref())?;
+        self.must_be_newest(mark)?;
         match mark {
             Some(mark) if mark.number >= noted.number => Ok(()),
             Some(_) => self.again(&noted).await,
@@ -311,14 +296,13 @@ impl Transactions {
     async fn finish(&self, slot: usize, number: i64) -> Result<(), Error> {
         let producer = &self.producers[slot];
         let group = self.group.clone().ok_or("transactions have not begun")?;
-        let mark = Mark { number, run: self.run.clone(), attempt: self.attempt }.text();
-        let topic = self.topic.clone();
+        let (attempt, topic) = (self.attempt.to_string(), self.topic.clone());
         let done = producer.wait(move |producer| {
             let group = group.group_metadata().ok_or(KafkaError::Canceled)?;
             let mut offsets = TopicPartitionList::new();
             let mut offset = offsets.add_partition(&topic, 0);
             offset.set_offset(Offset::Offset(number))?;
-            offset.set_metadata(mark);
+            offset.set_metadata(attempt);
             insist(|| producer.send_offsets_to_transaction(&offsets, &group, STEP))?;
             insist(|| producer.commit_transaction(STEP))
         });
@@ -465,18 +449,5 @@ fn insist(mut work: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaE
             Err(error) if is_passing(&error) => tracing::warn!("Kafka: {error}; it is tried again"),
             done => return done,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn marks_are_read_as_they_are_written() {
-        let mark = Mark { number: 7, run: "a1-b2".into(), attempt: 3 };
-        assert_eq!(Mark::of(7, &mark.text()), Some(mark));
-        assert_eq!(Mark::of(7, ""), None);
-        assert_eq!(Mark::of(7, "x y"), None);
     }
 }

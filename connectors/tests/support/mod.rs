@@ -1,25 +1,15 @@
 //! Drives partitions and sinks on a kernel, without a job around them.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
-use std::future::Future;
+pub(crate) mod kernel;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use tokio::io::AsyncWriteExt;
 use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Partition, Sink, Source};
-use updraft_kernel::{Class, KernelId, Runtime};
 
-/// What `future` gives, on a kernel of its own.
-pub(crate) fn run<T, Fut>(future: impl FnOnce() -> Fut + Send + 'static) -> T
-where
-    T: Send + 'static,
-    Fut: Future<Output = T> + 'static,
-{
-    let runtime = Runtime::builder().kernels(1).pin(false).build().unwrap();
-    let group = runtime.handle().group("test", Class::Stream);
-    let task = group.spawn(KernelId(0), "test", future);
-    runtime.block_on(task).unwrap()
-}
+pub(crate) use self::kernel::run;
 
 /// What a partition gives until it ends.
 #[derive(Debug, PartialEq)]

@@ -1,10 +1,9 @@
 //! [`StateReader`]: the records of an operator's state in a checkpoint, for who looks at it from outside.
 
-use updraft_checkpoint::file::Reader;
 use updraft_checkpoint::{Archive, Part};
 
 use super::Layout;
-use super::stored::StageNote;
+use super::stored::{StageNote, Through};
 use super::taking::read_note;
 use crate::snapshot::Saved;
 use crate::source::Error;
@@ -14,8 +13,7 @@ pub struct StateReader<'a> {
     archive: &'a Archive,
     part: &'a Part,
     note: StageNote,
-    file: usize,
-    reader: Option<Reader>,
+    through: Through,
 }
 
 impl<'a> StateReader<'a> {
@@ -24,7 +22,7 @@ impl<'a> StateReader<'a> {
     /// # Errors
     /// When it is none.
     pub fn new(archive: &'a Archive, id: &str, part: &'a Part) -> Result<Self, Error> {
-        Ok(Self { archive, part, note: read_note(id, &part.note)?, file: 0, reader: None })
+        Ok(Self { archive, part, note: read_note(id, &part.note)?, through: Through::default() })
     }
 
     /// How many objects the state is made of.
@@ -37,21 +35,15 @@ impl<'a> StateReader<'a> {
     /// # Errors
     /// When the store fails, or a file is damaged.
     pub async fn next(&mut self) -> Result<Option<Saved>, Error> {
-        loop {
-            let Some(file) = self.part.files.get(self.file) else { return Ok(None) };
-            let reader = match &mut self.reader {
-                Some(reader) => reader,
-                none => none.insert(self.archive.read(file).await?),
-            };
-            let Some(bytes) = reader.next_record().await? else {
-                (self.file, self.reader) = (self.file + 1, None);
-                continue;
-            };
-            let saved: Saved = postcard::from_bytes(&bytes)?;
-            if self.note.has(saved.object) {
+        let Self { archive, part, note, through } = self;
+        while let Some((_, saved)) =
+            through.next(|file| part.files.get(file), async |file| archive.read(file).await).await?
+        {
+            if note.has(saved.object) {
                 return Ok(Some(saved));
             }
         }
+        Ok(None)
     }
 }
 

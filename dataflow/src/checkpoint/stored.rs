@@ -119,36 +119,59 @@ impl Stored {
 
     /// Reads all records that the state is made of.
     pub(super) fn reading<'a>(&'a mut self, folder: &'a Folder) -> Reading<'a> {
-        Reading { stored: self, folder, file: 0, reader: None }
+        Reading { stored: self, folder, through: Through::default() }
     }
 }
 
-/// Reads records, file after file, a bounded number of bytes at a time.
+/// How far somebody has read the records of files that follow each other, a bounded number of bytes at a time.
+#[derive(Default)]
+pub(super) struct Through {
+    file: usize,
+    reader: Option<Reader>,
+}
+
+impl Through {
+    /// The next record, and the number of the file that it is in; none at the end. `file` gives those that there are, and `open`
+    /// opens one.
+    pub(super) async fn next<'a>(
+        &mut self,
+        file: impl Fn(usize) -> Option<&'a File>,
+        open: impl AsyncFn(&File) -> Result<Reader, StoreError>,
+    ) -> Result<Option<(usize, Saved)>, Error> {
+        while let Some(of) = file(self.file) {
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                none => none.insert(open(of).await?),
+            };
+            if let Some(bytes) = reader.next_record().await? {
+                return Ok(Some((self.file, postcard::from_bytes(&bytes)?)));
+            }
+            (self.file, self.reader) = (self.file + 1, None);
+        }
+        Ok(None)
+    }
+}
+
+/// Reads the records of what is stored.
 pub(super) struct Reading<'a> {
     stored: &'a mut Stored,
     folder: &'a Folder,
-    file: usize,
-    reader: Option<Reader>,
+    through: Through,
 }
 
 impl Reading<'_> {
     /// The next record; none at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Saved>, Error> {
-        loop {
-            let Some((file, objects)) = self.stored.files.get_mut(self.file) else { return Ok(None) };
-            let reader = match &mut self.reader {
-                Some(reader) => reader,
-                none => none.insert(self.folder.read(file).await?),
-            };
-            let Some(bytes) = reader.next_record().await? else {
-                (self.file, self.reader) = (self.file + 1, None);
-                continue;
-            };
-            let saved: Saved = postcard::from_bytes(&bytes)?;
-            if self.stored.objects.contains(&saved.object) {
-                objects.insert(saved.object);
+        let Self { stored, folder, through } = self;
+        while let Some((file, saved)) = through
+            .next(|file| stored.files.get(file).map(|(file, _)| file), async |file| folder.read(file).await)
+            .await?
+        {
+            if stored.objects.contains(&saved.object) {
+                stored.files[file].1.insert(saved.object);
                 return Ok(Some(saved));
             }
         }
+        Ok(None)
     }
 }

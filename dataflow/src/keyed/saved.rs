@@ -13,7 +13,7 @@ use super::keys::Keys;
 use super::shuffle::{groups_of, owner_of_hash};
 use crate::aggregate::State;
 use crate::journal::{Bits, Write};
-use crate::snapshot::{Object, Saved, Snapshot};
+use crate::snapshot::{Object, Saved, Snapshot, append};
 use crate::source::Error;
 use crate::stage::KeyGroup;
 use crate::table::{Key, hash_of};
@@ -57,6 +57,11 @@ pub(super) struct Frozen<K> {
 }
 
 impl<K: Key> Frozen<K> {
+    fn new(object: Object, groups: RangeInclusive<KeyGroup>, removed: Vec<K>, left: Bits) -> Self {
+        let (record, records) = (Vec::new(), Vec::new());
+        Self { object, groups, removed, left, next: 0, record, entries: 0, records, failed: None }
+    }
+
     /// Saves the entry at a place that is about to change, if it has not been.
     #[inline(always)]
     pub(super) fn before_change<V: State>(&mut self, at: usize, entry: &(K, V)) {
@@ -74,9 +79,8 @@ impl<K: Key> Frozen<K> {
             self.record.extend([ENTRIES; HEAD]);
         }
         self.entries += 1;
-        match postcard::to_extend(entry, std::mem::take(&mut self.record)) {
-            Ok(record) => self.record = record,
-            Err(error) => self.failed = Some(error.into()),
+        if let Err(error) = append(entry, &mut self.record) {
+            self.failed = Some(error);
         }
         if self.record.len() >= BYTES {
             self.finish_record();
@@ -92,24 +96,24 @@ impl<K: Key> Frozen<K> {
         }
     }
 
+    /// Saves the next entry: whether there was one.
+    fn save_next<V: State>(&mut self, entries: &[(K, V)]) -> bool {
+        let Some(at) = self.left.first_from(self.next) else { return false };
+        self.next = at;
+        self.save(at, &entries[at]);
+        true
+    }
+
     /// Saves all that is left.
     pub(super) fn save_all<V: State>(&mut self, entries: &[(K, V)]) {
-        while let Some(at) = self.left.first_from(self.next) {
-            self.next = at;
-            self.save(at, &entries[at]);
-        }
+        while self.save_next(entries) {}
     }
 
     /// Saves a record's worth of entries, or of keys that are gone, and gives what has been saved: whether something is left.
     fn save_more<V: State>(&mut self, entries: &[(K, V)], snapshot: &mut Snapshot) -> Result<bool, Error> {
         if self.removed.is_empty() {
             let full = self.records.len();
-            while self.records.len() == full
-                && let Some(at) = self.left.first_from(self.next)
-            {
-                self.next = at;
-                self.save(at, &entries[at]);
-            }
+            while self.records.len() == full && self.save_next(entries) {}
         } else {
             let some = self.removed.split_off(self.removed.len().saturating_sub(REMOVED));
             snapshot.add(self.object, self.groups.clone(), &Kept::Removed(some))?;
@@ -138,28 +142,17 @@ pub(super) fn freeze<K: Key, V: State>(
 ) -> Result<(), Error> {
     while save_more(keys, snapshot)? {}
     let (len, groups) = (keys.len(), groups_of(driver, drivers));
-    let freeze = |object: Object, removed: Vec<K>, left: Bits| Frozen {
-        object,
-        groups: groups.clone(),
-        removed,
-        left,
-        next: 0,
-        record: Vec::new(),
-        entries: 0,
-        records: Vec::new(),
-        failed: None,
-    };
     match keys.changes.take(len) {
         Write::Nothing => {}
         Write::Run(run) => {
             let object = snapshot.create();
             // Some may be there again: these are among those that have changed, and are read after them.
-            keys.frozen = Some(Box::new(freeze(object, run.removed.clone(), run.changed.clone())));
+            keys.frozen = Some(Box::new(Frozen::new(object, groups, run.removed.clone(), run.changed.clone())));
             keys.changes.wrote_run(object, run);
         }
         Write::All => {
             let object = snapshot.add_whole(groups.clone(), &Kept::<()>::Base)?;
-            keys.frozen = Some(Box::new(freeze(object, Vec::new(), Bits::all(len))));
+            keys.frozen = Some(Box::new(Frozen::new(object, groups, Vec::new(), Bits::all(len))));
             keys.changes.wrote_all(object, len);
         }
     }

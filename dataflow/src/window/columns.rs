@@ -5,6 +5,7 @@
 
 use updraft_kernel::give_up;
 
+use super::saved::SliceWriter;
 use super::slices::Held;
 use super::store::{Store, pieces_of};
 use super::{Sliced, Window, WindowStage, pieces};
@@ -12,6 +13,7 @@ use crate::bundle::{Bundle, Record, Times};
 use crate::checkpoint::Layout;
 use crate::pipe::Pipe;
 use crate::rows::Rows;
+use crate::snapshot::Rest;
 use crate::source::Error;
 use crate::stage::{Emit, KeyGroup};
 use crate::stream::Stream;
@@ -193,7 +195,6 @@ impl<G: Grouping> Store for Columns<G> {
     type Partial = G::Partial;
     type Range = Shares<G>;
     type Sum = Option<G::Sum>;
-    type Saved = Vec<u8>;
 
     fn create(&self, _: bool) -> G::Partial {
         self.grouping.create(self.pieces)
@@ -277,18 +278,20 @@ impl<G: Grouping> Store for Columns<G> {
         }
     }
 
-    fn save(&self, sum: &Self::Sum) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
-        sum.as_ref().map_or(Ok(Vec::new()), |sum| self.grouping.save(sum))
+    fn save(&self, sum: &Self::Sum, writer: &mut SliceWriter<'_>) -> Result<(), Error> {
+        let groups = sum.as_ref().map_or(Ok(Vec::new()), |sum| self.grouping.save(sum))?;
+        groups.into_iter().for_each(|(group, bytes)| writer.add_whole(group, &bytes));
+        Ok(())
     }
 
-    fn save_partial(&self, partial: &mut G::Partial) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
+    fn save_partial(&self, partial: &mut G::Partial, writer: &mut SliceWriter<'_>) -> Result<(), Error> {
         let sum = self.sum(std::mem::replace(partial, self.grouping.create(self.pieces)));
         sum.iter().for_each(|sum| self.grouping.merge(partial, sum));
-        self.save(&sum)
+        self.save(&sum, writer)
     }
 
-    fn load(&self, group: KeyGroup, saved: Vec<u8>) -> Result<Self::Sum, Error> {
-        let sum = self.grouping.load(group, &saved);
+    fn load(&self, group: KeyGroup, saved: Rest<'_>) -> Result<Self::Sum, Error> {
+        let sum = self.grouping.load(group, saved.bytes());
         Ok(Some(sum.map_err(|error| format!("the snapshot of {group:?} cannot be read: {error}"))?))
     }
 

@@ -9,6 +9,7 @@ mod count;
 mod cumulating;
 mod global;
 mod panes;
+mod saved;
 mod session;
 mod slices;
 mod slicing;

@@ -8,10 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-use serde::{Deserialize, Serialize};
-use updraft_kernel::yield_point;
-
 use super::panes::{Pane, Panes};
+use super::saved::SliceWriter;
 use super::slices::{Open, Part, Piece, Slicer};
 use super::store::{Store, piece_of_group, pieces_of};
 use super::{Sliced, Slicing, Tables};
@@ -21,10 +19,11 @@ use crate::checkpoint::Layout;
 use crate::pipe::Pipe;
 use crate::snapshot::{self, ALL_GROUPS, Object, Records, Snapshot};
 use crate::source::Error;
-use crate::stage::{Emit, Keeps, KeyGroup, Stage};
+use crate::stage::{Emit, Keeps, Stage};
 use crate::sync::{Mutex, lock};
 use crate::table::Key;
 use crate::time::{Generation, Punctuation, Time};
+use serde::{Deserialize, Serialize};
 
 /// See the module's page.
 pub struct WindowStage<In, P, S: Store> {
@@ -43,13 +42,13 @@ pub struct Local<P, S: Store> {
     open: Open<S>,
 }
 
-/// A record of a snapshot.
+/// How a record of a snapshot begins.
 #[derive(Serialize, Deserialize)]
-enum Saved<E> {
+enum Saved {
     /// Where the windows have come to.
     NextEnd(i64),
-    /// Some of the slice that starts there.
-    Slice(Role, i64, E),
+    /// What follows is some of the slice that starts there.
+    Slice(Role, i64),
 }
 
 /// Some of a slice, as a checkpoint has it: for who looks at it from outside.
@@ -71,11 +70,7 @@ impl SavedSlice {
     /// # Errors
     /// When it is of no window.
     pub fn read(saved: &snapshot::Saved, layout: &Layout) -> Result<Option<Self>, Error> {
-        let (tag, rest) = postcard::take_from_bytes::<u32>(&saved.bytes)?;
-        if tag == 0 {
-            return Ok(None);
-        }
-        let ((role, start), bytes) = postcard::take_from_bytes::<(Role, i64)>(rest)?;
+        let (Saved::Slice(role, start), rest) = saved.begin()? else { return Ok(None) };
         let kind = match role {
             Role::Front => "sum",
             Role::Back => "closed",
@@ -83,7 +78,7 @@ impl SavedSlice {
         };
         let slicing = layout.slicing().filter(|slicing| !slicing.is_whole());
         let end = slicing.map(|slicing| Time(slicing.slice(start).1));
-        Ok(Some(Self { start: slicing.map(|_| Time(start)), end, kind, bytes: bytes.to_vec() }))
+        Ok(Some(Self { start: slicing.map(|_| Time(start)), end, kind, bytes: rest.bytes().to_vec() }))
     }
 }
 
@@ -184,17 +179,16 @@ impl<In, P, S: Store> WindowStage<In, P, S> {
         snapshot: &mut Snapshot,
         (role, start): (Role, i64),
         object: &mut Option<Object>,
-        save: impl FnOnce() -> Result<Vec<(KeyGroup, S::Saved)>, Error>,
+        save: impl FnOnce(&mut SliceWriter<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         if let Some(object) = *object {
             snapshot.keep(object);
             return Ok(());
         }
         let new = *object.insert(snapshot.create());
-        for (group, saved) in save()? {
-            snapshot.add(new, group.alone(), &Saved::Slice(role, start, saved))?;
-            yield_point();
-        }
+        let mut writer = SliceWriter::new(snapshot, new, &Saved::Slice(role, start))?;
+        save(&mut writer)?;
+        writer.end();
         Ok(())
     }
 }
@@ -254,18 +248,18 @@ where
             let panes = &mut *lock(panes);
             for (role, slices) in [Role::Front, Role::Back].into_iter().zip(panes.slices()) {
                 for Pane { start, sum, object } in slices {
-                    Self::save(snapshot, (role, *start), object, || store.save(sum))?;
+                    Self::save(snapshot, (role, *start), object, |writer| store.save(sum, writer))?;
                 }
             }
         }
         if driver == 0
             && let Some(end) = self.pieces.iter().find_map(|panes| lock(panes).next_end)
         {
-            snapshot.add_whole(ALL_GROUPS, &Saved::<()>::NextEnd(end))?;
+            snapshot.add_whole(ALL_GROUPS, &Saved::NextEnd(end))?;
         }
         Slicer::visit(&locals[driver].open, through, |slice| {
             let place = (Role::Open, slice.start);
-            Self::save(snapshot, place, &mut slice.object, || store.save_partial(&mut slice.partial))
+            Self::save(snapshot, place, &mut slice.object, |writer| store.save_partial(&mut slice.partial, writer))
         })
     }
 
@@ -274,19 +268,20 @@ where
         for record in saved {
             let record = record?;
             let group = *record.groups.start();
-            match record.read::<Saved<S::Saved>>()? {
+            let (saved, rest) = record.begin()?;
+            match saved {
                 Saved::NextEnd(end) => next_end = Some(end),
-                Saved::Slice(Role::Open, start, saved) => {
-                    let sum = self.slicer.store.load(group, saved)?;
+                Saved::Slice(Role::Open, start) => {
+                    let sum = self.slicer.store.load(group, rest)?;
                     let local = &locals[usize::from(group.0) % locals.len()];
                     let mut held = self.slicer.hold(&local.open, Generation(0));
                     let at = held.turn_to(start);
                     self.slicer.store.add(&mut held.slices[at].partial, sum);
                     held.put_back();
                 }
-                Saved::Slice(role, start, saved) => {
+                Saved::Slice(role, start) => {
                     let place = (piece_of_group(group, self.slicer.pieces), role, start);
-                    sums.entry(place).or_default().push(self.slicer.store.load(group, saved)?);
+                    sums.entry(place).or_default().push(self.slicer.store.load(group, rest)?);
                 }
             }
         }

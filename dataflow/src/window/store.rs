@@ -5,13 +5,12 @@
 //! partials of all drivers are dealt out by ranges of the key's hash; a range of a tumbling window is told as it is, that of
 //! a slice which several windows need becomes a sum first. Next: [`super::slices`], which leads that life.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::Window;
+use super::saved::SliceWriter;
 use super::slices::Held;
 use crate::bundle::{Bundle, Record};
 use crate::pipe::Pipe;
+use crate::snapshot::Rest;
 use crate::source::Error;
 use crate::stage::{Emit, KeyGroup};
 
@@ -29,8 +28,6 @@ pub trait Store: Sized + Send + Sync + 'static {
     type Range: Send;
     /// What some of the keys have come to in some slices; by default, no keys.
     type Sum: Default + Send;
-    /// Some of a sum, as stored.
-    type Saved: Serialize + DeserializeOwned;
 
     /// An empty share; `large` tells that those of the slices before grew large.
     fn create(&self, large: bool) -> Self::Partial;
@@ -73,12 +70,12 @@ pub trait Store: Sized + Send + Sync + 'static {
     /// Tells of a window that is the sum of these two.
     fn tell_sum(&self, window: Window, older: &Self::Sum, newer: &Self::Sum, emit: Emit<'_, Self::Out>);
 
-    /// A sum by key groups, to be stored.
-    fn save(&self, sum: &Self::Sum) -> Result<Vec<(KeyGroup, Self::Saved)>, Error>;
-    /// A share by key groups, to be stored; it stays what it is.
-    fn save_partial(&self, partial: &mut Self::Partial) -> Result<Vec<(KeyGroup, Self::Saved)>, Error>;
+    /// Stores a sum by key groups.
+    fn save(&self, sum: &Self::Sum, writer: &mut SliceWriter<'_>) -> Result<(), Error>;
+    /// Stores a share by key groups; it stays what it is.
+    fn save_partial(&self, partial: &mut Self::Partial, writer: &mut SliceWriter<'_>) -> Result<(), Error>;
     /// What was stored of a key group.
-    fn load(&self, group: KeyGroup, saved: Self::Saved) -> Result<Self::Sum, Error>;
+    fn load(&self, group: KeyGroup, saved: Rest<'_>) -> Result<Self::Sum, Error>;
     /// Takes `sum` into a driver's share.
     fn add(&self, partial: &mut Self::Partial, sum: Self::Sum);
 }

@@ -3,9 +3,9 @@
 //! The walk of a record: [`Writer::write`] finds its slice and updates the driver's own table, and no record is ever sent to
 //! another kernel.
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+use super::saved::SliceWriter;
 use super::slices::Held;
 use super::store::Store;
 use super::{Window, Windowed};
@@ -13,6 +13,7 @@ use crate::aggregate::{Aggregate, Over};
 use crate::bundle::{Bundle, Record, Times};
 use crate::partial::{BATCH, Partial, Shares, Spare, align, join, merge_into};
 use crate::pipe::Pipe;
+use crate::snapshot::Rest;
 use crate::source::Error;
 use crate::stage::{Emit, KeyGroup};
 use crate::table::{Key, Table, hash_of};
@@ -69,7 +70,6 @@ where
     type Partial = Partial<K, A::Item, A::Acc>;
     type Range = Vec<Shares<K, A::Item, A::Acc>>;
     type Sum = Table<K, A::Acc>;
-    type Saved = Vec<(K, A::Acc)>;
 
     fn create(&self, large: bool) -> Self::Partial {
         if large { Partial::deep(&self.spare) } else { Partial::shallow(self.piece_bits, &self.spare) }
@@ -163,32 +163,25 @@ where
         self.emit_rows(window, rows.into_iter(), emit);
     }
 
-    fn save(&self, sum: &Self::Sum) -> Result<Vec<(KeyGroup, Self::Saved)>, Error> {
-        Ok(by_group([sum].into_iter()))
+    fn save(&self, sum: &Self::Sum, writer: &mut SliceWriter<'_>) -> Result<(), Error> {
+        sum.iter().try_for_each(|(key, acc)| writer.add(KeyGroup::of(hash_of(key)), &(key, acc)))
     }
 
-    fn save_partial(&self, partial: &mut Self::Partial) -> Result<Vec<(KeyGroup, Self::Saved)>, Error> {
-        Ok(by_group(partial.settled(&self.aggregate)))
+    fn save_partial(&self, partial: &mut Self::Partial, writer: &mut SliceWriter<'_>) -> Result<(), Error> {
+        partial.visit(&self.aggregate, |group, key, acc| writer.add(group, &(key, acc)))
     }
 
-    fn load(&self, _: KeyGroup, saved: Self::Saved) -> Result<Self::Sum, Error> {
+    fn load(&self, _: KeyGroup, saved: Rest<'_>) -> Result<Self::Sum, Error> {
         let mut table = Table::default();
-        merge_into(&mut table, saved, &self.aggregate);
+        for entry in saved.values() {
+            merge_into(&mut table, [entry?], &self.aggregate);
+        }
         Ok(table)
     }
 
     fn add(&self, partial: &mut Self::Partial, sum: Self::Sum) {
         sum.into_entries().for_each(|(key, acc)| partial.merge(key, acc, &self.aggregate));
     }
-}
-
-/// The entries of tables, by key group.
-fn by_group<'a, K: Key, V: Clone + 'a>(tables: impl Iterator<Item = &'a Table<K, V>>) -> Vec<(KeyGroup, Vec<(K, V)>)> {
-    let mut groups = BTreeMap::<KeyGroup, Vec<(K, V)>>::new();
-    for (key, acc) in tables.flat_map(Table::iter) {
-        groups.entry(KeyGroup::of(hash_of(key))).or_default().push((key.clone(), acc.clone()));
-    }
-    groups.into_iter().collect()
 }
 
 /// Writes the records of one bundle to the slices of one kernel.

@@ -1,7 +1,9 @@
 //! Other people's clients: what they write, and what they see.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
-use std::future::Future;
+#[path = "../../../connectors/tests/support/kernel.rs"]
+mod kernel;
+
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
@@ -10,19 +12,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use updraft_kernel::{Class, KernelId, Runtime};
 
-/// What `future` gives, on a kernel of its own.
-pub(crate) fn run<T, Fut>(future: impl FnOnce() -> Fut + Send + 'static) -> T
-where
-    T: Send + 'static,
-    Fut: Future<Output = T> + 'static,
-{
-    let runtime = Runtime::builder().kernels(1).pin(false).build().unwrap();
-    let group = runtime.handle().group("test", Class::Stream);
-    let task = group.spawn(KernelId(0), "test", future);
-    runtime.block_on(task).unwrap()
-}
+pub(crate) use self::kernel::run;
 
 /// Numbers by xorshift.
 pub(crate) struct Random(pub(crate) u64);

@@ -1,5 +1,8 @@
 //! A server of NATS for tests, and what is in its streams, as the client alone tells it.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
+
+#[path = "../../../connectors/tests/support/kernel.rs"]
+mod kernel;
 
 use std::future::Future;
 use std::path::Path;
@@ -9,8 +12,9 @@ use std::time::Duration;
 use async_nats::jetstream::stream::Config;
 use async_nats::jetstream::{self, Context};
 use tempfile::TempDir;
-use updraft_kernel::{Class, KernelId, Runtime};
 use updraft_nats::Nats;
+
+pub(crate) use self::kernel::run;
 
 /// A server with JetStream, in a folder of its own, that goes when this does.
 pub(crate) struct Server {
@@ -93,18 +97,6 @@ pub(crate) fn wait<T>(mut find: impl FnMut() -> Option<T>) -> T {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// What `future` gives, on a kernel of its own.
-pub(crate) fn run<T, Fut>(future: impl FnOnce() -> Fut + Send + 'static) -> T
-where
-    T: Send + 'static,
-    Fut: Future<Output = T> + 'static,
-{
-    let runtime = Runtime::builder().kernels(1).pin(false).build().unwrap();
-    let group = runtime.handle().group("test", Class::Stream);
-    let task = group.spawn(KernelId(0), "test", future);
-    runtime.block_on(task).unwrap()
 }
 
 /// The same for what only the client does.

@@ -278,7 +278,7 @@ impl Export {
     /// Some groups of a slice.
     fn slice(&mut self, saved: &Saved) -> std::result::Result<(), Error> {
         let Some(slice) = SavedSlice::read(saved, &self.layout)? else { return Ok(()) };
-        for batch in ipc::read_all(&postcard_bytes(&slice.bytes)?)? {
+        for batch in ipc::read_all(&slice.bytes)? {
             let len = batch.num_rows();
             let edge = |time: Option<i64>| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(vec![time; len])) };
             let kind: ArrayRef = Arc::new(StringArray::from(vec![slice.kind; len]));
@@ -288,12 +288,6 @@ impl Export {
         }
         Ok(())
     }
-}
-
-/// Bytes that were written as such.
-fn postcard_bytes(bytes: &[u8]) -> std::result::Result<Vec<u8>, Error> {
-    let saved = Saved { object: updraft_dataflow::Object(0), groups: KeyGroup(0).alone(), bytes: bytes.to_vec() };
-    saved.read()
 }
 
 /// Whose each row is, which the first column says, and the columns from one on.

@@ -222,11 +222,8 @@ impl Engine {
                 biased;
                 ended = running.join() => return ended,
                 () = shutdown.requested() => match running.suspend() {
-                    // What has state goes on from there with the next run. It waits by the clock, which kernels have.
-                    Some(suspended) => {
-                        let group = runtime.handle().group("suspend", Class::Stream);
-                        let _ = group.spawn(KernelId(0), "suspend", move || suspended).await;
-                    }
+                    // What has state goes on from there with the next run.
+                    Some(suspended) => suspended.await,
                     None => running.drain(),
                 },
             }
