@@ -149,12 +149,13 @@ pub enum Column {
     Metadata(String),
 }
 
-/// What changes a sink can take.
+/// What changes of rows are told: by a source, or to a sink.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Accepts {
+pub enum Changelog {
     /// Insertions alone.
     Insertions,
-    /// Insertions, updates and deletions by primary key: rows before an update need not be told.
+    /// Insertions, updates and deletions by primary key: rows before an update need not be told, and of those that are
+    /// deleted the key alone.
     Upserts,
     /// All.
     Changes,
@@ -186,10 +187,10 @@ pub trait Connector: fmt::Debug + Send + Sync {
         table.bounded
     }
 
-    /// Whether its source tells of rows that are updated or deleted, and not of new ones alone.
-    fn tells_changes(&self, table: &Table) -> bool {
+    /// What its source tells; of each key in order.
+    fn tells(&self, table: &Table) -> Changelog {
         let _ = table;
-        false
+        Changelog::Insertions
     }
 
     /// How many bytes its source reads, about, where that is known beforehand: for a planner that asks which of two tables is
@@ -206,9 +207,9 @@ pub trait Connector: fmt::Debug + Send + Sync {
     fn source(&self, table: &Table, scan: &Scan) -> Result<AnySource, Error>;
 
     /// What its sink can take.
-    fn accepts(&self, table: &Table) -> Accepts {
+    fn accepts(&self, table: &Table) -> Changelog {
         let _ = table;
-        Accepts::Insertions
+        Changelog::Insertions
     }
 
     /// A sink that fills the table.

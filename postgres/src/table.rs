@@ -5,7 +5,7 @@ use std::time::Duration;
 use arrow_schema::{DataType, SchemaRef};
 use updraft_dataflow::Error;
 use updraft_dataflow::connector::{
-    Accepts, AnySink, AnySource, Column, Connector, OptionSpec, Options, Registry, Scan, Table,
+    AnySink, AnySource, Changelog, Column, Connector, OptionSpec, Options, Registry, Scan, Table,
 };
 
 use crate::catalog::Described;
@@ -135,8 +135,8 @@ impl Connector for Jdbc {
         }))
     }
 
-    fn accepts(&self, table: &Table) -> Accepts {
-        if table.primary_key.is_empty() { Accepts::Insertions } else { Accepts::Upserts }
+    fn accepts(&self, table: &Table) -> Changelog {
+        if table.primary_key.is_empty() { Changelog::Insertions } else { Changelog::Upserts }
     }
 
     fn sink(&self, table: &Table) -> Result<AnySink, Error> {
@@ -256,8 +256,8 @@ impl Connector for Cdc {
         matches!(startup(&table.options), Ok(Startup::Snapshot))
     }
 
-    fn tells_changes(&self, table: &Table) -> bool {
-        !self.is_bounded(table)
+    fn tells(&self, table: &Table) -> Changelog {
+        if self.is_bounded(table) { Changelog::Insertions } else { Changelog::Changes }
     }
 
     fn source(&self, table: &Table, scan: &Scan) -> Result<AnySource, Error> {

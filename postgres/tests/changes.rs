@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, SchemaRef};
 use batches::Random;
 use support::{lines, run, scan, schema, table};
-use updraft_dataflow::connector::{Connector, Table};
+use updraft_dataflow::connector::{Changelog, Connector, Table};
 use updraft_dataflow::{Partition, Place, RowKind, Rows, Source};
 use updraft_kernel::clock;
 use updraft_postgres::table::Cdc;
@@ -349,9 +349,9 @@ fn it_is_a_table_of_sql() {
     declared.options.check("'postgres-cdc'", &Cdc.options()).unwrap();
     let inferred = Cdc.infer(&declared).unwrap();
     assert_eq!(inferred, schema(&[("id!", DataType::Int64), ("x", DataType::Utf8View)]));
-    assert!(Cdc.tells_changes(&declared) && !Cdc.is_bounded(&declared));
+    assert!(Cdc.tells(&declared) == Changelog::Changes && !Cdc.is_bounded(&declared));
     let snapshot = Table { schema: inferred, ..with(&[("scan.startup.mode", "snapshot")]) };
-    assert!(!Cdc.tells_changes(&snapshot) && Cdc.is_bounded(&snapshot));
+    assert!(Cdc.tells(&snapshot) == Changelog::Insertions && Cdc.is_bounded(&snapshot));
     let rows = support::read(Cdc.source(&snapshot, &scan(&snapshot)).unwrap()).unwrap();
     assert_eq!(rows.iter().flat_map(|rows| lines(rows.batch())).collect::<Vec<_>>(), ["1|a"]);
     for (more, part) in [

@@ -16,7 +16,7 @@ use datafusion_expr::logical_plan::TableScan;
 use datafusion_expr::{Expr, Operator};
 use datafusion_physical_expr::PhysicalExpr;
 use serde::{Deserialize, Serialize};
-use updraft_dataflow::connector::{AnyPartition, AnySource, Column as Wanted, Scan};
+use updraft_dataflow::connector::{AnyPartition, AnySource, Changelog, Column as Wanted, Scan};
 use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Partition, Place, Progress, Rows, Source};
 
 use super::expr::{Projection, batch_schema, evaluate, nullable, physical};
@@ -25,6 +25,7 @@ use super::{Builder, Flow, Node, Operation, Traits, project};
 use crate::catalog::{BadRows, ConnectorTable, Origin, Side, SideTable};
 use crate::fail::fail;
 use crate::gate::Gate;
+use crate::operator::normalize::Normalize;
 use crate::operator::settle::Settle;
 use crate::plan::interval;
 
@@ -357,14 +358,14 @@ pub(crate) fn translate(scan: &TableScan) -> Result<Node> {
     };
     let all = || (0..scan.source.schema().fields().len()).collect();
     let columns: Vec<usize> = scan.projection.clone().unwrap_or_else(all);
-    if side.is_none() && table.connector.tells_changes(&table.table) {
-        return changes(table, &columns, scan);
+    match table.connector.tells(&table.table) {
+        told @ (Changelog::Upserts | Changelog::Changes) if side.is_none() => changes(table, told, &columns, scan),
+        _ => Ok(scanned(table, side, columns, scan.projected_schema.clone())),
     }
-    Ok(scanned(table, side, columns, scan.projected_schema.clone()))
 }
 
 /// Rows that may be updated and deleted, by the table's primary key.
-fn changes(table: Arc<ConnectorTable>, columns: &[usize], scan: &TableScan) -> Result<Node> {
+fn changes(table: Arc<ConnectorTable>, told: Changelog, columns: &[usize], scan: &TableScan) -> Result<Node> {
     let is_key = |column: &crate::catalog::Column| matches!(&column.origin, Origin::Physical(index) if table.table.primary_key.contains(index));
     let keys: Vec<_> = (0..table.columns.len()).filter(|column| is_key(&table.columns[*column])).collect();
     if keys.is_empty() {
@@ -377,13 +378,19 @@ fn changes(table: Arc<ConnectorTable>, columns: &[usize], scan: &TableScan) -> R
     let source = scan.source.schema();
     let fields = all.iter().map(|column| (Some(scan.table_name.clone()), Arc::new(source.field(*column).clone())));
     let schema = Arc::new(DFSchema::new_with_metadata(fields.collect(), Default::default())?);
-    let input = scanned(table, None, all, schema.clone());
     let names = keys.iter().map(|key| source.field(*key).name().as_str()).collect::<Vec<_>>().join(", ");
+    let traits = Traits { changes: true, ..Traits::default() };
+    let mut node = scanned(table, None, all, schema.clone());
+    if told == Changelog::Upserts {
+        let operator = Normalize::new(batch_schema(&schema), places.clone());
+        let shown = format!("Normalize(key=[{names}])");
+        let normalize = Keyed { operator, name: "normalize", keys: places.clone(), shown, clock: None };
+        node = Node::new(normalize, vec![node], schema.clone(), traits.clone());
+    }
     let operator = Settle::new(batch_schema(&schema), places.clone());
     let shown = format!("Settle(key=[{names}])");
     let settle = Keyed { operator, name: "settle", keys: places, shown, clock: None };
-    let traits = Traits { changes: true, ..Traits::default() };
-    let node = Node::new(settle, vec![input], schema, traits);
+    let node = Node::new(settle, vec![node], schema, traits);
     without_columns(node, &(0..columns.len()).collect::<Vec<_>>(), scan.projected_schema.clone())
 }
 

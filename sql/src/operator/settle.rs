@@ -11,12 +11,14 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::{Bundle, Hashed, Keeps, Punctuation, RowKind, Rows};
 
 use super::changes::Changes;
 use super::codec::columns_of;
 use super::keys::Keys;
+use super::layout::Described;
 use super::own::{Own, settled};
 
 /// Gives, at the end of an epoch, what it has made of each key: `+I`, `-D`, or `-U` and `+U`; nothing where a row has come and gone.
@@ -86,6 +88,12 @@ impl State {
             }
         }
         changes.rows(&self.batches.iter().collect::<Vec<_>>())
+    }
+}
+
+impl Described for Settle {
+    fn layout(&self) -> Layout {
+        Layout::of("settle")
     }
 }
 
