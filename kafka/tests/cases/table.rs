@@ -51,7 +51,7 @@ fn read(table: &Table, metadata: &[&str]) -> Result<(Vec<String>, Vec<String>), 
 }
 
 /// What has happened to each row, and the row as text.
-fn changes(connector: &impl Connector, table: &Table) -> Result<Vec<String>, Error> {
+fn changes_of(connector: &impl Connector, table: &Table) -> Result<Vec<String>, Error> {
     let partitions = made(connector, table, &[])?.open()?;
     run(move || async move {
         let mut changes = Vec::new();
@@ -156,7 +156,7 @@ fn changes_by_key_are_messages() {
     assert_eq!(seen(&broker.servers(), "t", 0, "read_committed"), expected);
     // And read again, the last word on the key is that it is gone.
     assert_eq!(UpsertKafka.tells(&table), Changelog::Upserts);
-    let read = changes(&UpsertKafka, &table).unwrap();
+    let read = changes_of(&UpsertKafka, &table).unwrap();
     assert_eq!(read, ["UpdateAfter 1|a", "UpdateAfter 1|b", "Delete 1|"]);
 }
 
@@ -172,7 +172,7 @@ fn changes_that_a_database_has_told_are_changes() {
     put(&broker.servers(), "t", 0, told.each_ref().map(|text| &**text));
     let table = table(&broker, &[EARLIEST, ("format", "debezium-json")]);
     assert_eq!(Kafka.tells(&table), Changelog::Changes);
-    let read = changes(&Kafka, &table).unwrap();
+    let read = changes_of(&Kafka, &table).unwrap();
     assert_eq!(read, ["Insert 1|a", "UpdateBefore 1|a", "UpdateAfter 1|b", "Delete 1|b"]);
 }
 
