@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../../dataflow/tests/support/mod.rs"]
-#[allow(dead_code, reason = "others use the rest")]
 mod support;
 
 use std::collections::BTreeMap;
@@ -73,9 +72,10 @@ impl Connector for Changing {
         let columns: Vec<_> = scan.columns.iter().filter_map(column).collect();
         let mut known = BTreeMap::new();
         let script = std::mem::take(&mut *self.script.lock().unwrap());
-        let partition =
-            |batches: Vec<Vec<Step>>| batches.into_iter().map(|batch| self.batch(batch, &columns, &mut known));
-        Ok(AnySource::new(Scripted(script.into_iter().map(partition).map(Iterator::collect).collect())))
+        let mut batches = |batches: Vec<Vec<Step>>| -> Vec<Vec<Rows>> {
+            batches.into_iter().map(|batch| self.batch(batch, &columns, &mut known)).collect()
+        };
+        Ok(AnySource::new(Scripted(script.into_iter().map(&mut batches).collect())))
     }
 
     fn sink(&self, _: &Table) -> Result<AnySink, Error> {

@@ -37,7 +37,7 @@ fn every_source_file_says_what_it_is_for() {
 
 #[test]
 fn crates_import_only_what_lies_below() {
-    let below: [(&str, &[&str]); 6] = [
+    let below: [(&str, &[&str]); 7] = [
         ("kernel", &[]),
         ("checkpoint", &[]),
         ("dataflow", &["updraft-kernel", "updraft-checkpoint"]),
