@@ -289,7 +289,9 @@ impl<S: Stage> StageRunner<S> {
         }
         if is_on.load(Ordering::Acquire) {
             let mut snapshot = Snapshot::new(self.next_object.clone());
-            match self.stage.save_more(&self.locals[driver], &mut snapshot) {
+            let saved = self.stage.save_more(&self.locals[driver], &mut snapshot);
+            self.charge();
+            match saved {
                 Ok(true) => self.add(snapshot, |_| {}),
                 Ok(false) => {
                     is_on.store(false, Ordering::Release);

@@ -312,7 +312,8 @@ where
         let now = if ends { Time::MAX } else { punctuation.now };
         let moment = Moment { watermark: punctuation.watermark, now };
         let is_due = |local: &Self::Local| {
-            lock(&local.owned).as_mut().is_some_and(|owned| ends || owned.is_due(self.time_to_live, moment))
+            // One that is saving has it in hand, and looks when it comes to it.
+            lock(&local.owned).as_mut().is_none_or(|owned| ends || owned.is_due(self.time_to_live, moment))
         };
         let due = locals.iter().enumerate().filter(|(_, local)| is_due(local));
         due.map(|(driver, _)| Due { driver, moment }).collect()
