@@ -9,7 +9,7 @@ use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use proptest::prelude::*;
 use updraft_connectors::message::{Encoded, Formats, Message};
-use updraft_dataflow::connector::{Accepts, Column, Scan, Table};
+use updraft_dataflow::connector::{Changelog, Column, Scan, Table};
 use updraft_dataflow::{DeadLetter, RowKind, Rows};
 
 mod support;
@@ -228,7 +228,7 @@ fn changes_of_debezium_are_rows() {
         batch: 100,
     };
     let plain = Formats::of(&table(schema.clone(), &[("format", "debezium-json")])).unwrap();
-    assert_eq!((plain.accepts(), plain.is_changelog()), (Accepts::Changes, true));
+    assert_eq!(plain.changelog(), Changelog::Changes);
     let messages: Vec<&[u8]> = vec![
         br#"{"before":null,"after":{"id":1,"name":"a"},"op":"c","source":{"table":"t","ts_ms":5},"ts_ms":7}"#,
         br#"{"before":{"id":1,"name":"a"},"after":{"id":2,"name":"b"},"op":"u","source":null}"#,
@@ -355,7 +355,7 @@ fn a_message_without_a_value_says_that_its_key_is_gone() {
     assert!(Formats::upserting(&table).unwrap_err().to_string().contains("declare its PRIMARY KEY"));
     table.primary_key = vec![0];
     let formats = Formats::upserting(&table).unwrap();
-    assert_eq!((formats.accepts(), formats.is_changelog()), (Accepts::Upserts, true));
+    assert_eq!(formats.changelog(), Changelog::Upserts);
     let columns: Vec<ArrayRef> =
         vec![Arc::new(arrow_array::Int32Array::from(vec![1, 1, 1, 1])), Arc::new(Int64Array::from(vec![1, 1, 2, 2]))];
     let kinds = [RowKind::Insert, RowKind::UpdateBefore, RowKind::UpdateAfter, RowKind::Delete];

@@ -12,7 +12,7 @@ use arrow_schema::Schema;
 use tables::{error, table};
 use updraft_connectors::table::{Blackhole, Print, registry};
 use updraft_connectors::{Collect, Console, ConsoleLayout, Memory};
-use updraft_dataflow::connector::{Accepts, AnySink, Connector};
+use updraft_dataflow::connector::{AnySink, Changelog, Connector};
 use updraft_dataflow::{Job, JobError, RowKind, Rows, Sink};
 
 fn batch() -> RecordBatch {
@@ -100,7 +100,7 @@ id,name
 #[test]
 fn a_blackhole_takes_all() {
     let table = table(batch().schema(), &[]);
-    assert_eq!((Blackhole.accepts(&table), Print.accepts(&table)), (Accepts::Changes, Accepts::Changes));
+    assert_eq!((Blackhole.accepts(&table), Print.accepts(&table)), (Changelog::Changes, Changelog::Changes));
     run(Blackhole.sink(&table).unwrap()).unwrap();
     assert_eq!(error(&Blackhole, &table), "table `t` cannot be read: 'blackhole' is for results alone");
 }

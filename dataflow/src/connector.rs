@@ -149,12 +149,13 @@ pub enum Column {
     Metadata(String),
 }
 
-/// What changes a sink can take.
+/// What changes of rows are told: by a source, or to a sink.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Accepts {
+pub enum Changelog {
     /// Insertions alone.
     Insertions,
-    /// Insertions, updates and deletions by primary key: rows before an update need not be told.
+    /// Insertions, updates and deletions by primary key: rows before an update need not be told, and of those that are
+    /// deleted the key alone.
     Upserts,
     /// All.
     Changes,
@@ -186,6 +187,12 @@ pub trait Connector: fmt::Debug + Send + Sync {
         table.bounded
     }
 
+    /// What its source tells; of each key in order.
+    fn tells(&self, table: &Table) -> Changelog {
+        let _ = table;
+        Changelog::Insertions
+    }
+
     /// How many bytes its source reads, about, where that is known beforehand: for a planner that asks which of two tables is
     /// the smaller one.
     fn size(&self, table: &Table) -> Option<u64> {
@@ -200,9 +207,9 @@ pub trait Connector: fmt::Debug + Send + Sync {
     fn source(&self, table: &Table, scan: &Scan) -> Result<AnySource, Error>;
 
     /// What its sink can take.
-    fn accepts(&self, table: &Table) -> Accepts {
+    fn accepts(&self, table: &Table) -> Changelog {
         let _ = table;
-        Accepts::Insertions
+        Changelog::Insertions
     }
 
     /// A sink that fills the table.
@@ -294,6 +301,7 @@ trait DynPartition: Send {
     fn progress(&self) -> Option<Progress>;
     fn place(&self) -> Option<Place>;
     fn seek(&mut self, place: Place) -> Result<(), Error>;
+    fn stored(&mut self, place: &Place);
 }
 
 impl<P: Partition<Item = Rows>> DynPartition for P {
@@ -315,6 +323,10 @@ impl<P: Partition<Item = Rows>> DynPartition for P {
 
     fn seek(&mut self, place: Place) -> Result<(), Error> {
         Partition::seek(self, place)
+    }
+
+    fn stored(&mut self, place: &Place) {
+        Partition::stored(self, place);
     }
 }
 
@@ -339,6 +351,10 @@ impl Partition for AnyPartition {
 
     fn seek(&mut self, place: Place) -> Result<(), Error> {
         self.0.seek(place)
+    }
+
+    fn stored(&mut self, place: &Place) {
+        self.0.stored(place);
     }
 }
 

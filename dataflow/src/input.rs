@@ -1,5 +1,6 @@
 //! An [`Input`]: a source as a job reads it, until it becomes a [`Stream`].
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -164,6 +165,7 @@ impl<S: Source> Input<S> {
                     position: 0,
                     place: partition.place(),
                     has_ended: false,
+                    reported: VecDeque::new(),
                     reporting: assembly.shared.taking.clone().zip(part).map(|(taking, part)| Reporting {
                         gate: taking.gate(),
                         taking,

@@ -225,10 +225,16 @@ impl<K: Key, I, V> Partial<K, I, V> {
         self.tables.into_iter().zip(queues).map(|(table, queue)| Part { table, queue }).collect()
     }
 
-    /// Has `visit` called with each key, what it has come to, and its key group. Keys that wait in a queue may come several times, each
-    /// time with some of that.
+    /// In how many parts it can be [visited](Self::visit).
+    pub(crate) fn parts(&self) -> usize {
+        if self.is_deep() { DEEP } else { 1 }
+    }
+
+    /// Has `visit` called with each key of a part, what it has come to, and its key group. Keys that wait in a queue may come several
+    /// times, each time with some of that.
     pub(crate) fn visit<E>(
         &mut self,
+        part: usize,
         aggregate: &impl Accumulate<Item = I, Acc = V>,
         mut visit: impl FnMut(KeyGroup, &K, &V) -> Result<(), E>,
     ) -> Result<(), E>
@@ -236,24 +242,19 @@ impl<K: Key, I, V> Partial<K, I, V> {
         I: Clone,
     {
         if !self.is_deep() {
-            return self
-                .tables
-                .iter()
-                .flat_map(Table::iter)
-                .try_for_each(|(key, acc)| visit(KeyGroup::of(hash_of(key)), key, acc));
+            let mut entries = self.tables.iter().flat_map(Table::iter);
+            return entries.try_for_each(|(key, acc)| visit(KeyGroup::of(hash_of(key)), key, acc));
         }
-        for ((table, queue), group) in self.tables.iter_mut().zip(&mut self.queues).zip(0..=u8::MAX) {
-            if table.len() > 0 {
-                drain_into(table, queue, aggregate);
-            }
-            table.iter().try_for_each(|(key, acc)| visit(KeyGroup(group), key, acc))?;
-            for (key, item) in &*queue {
-                let mut acc = aggregate.create();
-                aggregate.update(&mut acc, item.clone());
-                visit(KeyGroup(group), key, &acc)?;
-            }
+        let (table, queue, group) = (&mut self.tables[part], &mut self.queues[part], KeyGroup(part as u8));
+        if table.len() > 0 {
+            drain_into(table, queue, aggregate);
         }
-        Ok(())
+        table.iter().try_for_each(|(key, acc)| visit(group, key, acc))?;
+        queue.iter().try_for_each(|(key, item)| {
+            let mut acc = aggregate.create();
+            aggregate.update(&mut acc, item.clone());
+            visit(group, key, &acc)
+        })
     }
 }
 

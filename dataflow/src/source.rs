@@ -3,6 +3,7 @@
 //! A [`Source`] is a list of [`Partition`]s; each is read by one task, in order, which stamps what it reads with
 //! its epoch ([`Feed`]) and closes epochs. Next: [`crate::container`], where the bundles go.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -105,6 +106,12 @@ pub trait Partition: Send + 'static {
     /// When it cannot: the file is gone, say.
     fn seek(&mut self, place: Place) -> Result<(), Error> {
         Err(format!("it cannot be read from a place, and is to go on from {place}").into())
+    }
+
+    /// A checkpoint is stored in which it stood at `place`: nobody will go on from an earlier one, so what was before it need not be
+    /// kept for this partition any more. Told between two calls of [`next`](Self::next), in order; not of each checkpoint, but of the newest.
+    fn stored(&mut self, place: &Place) {
+        let _ = place;
     }
 }
 
@@ -211,6 +218,9 @@ where
         gate.begun().await;
     }
     while !feed.has_ended && feed.room().await {
+        if let Some(place) = feed.stored() {
+            partition.stored(&place);
+        }
         let batch = {
             let mut next = pin!(partition.next(feed.options.bundle));
             loop {
@@ -267,6 +277,8 @@ pub(crate) struct Feed<T, S> {
     pub(crate) has_ended: bool,
     /// Who hears of it at the end of marked epochs, in a job that takes checkpoints.
     pub(crate) reporting: Option<Reporting>,
+    /// Where it stood at the end of marked epochs whose checkpoints it has not heard of yet.
+    pub(crate) reported: VecDeque<(Epoch, Option<Place>)>,
 }
 
 /// Where a partition reports to: as which part of the job.
@@ -302,9 +314,20 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
         }
     }
 
+    /// Where it stood in the newest checkpoint that is stored, if it has not been told yet.
+    fn stored(&mut self) -> Option<Place> {
+        let committed = self.reporting.as_ref()?.taking.committed();
+        let mut newest = None;
+        while self.reported.front().is_some_and(|(epoch, _)| epoch.0 < committed) {
+            newest = self.reported.pop_front().and_then(|(_, place)| place);
+        }
+        newest
+    }
+
     /// Tells where the partition stands at the end of a marked epoch.
-    fn report(&self) {
+    fn report(&mut self) {
         let Some(Reporting { taking, part, .. }) = &self.reporting else { return };
+        self.reported.push_back((self.epoch, self.place.clone()));
         let note = PartitionNote {
             place: self.place.clone(),
             ended: self.has_ended,

@@ -138,6 +138,8 @@ struct Taken {
 #[derive(Default)]
 struct Saving {
     is_on: AtomicBool,
+    /// Whether somebody is at it: whoever has begun the snapshot in the driver's stead, or the driver.
+    is_held: AtomicBool,
     /// Nanoseconds that it may take for that, by the time that its work has taken; less than none where it has taken too many.
     owed: AtomicI64,
 }
@@ -284,19 +286,26 @@ impl<S: Stage> StageRunner<S> {
         self.save_some(driver);
     }
 
-    /// Saves a piece of what a driver has frozen.
+    /// Saves a piece of what a driver has frozen, if nobody else does.
     fn save_some(&self, driver: usize) {
-        let mut snapshot = Snapshot::new(self.next_object.clone());
-        let saved = self.stage.save_more(&self.locals[driver], &mut snapshot);
-        self.charge();
-        match saved {
-            Ok(true) => self.add(snapshot, |_| {}),
-            Ok(false) => {
-                self.saving[driver].is_on.store(false, Ordering::Release);
-                self.add(snapshot, |taken| taken.left -= 1);
-            }
-            Err(error) => give_up(error),
+        let Saving { is_on, is_held, .. } = &self.saving[driver];
+        if is_held.swap(true, Ordering::AcqRel) {
+            return;
         }
+        if is_on.load(Ordering::Acquire) {
+            let mut snapshot = Snapshot::new(self.next_object.clone());
+            let saved = self.stage.save_more(&self.locals[driver], &mut snapshot);
+            self.charge();
+            match saved {
+                Ok(true) => self.add(snapshot, |_| {}),
+                Ok(false) => {
+                    is_on.store(false, Ordering::Release);
+                    self.add(snapshot, |taken| taken.left -= 1);
+                }
+                Err(error) => give_up(error),
+            }
+        }
+        is_held.store(false, Ordering::Release);
     }
 
     /// Takes in a piece of a snapshot, and reports that if it is whole now.

@@ -41,7 +41,10 @@ struct Life {
 }
 
 fn lives() -> impl Strategy<Value = Vec<Life>> {
-    let life = (any::<u64>(), 1usize..4, 0u64..400_000, 1_000u64..60_000, proptest::bool::weighted(0.2))
+    // Most jobs are short, so most must be killed early to be killed at all.
+    let killed_after = prop_oneof![0u64..30_000, 0u64..100_000, 0u64..400_000];
+    let every = prop_oneof![200u64..5_000, 1_000u64..60_000];
+    let life = (any::<u64>(), 1usize..4, killed_after, every, proptest::bool::weighted(0.2))
         .prop_map(|(seed, kernels, killed_after, every, stops)| Life { seed, kernels, killed_after, every, stops });
     proptest::collection::vec(life, 1..6)
 }

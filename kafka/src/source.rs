@@ -213,11 +213,10 @@ pub struct KafkaPartition<T> {
     bell: Arc<Notify>,
     /// Which of them is asked first.
     first: usize,
-    /// Whether the engine has heard where it stands.
-    is_told: bool,
     bounded: bool,
     discovery: Option<Discovery>,
-    committed: Nanos,
+    /// When the group was told how far it is, unless it is told with each checkpoint.
+    committed: Option<Nanos>,
     /// Offsets that there are to read, where there is an end.
     whole: u64,
 }
@@ -240,9 +239,8 @@ impl<T: Record> KafkaPartition<T> {
         let (bell, now) = (shared.bell(hand), clock::now());
         let discovery = discovery.map(|every| Discovery { every, due: now + every, running: None });
         let readings = shared.adopt(hand);
-        let (first, is_told, committed) = (0, false, now);
-        let mut this =
-            Self { readings, shared, hand, turn, bell, first, is_told, bounded, discovery, committed, whole: 0 };
+        let committed = Some(now);
+        let mut this = Self { readings, shared, hand, turn, bell, first: 0, bounded, discovery, committed, whole: 0 };
         this.whole = this.ahead();
         Ok(this)
     }
@@ -303,8 +301,8 @@ impl<T: Record> KafkaPartition<T> {
 
     fn commit(&mut self) {
         let now = clock::now();
-        if now.since(self.committed) >= COMMIT {
-            self.committed = now;
+        if self.committed.is_some_and(|committed| now.since(committed) >= COMMIT) {
+            self.committed = Some(now);
             self.shared.commit(self.parts());
         }
     }
@@ -341,9 +339,7 @@ impl<T: Record> Partition for KafkaPartition<T> {
             let taken = self.gather(limit.max(1)).await?;
             self.look().await?;
             let batch = self.turn.take_any()?;
-            if taken > 0 || !self.is_told {
-                // The first one may be empty: from then on a checkpoint knows where this stands.
-                self.is_told = true;
+            if taken > 0 {
                 self.commit();
                 return Ok(Some(batch.unwrap_or_else(|| Vec::new().into())));
             }
@@ -370,6 +366,13 @@ impl<T: Record> Partition for KafkaPartition<T> {
 
     fn place(&self) -> Option<Place> {
         serde_json::to_value(Left { parts: self.parts().cloned().collect() }).ok()
+    }
+
+    fn stored(&mut self, place: &Place) {
+        self.committed = None;
+        if let Ok(Left { parts }) = Left::deserialize(place) {
+            self.shared.commit(parts.iter());
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use arrow_array::{ArrayRef, Int32Array, Int64Array, TimestampMillisecondArray};
 use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use rdkafka::message::Timestamp;
 use updraft_connectors::message::{Decoder, Encoder, Formats, Message};
-use updraft_dataflow::connector::{Accepts, AnySink, AnySource, Connector, OptionSpec, Registry, Scan, Table};
+use updraft_dataflow::connector::{AnySink, AnySource, Changelog, Connector, OptionSpec, Registry, Scan, Table};
 use updraft_dataflow::{Batch, Bundle, Error, Rows};
 
 use crate::message::{Header, Incoming, Outgoing, Turn};
@@ -54,19 +54,15 @@ fn formats(table: &Table, upserting: bool) -> Result<Formats, Error> {
     if upserting { Formats::upserting(table) } else { Formats::of(table) }
 }
 
+/// What its formats tell, if they can be had: if not, that is told when it is opened.
+fn changelog(table: &Table) -> Changelog {
+    Formats::of(table).map_or(Changelog::Insertions, |formats| formats.changelog())
+}
+
 fn source(table: &Table, scan: &Scan, upserting: bool) -> Result<AnySource, Error> {
     let named = |error: Error| -> Error { format!("table `{}`: {error}", table.name).into() };
     let reads = settings::reads(table, upserting).map_err(named)?;
     let (formats, scan) = (formats(table, upserting)?, scan.clone());
-    if formats.is_changelog() {
-        // Queries would take changes for rows that are added.
-        let remedy = "read its messages as they are, with 'connector' = 'kafka' and a format that adds rows";
-        return Err(format!(
-            "table `{}`: tables whose rows change can be written, but not read yet: {remedy}",
-            table.name
-        )
-        .into());
-    }
     // What the formats cannot do is told now, not when a message comes.
     formats.decoder(&scan)?;
     Ok(AnySource::new(KafkaSource::new(reads, move || Decoding::new(formats.decoder(&scan)?))))
@@ -100,8 +96,12 @@ impl Connector for Kafka {
         source(table, scan, false)
     }
 
-    fn accepts(&self, table: &Table) -> Accepts {
-        Formats::of(table).map_or(Accepts::Insertions, |formats| formats.accepts())
+    fn tells(&self, table: &Table) -> Changelog {
+        changelog(table)
+    }
+
+    fn accepts(&self, table: &Table) -> Changelog {
+        changelog(table)
     }
 
     fn sink(&self, table: &Table) -> Result<AnySink, Error> {
@@ -130,8 +130,12 @@ impl Connector for UpsertKafka {
         source(table, scan, true)
     }
 
-    fn accepts(&self, _: &Table) -> Accepts {
-        Accepts::Upserts
+    fn tells(&self, _: &Table) -> Changelog {
+        Changelog::Upserts
+    }
+
+    fn accepts(&self, _: &Table) -> Changelog {
+        Changelog::Upserts
     }
 
     fn sink(&self, table: &Table) -> Result<AnySink, Error> {

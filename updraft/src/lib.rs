@@ -34,6 +34,7 @@ pub use updraft_dataflow as dataflow;
 pub use updraft_kafka as kafka;
 pub use updraft_kernel as kernel;
 pub use updraft_nats as nats;
+pub use updraft_postgres as postgres;
 pub use updraft_sql as sql;
 
 pub use updraft_dataflow::{Job, JobError, Running, sim};
@@ -55,6 +56,7 @@ impl JobSql for Job {
 /// All connectors of tables that this build has.
 pub fn registry() -> dataflow::connector::Registry {
     let registry = updraft_nats::register(updraft_connectors::table::registry());
+    let registry = updraft_postgres::register(registry);
     #[cfg(feature = "kafka")]
     let registry = updraft_kafka::register(registry);
     registry
@@ -86,6 +88,8 @@ mod chapters {
     mod sql {}
     #[doc = include_str!("../../docs/state.md")]
     mod state {}
+    #[doc = include_str!("../../docs/postgres.md")]
+    mod postgres {}
     #[doc = include_str!("../../docs/operators.md")]
     mod operators {}
     #[doc = include_str!("../../docs/tasks.md")]

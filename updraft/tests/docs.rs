@@ -7,6 +7,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use updraft::postgres::testing::Cluster;
+
 /// The commands of a document, and what they should print.
 fn commands(text: &str) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
@@ -27,11 +29,16 @@ fn commands(text: &str) -> Vec<(String, String)> {
 }
 
 fn check(document: &str) {
+    check_with(document, |text| text);
+}
+
+/// The same, of a text in which something is as it is on this machine.
+fn check_with(document: &str, here: impl FnOnce(String) -> String) {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let folder = tempfile::tempdir().unwrap();
     let programs = Path::new(env!("CARGO_BIN_EXE_updraft")).parent().unwrap();
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-    let commands = commands(&std::fs::read_to_string(root.join(document)).unwrap());
+    let commands = commands(&here(std::fs::read_to_string(root.join(document)).unwrap()));
     assert!(!commands.is_empty(), "{document} shows no command");
     for (command, printed) in commands {
         let mut shell = Command::new("bash");
@@ -50,4 +57,11 @@ fn sql() {
 #[test]
 fn state() {
     check("docs/state.md");
+}
+
+#[test]
+fn postgres() {
+    let cluster = Cluster::with("wal_level = logical\n", Some("host all all 127.0.0.1/32 trust"));
+    let port = cluster.port().to_string();
+    check_with("docs/postgres.md", |text| text.replace("localhost", "127.0.0.1").replace("5432", &port));
 }

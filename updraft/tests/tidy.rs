@@ -37,12 +37,13 @@ fn every_source_file_says_what_it_is_for() {
 
 #[test]
 fn crates_import_only_what_lies_below() {
-    let below: [(&str, &[&str]); 6] = [
+    let below: [(&str, &[&str]); 7] = [
         ("kernel", &[]),
         ("checkpoint", &[]),
         ("dataflow", &["updraft-kernel", "updraft-checkpoint"]),
         ("connectors", &["updraft-kernel", "updraft-dataflow"]),
         ("nats", &["updraft-kernel", "updraft-dataflow", "updraft-connectors"]),
+        ("postgres", &["updraft-kernel", "updraft-dataflow"]),
         ("sql", &["updraft-kernel", "updraft-dataflow"]),
     ];
     for (name, allowed) in below {

@@ -1,9 +1,10 @@
-//! A store that takes its time and fails; and the dice that say when.
+//! A store that takes its time and fails; and the dice that say when. Of what fails, some has been done, some is done in part, some later:
+//! after what follows it. At times it is full for a while, and puts nothing.
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use futures_util::stream::{self, BoxStream};
@@ -40,7 +41,13 @@ pub(crate) struct Faulty {
     dice: Dice,
     /// How many of a hundred requests fail.
     faults: AtomicUsize,
+    late: Arc<Late>,
+    /// Puts that are refused from now on, for want of room.
+    full: AtomicUsize,
 }
+
+/// Puts that are on their way, though their senders have given up.
+type Late = Mutex<Vec<(Path, PutPayload, PutOptions)>>;
 
 impl fmt::Display for Faulty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,7 +60,9 @@ fn failure() -> Error {
 }
 
 async fn wait(dice: &Dice) {
-    for _ in 0..dice.below(3) {
+    // Some take long.
+    let turns = if dice.below(50) == 0 { 300 } else { 3 };
+    for _ in 0..dice.below(turns) {
         let mut has_waited = false;
         poll_fn(|cx| {
             if std::mem::replace(&mut has_waited, true) {
@@ -68,12 +77,14 @@ async fn wait(dice: &Dice) {
 
 impl Faulty {
     pub(crate) fn new(dice: Dice, faults: usize) -> Self {
-        Self { inner: Arc::default(), dice, faults: faults.into() }
+        Self { inner: Arc::default(), dice, faults: faults.into(), late: Arc::default(), full: AtomicUsize::new(0) }
     }
 
-    /// Nothing fails from now on.
+    /// Nothing fails from now on, and nothing is on its way.
     pub(crate) fn heal(&self) {
         self.fail(0);
+        self.full.store(0, Ordering::Relaxed);
+        while self.arrives() {}
     }
 
     /// So many of a hundred requests fail from now on.
@@ -91,8 +102,29 @@ impl Faulty {
         self.dice.below(100) < self.faults.load(Ordering::Relaxed)
     }
 
+    /// Something that was on its way arrives: whether there was something.
+    fn arrives(&self) -> bool {
+        let late = {
+            let late = &mut *self.late.lock().unwrap();
+            if late.is_empty() { None } else { Some(late.swap_remove(self.dice.below(late.len()))) }
+        };
+        late.map(|(path, payload, options)| drop(self.inner.put_opts(&path, payload, options).now_or_never())).is_some()
+    }
+
+    /// Whether there is no room for what is put.
+    fn is_full(&self) -> bool {
+        if self.fails() && self.dice.below(4) == 0 {
+            self.full.store(self.dice.below(8), Ordering::Relaxed);
+        }
+        let less = |left: usize| left.checked_sub(1);
+        self.full.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
     async fn before(&self) -> Result<()> {
         wait(&self.dice).await;
+        if self.dice.below(4) == 0 {
+            self.arrives();
+        }
         if self.fails() { Err(failure()) } else { Ok(()) }
     }
 
@@ -107,6 +139,13 @@ impl Faulty {
 impl ObjectStore for Faulty {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.before().await?;
+        if self.is_full() {
+            return Err(failure());
+        }
+        if self.fails() && self.dice.below(2) == 0 {
+            self.late.lock().unwrap().push((location.clone(), payload, options));
+            return Err(failure());
+        }
         if self.fails() {
             // Only the first part of it arrives.
             let bytes: Vec<u8> = payload.iter().flat_map(|part| part.to_vec()).collect();
@@ -129,10 +168,11 @@ impl ObjectStore for Faulty {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let (inner, dice, faults) = (self.inner.clone(), self.dice.clone(), self.faults.load(Ordering::Relaxed));
+        let (inner, dice, late) = (self.inner.clone(), self.dice.clone(), self.late.clone());
+        let faults = self.faults.load(Ordering::Relaxed);
         let delete = move |location: Result<Path>| {
-            let (inner, store) =
-                (inner.clone(), Self { inner: inner.clone(), dice: dice.clone(), faults: faults.into() });
+            let (inner, dice, late) = (inner.clone(), dice.clone(), late.clone());
+            let store = Self { inner: inner.clone(), dice, faults: faults.into(), late, full: AtomicUsize::new(0) };
             async move {
                 let location = location?;
                 store.before().await?;

@@ -50,7 +50,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use updraft_dataflow::Error;
-use updraft_dataflow::connector::{Accepts, Column, OptionSpec, Options, Scan, Table};
+use updraft_dataflow::connector::{Changelog, Column, OptionSpec, Options, Scan, Table};
 
 mod avro;
 mod debezium;
@@ -210,17 +210,12 @@ impl Formats {
         part::metadata()
     }
 
-    /// Whether rows may be more than insertions when read.
-    pub fn is_changelog(&self) -> bool {
-        self.upserting || self.value.format.is_changelog()
-    }
-
-    /// What changes can be written.
-    pub fn accepts(&self) -> Accepts {
+    /// What changes can be read, and written.
+    pub fn changelog(&self) -> Changelog {
         match (self.upserting, self.value.format.is_changelog()) {
-            (true, _) => Accepts::Upserts,
-            (false, true) => Accepts::Changes,
-            (false, false) => Accepts::Insertions,
+            (true, _) => Changelog::Upserts,
+            (false, true) => Changelog::Changes,
+            (false, false) => Changelog::Insertions,
         }
     }
 

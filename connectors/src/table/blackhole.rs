@@ -1,7 +1,7 @@
 //! `'connector' = 'blackhole'`: takes all rows, and forgets them. For measuring.
 
 use updraft_dataflow::Error;
-use updraft_dataflow::connector::{Accepts, AnySink, AnySource, Connector, OptionSpec, Scan, Table};
+use updraft_dataflow::connector::{AnySink, AnySource, Changelog, Connector, OptionSpec, Scan, Table};
 
 /// The connector. It has no options.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +20,8 @@ impl Connector for Blackhole {
         Err(super::not_readable(table, self.name()))
     }
 
-    fn accepts(&self, _: &Table) -> Accepts {
-        Accepts::Changes
+    fn accepts(&self, _: &Table) -> Changelog {
+        Changelog::Changes
     }
 
     fn sink(&self, _: &Table) -> Result<AnySink, Error> {

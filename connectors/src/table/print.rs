@@ -1,6 +1,6 @@
 //! `'connector' = 'print'`: a line for each row on standard output, as Flink prints them: `+I[1, hello]`.
 
-use updraft_dataflow::connector::{Accepts, AnySink, AnySource, Connector, OptionSpec, Scan, Table};
+use updraft_dataflow::connector::{AnySink, AnySource, Changelog, Connector, OptionSpec, Scan, Table};
 use updraft_dataflow::{Bundle, Error, Punctuation, Rows, Sink};
 
 use super::options;
@@ -39,8 +39,8 @@ impl Connector for Print {
         Err(super::not_readable(table, self.name()))
     }
 
-    fn accepts(&self, _: &Table) -> Accepts {
-        Accepts::Changes
+    fn accepts(&self, _: &Table) -> Changelog {
+        Changelog::Changes
     }
 
     fn sink(&self, table: &Table) -> Result<AnySink, Error> {

@@ -284,7 +284,7 @@ impl<G: Grouping> Store for Columns<G> {
         Ok(())
     }
 
-    fn save_partial(&self, partial: &mut G::Partial, writer: &mut SliceWriter<'_>) -> Result<(), Error> {
+    fn save_part(&self, partial: &mut G::Partial, _: usize, writer: &mut SliceWriter<'_>) -> Result<(), Error> {
         let sum = self.sum(std::mem::replace(partial, self.grouping.create(self.pieces)));
         sum.iter().for_each(|sum| self.grouping.merge(partial, sum));
         self.save(&sum, writer)

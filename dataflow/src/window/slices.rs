@@ -4,15 +4,21 @@
 //! share of the slice that a time is in; [`Slicer::seal`] takes what no later bundle can write to and deals the hash ranges out.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
+use updraft_kernel::{give_up, yield_point};
+
 use super::Slicing;
+use super::saved::{Role, SliceWriter};
 use super::store::{Store, pieces_of};
-use crate::snapshot::Object;
+use crate::snapshot::{Object, Saved, Snapshot};
 use crate::source::Error;
 use crate::sync::{Mutex, lock};
 use crate::time::{Generation, Punctuation, Time};
 
+/// Parts of a slice that are saved at a time.
+const PARTS: usize = 8;
 /// Keys below which the merge of a slice is not worth dealing out.
 const SMALL: usize = 4096;
 
@@ -28,15 +34,28 @@ pub(super) struct Slicer<S> {
 }
 
 /// A driver's slices that are not sealed.
+///
+/// What a snapshot is made of is not written any more: records of later generations go to slices of their own. So it is enough
+/// to note which of them are still to be saved. The driver [saves](Slicer::save_some) some now and then; those that are sealed
+/// before are saved then.
 pub(super) struct Open<S: Store> {
     slices: Mutex<Vec<Slice<S>>>,
+    /// What was saved of slices that were sealed, until the driver takes it.
+    saved: Mutex<Vec<Saved>>,
+    /// Slices that were taken out, and are being saved.
+    leaving: AtomicUsize,
     /// Whether slices grow large: then the next one starts so.
     large: AtomicBool,
 }
 
 impl<S: Store> Default for Open<S> {
     fn default() -> Self {
-        Self { slices: Mutex::default(), large: AtomicBool::new(false) }
+        Self {
+            slices: Mutex::default(),
+            saved: Mutex::default(),
+            leaving: AtomicUsize::new(0),
+            large: AtomicBool::new(false),
+        }
     }
 }
 
@@ -47,7 +66,9 @@ pub(super) struct Slice<S: Store> {
     pub(super) end: i64,
     pub(super) partial: S::Partial,
     /// As what it is in snapshots; none where it is in none yet.
-    pub(super) object: Option<Object>,
+    object: Option<Object>,
+    /// The parts of it that are still to be saved.
+    unsaved: Range<usize>,
     /// As last accounted.
     bytes: usize,
 }
@@ -92,7 +113,7 @@ impl<S: Store> Slicer<S> {
     ) -> (BTreeMap<i64, Vec<S::Partial>>, usize) {
         let (mut slices, mut bytes) = (BTreeMap::<i64, Vec<_>>::new(), 0);
         for open in all {
-            for slice in lock(&open.slices).extract_if(.., |slice| slice.start < edge) {
+            for slice in self.take_before(open, edge) {
                 open.large.store(self.store.is_large(&slice.partial), Ordering::Relaxed);
                 bytes += slice.bytes;
                 slices.entry(slice.start).or_default().push(slice.partial);
@@ -137,17 +158,69 @@ impl<S: Store> Slicer<S> {
         pieces
     }
 
-    /// Has `visit` called with each slice of `open` that generations up to `through` have left.
-    pub(super) fn visit(
-        open: &Open<S>,
-        through: Generation,
-        visit: impl FnMut(&mut Slice<S>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        // Taken out, for the driver goes on meanwhile, with slices of later generations.
-        let mut left: Vec<_> = lock(&open.slices).extract_if(.., |slice| slice.generation <= through).collect();
-        let visited = left.iter_mut().try_for_each(visit);
-        lock(&open.slices).append(&mut left);
-        visited
+    /// A driver's slices that start before `edge`, saved if they have to be.
+    fn take_before(&self, open: &Open<S>, edge: i64) -> Vec<Slice<S>> {
+        let mut taken: Vec<_> = {
+            let slices = &mut *lock(&open.slices);
+            let taken: Vec<_> = slices.extract_if(.., |slice| slice.start < edge).collect();
+            let unsaved = taken.iter().filter(|slice| !slice.unsaved.is_empty()).count();
+            open.leaving.fetch_add(unsaved, Ordering::AcqRel);
+            taken
+        };
+        for slice in taken.iter_mut().filter(|slice| !slice.unsaved.is_empty()) {
+            let mut saved = Vec::new();
+            while !slice.unsaved.is_empty() {
+                self.save(slice, PARTS, &mut saved).unwrap_or_else(|error| give_up(error));
+                yield_point();
+            }
+            lock(&open.saved).append(&mut saved);
+            open.leaving.fetch_sub(1, Ordering::AcqRel);
+        }
+        taken
+    }
+
+    /// Adds the slices of a driver that generations up to `through` have left to a snapshot: those that are in none yet are
+    /// still to be saved.
+    pub(super) fn freeze(&self, open: &Open<S>, through: Generation, snapshot: &mut Snapshot) {
+        for slice in lock(&open.slices).iter_mut().filter(|slice| slice.generation <= through) {
+            match slice.object {
+                Some(object) => snapshot.keep(object),
+                None => {
+                    slice.object = Some(snapshot.create());
+                    slice.unsaved = 0..self.store.saved_parts(&slice.partial);
+                }
+            }
+        }
+    }
+
+    /// Saves some of what a driver has frozen, first what is sealed first: whether something is left.
+    pub(super) fn save_some(&self, open: &Open<S>, saved: &mut Vec<Saved>) -> Result<bool, Error> {
+        let is_left = {
+            let slices = &mut *lock(&open.slices);
+            let unsaved = slices.iter_mut().filter(|slice| !slice.unsaved.is_empty());
+            match unsaved.min_by_key(|slice| slice.start) {
+                // Whoever seals has to wait for the lock: not for long.
+                Some(slice) => {
+                    self.save(slice, PARTS, saved)?;
+                    true
+                }
+                // Those that have been taken out are on their way.
+                None => open.leaving.load(Ordering::Acquire) > 0,
+            }
+        };
+        saved.append(&mut lock(&open.saved));
+        Ok(is_left)
+    }
+
+    /// Saves so many parts of a slice.
+    fn save(&self, slice: &mut Slice<S>, parts: usize, saved: &mut Vec<Saved>) -> Result<(), Error> {
+        let Some(object) = slice.object else { return Ok(()) };
+        let mut writer = SliceWriter::new(saved, object, Role::Open, slice.start)?;
+        for part in slice.unsaved.by_ref().take(parts) {
+            self.store.save_part(&mut slice.partial, part, &mut writer)?;
+        }
+        writer.end();
+        Ok(())
     }
 }
 
@@ -180,7 +253,7 @@ impl<S: Store> Held<'_, S> {
 
     fn create(&self, start: i64, end: i64) -> Slice<S> {
         let partial = self.slicer.store.create(self.open.large.load(Ordering::Relaxed));
-        Slice { generation: self.generation, start, end, partial, object: None, bytes: 0 }
+        Slice { generation: self.generation, start, end, partial, object: None, unsaved: 0..0, bytes: 0 }
     }
 
     /// Gives the slices back.

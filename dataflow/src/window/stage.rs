@@ -9,21 +9,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use super::panes::{Pane, Panes};
-use super::saved::SliceWriter;
+use super::saved::{Kept, Role, SliceWriter};
 use super::slices::{Open, Part, Piece, Slicer};
 use super::store::{Store, piece_of_group, pieces_of};
 use super::{Sliced, Slicing, Tables};
 use crate::aggregate::Aggregate;
 use crate::bundle::{Bundle, Record};
-use crate::checkpoint::Layout;
 use crate::pipe::Pipe;
-use crate::snapshot::{self, ALL_GROUPS, Object, Records, Snapshot};
+use crate::snapshot::{ALL_GROUPS, Records, Snapshot};
 use crate::source::Error;
 use crate::stage::{Emit, Keeps, Stage};
 use crate::sync::{Mutex, lock};
 use crate::table::Key;
-use crate::time::{Generation, Punctuation, Time};
-use serde::{Deserialize, Serialize};
+use crate::time::{Generation, Punctuation};
+use updraft_kernel::yield_point;
 
 /// See the module's page.
 pub struct WindowStage<In, P, S: Store> {
@@ -40,57 +39,6 @@ pub struct Local<P, S: Store> {
     pipe: P,
     reader: S::Reader,
     open: Open<S>,
-}
-
-/// How a record of a snapshot begins.
-#[derive(Serialize, Deserialize)]
-enum Saved {
-    /// Where the windows have come to.
-    NextEnd(i64),
-    /// What follows is some of the slice that starts there.
-    Slice(Role, i64),
-}
-
-/// Some of a slice, as a checkpoint has it: for who looks at it from outside.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SavedSlice {
-    /// Where it begins; none where all time is one slice.
-    pub start: Option<Time>,
-    /// Where it ends.
-    pub end: Option<Time>,
-    /// `open` where rows may still come, `closed` where windows to come need it, `sum` of it and the closed ones after it.
-    pub kind: &'static str,
-    /// What is kept of some keys, as the window's store writes it.
-    pub bytes: Vec<u8>,
-}
-
-impl SavedSlice {
-    /// The one that is in a record of a window of this layout, if that is of a slice.
-    ///
-    /// # Errors
-    /// When it is of no window.
-    pub fn read(saved: &snapshot::Saved, layout: &Layout) -> Result<Option<Self>, Error> {
-        let (Saved::Slice(role, start), rest) = saved.begin()? else { return Ok(None) };
-        let kind = match role {
-            Role::Front => "sum",
-            Role::Back => "closed",
-            Role::Open => "open",
-        };
-        let slicing = layout.slicing().filter(|slicing| !slicing.is_whole());
-        let end = slicing.map(|slicing| Time(slicing.slice(start).1));
-        Ok(Some(Self { start: slicing.map(|_| Time(start)), end, kind, bytes: rest.bytes().to_vec() }))
-    }
-}
-
-/// What a slice is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum Role {
-    /// A level of the older ones, as [`Panes`] hold them.
-    Front,
-    /// One of the newer ones there.
-    Back,
-    /// Not sealed.
-    Open,
 }
 
 impl<In, P, F, K, A> WindowStage<In, P, Tables<P::Out, F, K, A>>
@@ -174,22 +122,26 @@ impl<In, P, S: Store> WindowStage<In, P, S> {
         }
     }
 
-    /// Adds a slice to a snapshot, or has it kept there.
-    fn save(
-        snapshot: &mut Snapshot,
-        (role, start): (Role, i64),
-        object: &mut Option<Object>,
-        save: impl FnOnce(&mut SliceWriter<'_>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        if let Some(object) = *object {
-            snapshot.keep(object);
-            return Ok(());
+    /// Adds the panes of a hash range to a snapshot: those that are in none yet are saved.
+    fn save_panes(&self, index: usize, snapshot: &mut Snapshot) -> Result<Option<i64>, Error> {
+        // Taken out: nobody else looks for them before the snapshot has been begun.
+        let mut panes = std::mem::take(&mut *lock(&self.pieces[index]));
+        for (role, slices) in [Role::Front, Role::Back].into_iter().zip(panes.slices()) {
+            for Pane { start, sum, object } in slices {
+                if let Some(object) = *object {
+                    snapshot.keep(object);
+                    continue;
+                }
+                let new = *object.insert(snapshot.create());
+                let mut writer = SliceWriter::new(&mut snapshot.saved, new, role, *start)?;
+                self.slicer.store.save(sum, &mut writer)?;
+                writer.end();
+                yield_point();
+            }
         }
-        let new = *object.insert(snapshot.create());
-        let mut writer = SliceWriter::new(snapshot, new, &Saved::Slice(role, start))?;
-        save(&mut writer)?;
-        writer.end();
-        Ok(())
+        let next_end = panes.next_end;
+        *lock(&self.pieces[index]) = panes;
+        Ok(next_end)
     }
 }
 
@@ -243,24 +195,19 @@ where
         through: Generation,
         snapshot: &mut Snapshot,
     ) -> Result<(), Error> {
-        let store = &self.slicer.store;
-        for panes in self.pieces.iter().skip(driver).step_by(locals.len()) {
-            let panes = &mut *lock(panes);
-            for (role, slices) in [Role::Front, Role::Back].into_iter().zip(panes.slices()) {
-                for Pane { start, sum, object } in slices {
-                    Self::save(snapshot, (role, *start), object, |writer| store.save(sum, writer))?;
-                }
+        for index in (driver..self.pieces.len()).step_by(locals.len()) {
+            let next_end = self.save_panes(index, snapshot)?;
+            // It is the same in all of them.
+            if let Some(end) = next_end.filter(|_| index == 0) {
+                snapshot.add_whole(ALL_GROUPS, &Kept::NextEnd(end))?;
             }
         }
-        if driver == 0
-            && let Some(end) = self.pieces.iter().find_map(|panes| lock(panes).next_end)
-        {
-            snapshot.add_whole(ALL_GROUPS, &Saved::NextEnd(end))?;
-        }
-        Slicer::visit(&locals[driver].open, through, |slice| {
-            let place = (Role::Open, slice.start);
-            Self::save(snapshot, place, &mut slice.object, |writer| store.save_partial(&mut slice.partial, writer))
-        })
+        self.slicer.freeze(&locals[driver].open, through, snapshot);
+        Ok(())
+    }
+
+    fn save_more(&self, local: &Self::Local, snapshot: &mut Snapshot) -> Result<bool, Error> {
+        self.slicer.save_some(&local.open, &mut snapshot.saved)
     }
 
     fn restore(&self, locals: &[Self::Local], _: Punctuation, saved: Records<'_>) -> Result<(), Error> {
@@ -268,10 +215,10 @@ where
         for record in saved {
             let record = record?;
             let group = *record.groups.start();
-            let (saved, rest) = record.begin()?;
-            match saved {
-                Saved::NextEnd(end) => next_end = Some(end),
-                Saved::Slice(Role::Open, start) => {
+            let (kept, rest) = record.begin()?;
+            match kept {
+                Kept::NextEnd(end) => next_end = Some(end),
+                Kept::Slice(Role::Open, start) => {
                     let sum = self.slicer.store.load(group, rest)?;
                     let local = &locals[usize::from(group.0) % locals.len()];
                     let mut held = self.slicer.hold(&local.open, Generation(0));
@@ -279,7 +226,7 @@ where
                     self.slicer.store.add(&mut held.slices[at].partial, sum);
                     held.put_back();
                 }
-                Saved::Slice(role, start) => {
+                Kept::Slice(role, start) => {
                     let place = (piece_of_group(group, self.slicer.pieces), role, start);
                     sums.entry(place).or_default().push(self.slicer.store.load(group, rest)?);
                 }

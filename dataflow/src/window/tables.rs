@@ -167,8 +167,12 @@ where
         sum.iter().try_for_each(|(key, acc)| writer.add(KeyGroup::of(hash_of(key)), &(key, acc)))
     }
 
-    fn save_partial(&self, partial: &mut Self::Partial, writer: &mut SliceWriter<'_>) -> Result<(), Error> {
-        partial.visit(&self.aggregate, |group, key, acc| writer.add(group, &(key, acc)))
+    fn saved_parts(&self, partial: &Self::Partial) -> usize {
+        partial.parts()
+    }
+
+    fn save_part(&self, partial: &mut Self::Partial, part: usize, writer: &mut SliceWriter<'_>) -> Result<(), Error> {
+        partial.visit(part, &self.aggregate, |group, key, acc| writer.add(group, &(key, acc)))
     }
 
     fn load(&self, _: KeyGroup, saved: Rest<'_>) -> Result<Self::Sum, Error> {

@@ -111,6 +111,28 @@ fn a_group_says_where_to_begin() {
 }
 
 #[test]
+fn a_group_is_told_what_checkpoints_have_stored() {
+    let broker = two();
+    let cluster = Cluster::new(broker.servers()).property("group.id", "g");
+    let partitions = Reads::new(cluster, Topics::Named(vec!["t".into()])).source().open().unwrap();
+    let mut partition = partitions.into_iter().next().unwrap();
+    let (_partition, place) = run(move || async move {
+        assert_eq!(drain(&mut partition, 1, 2).await.unwrap(), ["a", "b"]);
+        let place = partition.place().unwrap();
+        // It goes on before that is stored.
+        assert_eq!(drain(&mut partition, 1, 1).await.unwrap(), ["c"]);
+        partition.stored(&place);
+        (partition, place)
+    });
+    let told = std::iter::repeat_with(|| {
+        std::thread::sleep(Duration::from_millis(10));
+        broker.committed("g", "t", 0)
+    });
+    let offset = told.into_iter().flatten().next().map(|(offset, _)| offset);
+    assert_eq!(offset, Some(2), "{place}");
+}
+
+#[test]
 fn what_was_aborted_is_not_there() {
     let broker = Broker::start();
     broker.topic("t", 1);

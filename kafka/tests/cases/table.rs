@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, Field, Schema};
-use updraft_dataflow::connector::{Accepts, AnySource, Column, Connector, Registry, Scan, Table};
+use updraft_dataflow::connector::{AnySource, Changelog, Column, Connector, Registry, Scan, Table};
 use updraft_dataflow::{Bundle, Error, Partition, RowKind, Rows, Sink, Source};
 use updraft_kafka::{Kafka, UpsertKafka, register};
 
@@ -47,6 +47,23 @@ fn read(table: &Table, metadata: &[&str]) -> Result<(Vec<String>, Vec<String>), 
             }
         }
         Ok((rows, rejected))
+    })
+}
+
+/// What has happened to each row, and the row as text.
+fn changes_of(connector: &impl Connector, table: &Table) -> Result<Vec<String>, Error> {
+    let partitions = made(connector, table, &[])?.open()?;
+    run(move || async move {
+        let mut changes = Vec::new();
+        for mut partition in partitions {
+            while let Some(batch) = partition.next(10).await? {
+                for found in batch.records.as_slice() {
+                    let kinds = (0..found.len()).map(|row| found.kind(row));
+                    changes.extend(kinds.zip(lines(found.batch())).map(|(kind, line)| format!("{kind:?} {line}")));
+                }
+            }
+        }
+        Ok(changes)
     })
 }
 
@@ -113,7 +130,7 @@ fn rows_are_messages() {
     let broker = Broker::start();
     broker.topic("t", 1);
     let table = table(&broker, &[JSON]);
-    assert_eq!(Kafka.accepts(&table), Accepts::Insertions);
+    assert_eq!(Kafka.accepts(&table), Changelog::Insertions);
     write(&Kafka, &table, rows(&[(RowKind::Insert, 1, "a"), (RowKind::Insert, 2, "b")])).unwrap();
     let messages =
         ["{\"id\":1,\"name\":\"a\"}", "{\"id\":2,\"name\":\"b\"}"].map(|value| (None, Some(value.to_owned())));
@@ -125,7 +142,7 @@ fn changes_by_key_are_messages() {
     let broker = Broker::start();
     broker.topic("t", 1);
     let table = table(&broker, &[("key.format", "json"), ("value.format", "json")]);
-    assert_eq!(UpsertKafka.accepts(&table), Accepts::Upserts);
+    assert_eq!(UpsertKafka.accepts(&table), Changelog::Upserts);
     let changes = [
         (RowKind::Insert, 1, "a"),
         (RowKind::UpdateBefore, 1, "a"),
@@ -137,8 +154,26 @@ fn changes_by_key_are_messages() {
     let value = |name| Some(format!("{{\"id\":1,\"name\":\"{name}\"}}"));
     let expected = [(key(), value("a")), (key(), value("b")), (key(), None)];
     assert_eq!(seen(&broker.servers(), "t", 0, "read_committed"), expected);
-    let unreadable = made(&UpsertKafka, &table, &[]).unwrap_err().to_string();
-    assert!(unreadable.contains("can be written, but not read yet"), "{unreadable}");
+    // And read again, the last word on the key is that it is gone.
+    assert_eq!(UpsertKafka.tells(&table), Changelog::Upserts);
+    let read = changes_of(&UpsertKafka, &table).unwrap();
+    assert_eq!(read, ["UpdateAfter 1|a", "UpdateAfter 1|b", "Delete 1|"]);
+}
+
+#[test]
+fn changes_that_a_database_has_told_are_changes() {
+    let broker = Broker::start();
+    broker.topic("t", 1);
+    let row = |id: i64, name: &str| format!("{{\"id\":{id},\"name\":\"{name}\"}}");
+    let change =
+        |op: &str, before: &str, after: &str| format!("{{\"op\":\"{op}\",\"before\":{before},\"after\":{after}}}");
+    let told =
+        [change("c", "null", &row(1, "a")), change("u", &row(1, "a"), &row(1, "b")), change("d", &row(1, "b"), "null")];
+    put(&broker.servers(), "t", 0, told.each_ref().map(|text| &**text));
+    let table = table(&broker, &[EARLIEST, ("format", "debezium-json")]);
+    assert_eq!(Kafka.tells(&table), Changelog::Changes);
+    let read = changes_of(&Kafka, &table).unwrap();
+    assert_eq!(read, ["Insert 1|a", "UpdateBefore 1|a", "UpdateAfter 1|b", "Delete 1|b"]);
 }
 
 #[test]

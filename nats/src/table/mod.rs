@@ -6,7 +6,7 @@ use arrow_array::builder::{ListBuilder, MapBuilder, MapFieldNames, StringViewBui
 use arrow_array::{Array, ArrayRef, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow_schema::{DataType, Field, TimeUnit};
 use updraft_connectors::message::{Decoder, Encoder, Formats, Message as Encoded};
-use updraft_dataflow::connector::{Accepts, AnySink, AnySource, Connector, OptionSpec, Registry, Scan, Table};
+use updraft_dataflow::connector::{AnySink, AnySource, Changelog, Connector, OptionSpec, Registry, Scan, Table};
 use updraft_dataflow::{Batch, Bundle, Error, Partition, Place, Prepared, Progress, Rows, Sink, Source};
 
 use crate::message::{Message, Outgoing};
@@ -61,21 +61,17 @@ impl Connector for NatsTable {
     fn source(&self, table: &Table, scan: &Scan) -> Result<AnySource, Error> {
         let source = settings::source(table).map_err(named(table))?;
         let formats = Formats::of(table)?;
-        if formats.is_changelog() {
-            let remedy = "read its messages with a format that adds rows";
-            return Err(format!(
-                "table `{}`: tables whose rows change can be written, but not read yet: {remedy}",
-                table.name
-            )
-            .into());
-        }
         // What the formats cannot do is told now, not when a message comes.
         formats.decoder(scan)?;
         Ok(AnySource::new(RowsSource { source, formats, scan: scan.clone() }))
     }
 
-    fn accepts(&self, table: &Table) -> Accepts {
-        Formats::of(table).map_or(Accepts::Insertions, |formats| formats.accepts())
+    fn tells(&self, table: &Table) -> Changelog {
+        changelog(table)
+    }
+
+    fn accepts(&self, table: &Table) -> Changelog {
+        changelog(table)
     }
 
     fn sink(&self, table: &Table) -> Result<AnySink, Error> {
@@ -85,6 +81,11 @@ impl Connector for NatsTable {
         let encoder = Formats::of(table)?.encoder()?;
         Ok(AnySink::new(RowsSink { writer: Writer::new(sink), encoder, template }))
     }
+}
+
+/// What its formats tell, if they can be had: if not, that is told when it is opened.
+fn changelog(table: &Table) -> Changelog {
+    Formats::of(table).map_or(Changelog::Insertions, |formats| formats.changelog())
 }
 
 struct RowsSource {

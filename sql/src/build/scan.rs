@@ -11,19 +11,22 @@ use std::time::Duration;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
-use datafusion_common::{DFSchema, Result, plan_datafusion_err, plan_err};
+use datafusion_common::{DFSchema, DFSchemaRef, Result, plan_datafusion_err, plan_err};
 use datafusion_expr::logical_plan::TableScan;
 use datafusion_expr::{Expr, Operator};
 use datafusion_physical_expr::PhysicalExpr;
 use serde::{Deserialize, Serialize};
-use updraft_dataflow::connector::{AnyPartition, AnySource, Column as Wanted, Scan};
+use updraft_dataflow::connector::{AnyPartition, AnySource, Changelog, Column as Wanted, Scan};
 use updraft_dataflow::{Batch, Bundle, DeadLetter, Error, Partition, Place, Progress, Rows, Source};
 
-use super::expr::{Projection, evaluate, nullable, physical};
+use super::expr::{Projection, batch_schema, evaluate, nullable, physical};
+use super::key::{Keyed, without_columns};
 use super::{Builder, Flow, Node, Operation, Traits, project};
 use crate::catalog::{BadRows, ConnectorTable, Origin, Side, SideTable};
 use crate::fail::fail;
 use crate::gate::Gate;
+use crate::operator::normalize::Normalize;
+use crate::operator::settle::Settle;
 use crate::plan::interval;
 
 /// Rows of a batch, about.
@@ -233,6 +236,12 @@ impl Partition for TablePartition {
         self.taken = taken;
         self.partition.seek(place)
     }
+
+    fn stored(&mut self, place: &Place) {
+        if let Some(place) = place.get("place") {
+            self.partition.stored(place);
+        }
+    }
 }
 
 impl TablePartition {
@@ -348,7 +357,44 @@ pub(crate) fn translate(scan: &TableScan) -> Result<Node> {
         _ => return plan_err!("'{}' cannot be read", scan.table_name),
     };
     let all = || (0..scan.source.schema().fields().len()).collect();
-    let columns = scan.projection.clone().unwrap_or_else(all);
+    let columns: Vec<usize> = scan.projection.clone().unwrap_or_else(all);
+    match table.connector.tells(&table.table) {
+        told @ (Changelog::Upserts | Changelog::Changes) if side.is_none() => changes(table, told, &columns, scan),
+        _ => Ok(scanned(table, side, columns, scan.projected_schema.clone())),
+    }
+}
+
+/// Rows that may be updated and deleted, by the table's primary key.
+fn changes(table: Arc<ConnectorTable>, told: Changelog, columns: &[usize], scan: &TableScan) -> Result<Node> {
+    let is_key = |column: &crate::catalog::Column| matches!(&column.origin, Origin::Physical(index) if table.table.primary_key.contains(index));
+    let keys: Vec<_> = (0..table.columns.len()).filter(|column| is_key(&table.columns[*column])).collect();
+    if keys.is_empty() {
+        let name = &table.table.name;
+        return plan_err!("table '{name}' needs a PRIMARY KEY (…) NOT ENFORCED: its rows may be updated and deleted");
+    }
+    let missing: Vec<_> = keys.iter().copied().filter(|key| !columns.contains(key)).collect();
+    let all = [columns, &missing].concat();
+    let places: Vec<_> = keys.iter().filter_map(|key| all.iter().position(|column| column == key)).collect();
+    let source = scan.source.schema();
+    let fields = all.iter().map(|column| (Some(scan.table_name.clone()), Arc::new(source.field(*column).clone())));
+    let schema = Arc::new(DFSchema::new_with_metadata(fields.collect(), Default::default())?);
+    let names = keys.iter().map(|key| source.field(*key).name().as_str()).collect::<Vec<_>>().join(", ");
+    let traits = Traits { changes: true, ..Traits::default() };
+    let mut node = scanned(table, None, all, schema.clone());
+    if told == Changelog::Upserts {
+        let operator = Normalize::new(batch_schema(&schema), places.clone());
+        let shown = format!("Normalize(key=[{names}])");
+        let normalize = Keyed { operator, name: "normalize", keys: places.clone(), shown, clock: None };
+        node = Node::new(normalize, vec![node], schema.clone(), traits.clone());
+    }
+    let operator = Settle::new(batch_schema(&schema), places.clone());
+    let shown = format!("Settle(key=[{names}])");
+    let settle = Keyed { operator, name: "settle", keys: places, shown, clock: None };
+    let node = Node::new(settle, vec![node], schema, traits);
+    without_columns(node, &(0..columns.len()).collect::<Vec<_>>(), scan.projected_schema.clone())
+}
+
+fn scanned(table: Arc<ConnectorTable>, side: Option<Side>, columns: Vec<usize>, schema: DFSchemaRef) -> Node {
     let mut traits = Traits::default();
     if side.is_none() {
         let rowtime = table.rowtime.as_ref().map(|rowtime| rowtime.column);
@@ -357,5 +403,5 @@ pub(crate) fn translate(scan: &TableScan) -> Result<Node> {
         traits.rowtimes = (0..columns.len()).filter(|at| Some(columns[*at]) == rowtime).collect();
     }
     let operation = ScanOperation { scanned: Scanned { table, columns }, side };
-    Ok(Node::new(operation, Vec::new(), scan.projected_schema.clone(), traits))
+    Node::new(operation, Vec::new(), schema, traits)
 }

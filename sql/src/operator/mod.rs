@@ -21,6 +21,7 @@ pub mod over;
 mod own;
 mod saved;
 pub mod session;
+pub mod settle;
 pub mod sort;
 #[cfg(test)]
 pub(crate) mod testing;

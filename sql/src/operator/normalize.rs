@@ -9,12 +9,14 @@ use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
+use updraft_dataflow::checkpoint::Layout;
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::{Bundle, Error, Hashed, Keeps, RowKind, Rows, Saved, Snapshot};
 
 use super::changes::Changes;
 use super::codec::{Codec, columns_of};
 use super::keys::{Id, Keys};
+use super::layout::{self, Described};
 use super::log::Log;
 use super::own::{Own, settled};
 use super::saved::{ByKey, Packed, Share, load, save};
@@ -150,6 +152,14 @@ impl ByKey for State {
         self.rows.remove(ids.iter().copied())?;
         ids.iter().for_each(|id| self.keys.remove(*id));
         Ok(())
+    }
+}
+
+impl Described for Normalize {
+    fn layout(&self) -> Layout {
+        Layout::of("normalize")
+            .table("keys", layout::keys(&self.schema, &self.keys))
+            .table("rows", layout::rows(&self.schema, &self.keys))
     }
 }
 

@@ -29,6 +29,11 @@ impl<T> Own<T> {
         })
     }
 
+    /// The state, where there is some: there is none then.
+    pub(crate) fn take(&mut self) -> Option<T> {
+        self.0.take()
+    }
+
     /// The state, where there is some.
     pub(crate) fn peek(&self) -> Option<&T> {
         self.0.as_ref()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::FieldRef;
 use datafusion_common::{DFSchema, Result, ScalarValue, not_impl_err, plan_err};
 use datafusion_expr::{Expr, lit};
-use updraft_dataflow::connector::Accepts;
+use updraft_dataflow::connector::Changelog;
 
 use super::{Session, reference};
 use crate::build::{Node, project};
@@ -96,10 +96,10 @@ fn convert(expr: Option<Expr>, field: &FieldRef, node: &Node, table: &str) -> Re
 fn check_changes(node: &Node, table: &ConnectorTable) -> Result<()> {
     let name = &table.table.name;
     match table.connector.accepts(&table.table) {
-        Accepts::Insertions if node.traits.changes => plan_err!(
+        Changelog::Insertions if node.traits.changes => plan_err!(
             "table '{name}' takes insertions only, and the query updates rows that it has given; set 'execution.runtime-mode' = 'batch' for final rows alone, or group by window"
         ),
-        Accepts::Upserts if node.traits.changes && table.table.primary_key.is_empty() => {
+        Changelog::Upserts if node.traits.changes && table.table.primary_key.is_empty() => {
             plan_err!("table '{name}' needs a PRIMARY KEY (…) NOT ENFORCED: the query updates rows that it has given")
         }
         _ => Ok(()),

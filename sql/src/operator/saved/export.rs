@@ -76,7 +76,7 @@ impl Export {
         };
         let parts = match &*layout.kind {
             "group" | "group of changes" => vec![part("groups", names(&["keys", "values"]))],
-            "rank" | "deduplicate" | "rows" | "held rows" => vec![part("rows", names(&["rows"]))],
+            "rank" | "deduplicate" | "normalize" | "rows" | "held rows" => vec![part("rows", names(&["rows"]))],
             "session" if layout.tables.iter().any(|table| table.name == "rows") => vec![part("rows", names(&["rows"]))],
             "session" => {
                 let edges = ["session_first", "session_last"].map(str::to_owned);
@@ -116,6 +116,7 @@ impl Export {
                 self.keyed(0, &saved, |_, (_, _, _, shown): GroupContent| of_several(&shown, 1))
             }
             ("rank", _) => self.keyed(0, &saved, |_, rows: Packed| of_several(&rows, 2)),
+            ("normalize", _) => self.keyed(0, &saved, |_, rows: Packed| of_several(&rows, 1)),
             ("deduplicate", _) => {
                 self.keyed(0, &saved, |_, (_, new, told): (Packed, Packed, Packed)| newer(&new, &told))
             }
