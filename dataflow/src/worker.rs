@@ -76,7 +76,9 @@ pub(crate) trait Runner: Send + Sync {
     fn oldest(&self, kernel: usize) -> Option<Epoch>;
     /// Does a piece of the oldest work, if there is any: whether a source may go on for it.
     fn run(&self, kernel: usize) -> bool;
-    /// Goes on with a snapshot that is being taken, if there is one of what `kernel` owns.
+    /// Whether a snapshot is being taken of what `kernel` owns.
+    fn is_saving(&self, kernel: usize) -> bool;
+    /// Goes on with it, if there is one.
     fn save_more(&self, kernel: usize) -> bool;
     /// How many parts of the state can be restored at the same time, each with the records for the driver of that number.
     fn parts(&self) -> usize;
@@ -278,6 +280,8 @@ impl<S: Stage> StageRunner<S> {
         self.add(snapshot, |taken| taken.left += 1);
         self.saving[driver].owed.store(0, Ordering::Relaxed);
         self.saving[driver].is_on.store(true, Ordering::Release);
+        // The driver goes on with it, who may be asleep: others may have begun it.
+        self.shared.work.ring_all();
         self.save_some(driver);
     }
 
@@ -385,8 +389,12 @@ impl<S: Stage> Runner for StageRunner<S> {
         room
     }
 
+    fn is_saving(&self, kernel: usize) -> bool {
+        self.saving[kernel].is_on.load(Ordering::Acquire)
+    }
+
     fn save_more(&self, kernel: usize) -> bool {
-        let is_on = self.saving[kernel].is_on.load(Ordering::Acquire);
+        let is_on = self.is_saving(kernel);
         if is_on {
             self.save_some(kernel);
         }
@@ -458,7 +466,10 @@ pub(crate) fn work(shared: &Shared, stages: &[Arc<dyn Runner>], kernel: usize, b
                 turns += 1;
                 block_on(yield_now());
             }
-            None => block_on(bell.wait(|| shared.is_finished() || next().is_some())),
+            None => {
+                let is_saving = || stages.iter().any(|stage| stage.is_saving(kernel));
+                block_on(bell.wait(|| shared.is_finished() || next().is_some() || is_saving()));
+            }
         }
         yield_point();
     }
