@@ -135,8 +135,6 @@ struct Taken {
 #[derive(Default)]
 struct Saving {
     is_on: AtomicBool,
-    /// Whether somebody is at it: whoever has begun the snapshot in the driver's stead, or the driver.
-    is_held: AtomicBool,
     /// Nanoseconds that it may take for that, by the time that its work has taken; less than none where it has taken too many.
     owed: AtomicI64,
 }
@@ -271,40 +269,20 @@ impl<S: Stage> StageRunner<S> {
         self.shared.work.ring_all();
     }
 
+    /// Begins with a driver's share, and saves as much of it as is saved at a time; the rest is the driver's affair.
     fn snapshot(&self, driver: usize, epoch: Epoch) {
         let mut snapshot = Snapshot::new(self.next_object.clone());
         let through = self.shared.generation(epoch);
-        if let Err(error) = self.stage.snapshot(&self.locals, driver, through, &mut snapshot) {
-            give_up(error);
+        let begun = self.stage.snapshot(&self.locals, driver, through, &mut snapshot);
+        let saved = begun.and_then(|()| self.stage.save_more(&self.locals[driver], &mut snapshot));
+        let is_left = saved.unwrap_or_else(|error| give_up(error));
+        self.add(snapshot, |taken| taken.left += usize::from(is_left));
+        if is_left {
+            self.saving[driver].owed.store(0, Ordering::Relaxed);
+            self.saving[driver].is_on.store(true, Ordering::Release);
+            // It may be asleep: others may have begun it.
+            self.shared.work.ring_all();
         }
-        self.add(snapshot, |taken| taken.left += 1);
-        self.saving[driver].owed.store(0, Ordering::Relaxed);
-        self.saving[driver].is_on.store(true, Ordering::Release);
-        // The driver goes on with it, who may be asleep: others may have begun it.
-        self.shared.work.ring_all();
-        self.save_some(driver);
-    }
-
-    /// Saves a piece of what a driver has frozen, if nobody else does.
-    fn save_some(&self, driver: usize) {
-        let Saving { is_on, is_held, .. } = &self.saving[driver];
-        if is_held.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        if is_on.load(Ordering::Acquire) {
-            let mut snapshot = Snapshot::new(self.next_object.clone());
-            let saved = self.stage.save_more(&self.locals[driver], &mut snapshot);
-            self.charge();
-            match saved {
-                Ok(true) => self.add(snapshot, |_| {}),
-                Ok(false) => {
-                    is_on.store(false, Ordering::Release);
-                    self.add(snapshot, |taken| taken.left -= 1);
-                }
-                Err(error) => give_up(error),
-            }
-        }
-        is_held.store(false, Ordering::Release);
     }
 
     /// Takes in a piece of a snapshot, and reports that if it is whole now.
@@ -394,11 +372,21 @@ impl<S: Stage> Runner for StageRunner<S> {
     }
 
     fn save_more(&self, kernel: usize) -> bool {
-        let is_on = self.is_saving(kernel);
-        if is_on {
-            self.save_some(kernel);
+        if !self.is_saving(kernel) {
+            return false;
         }
-        is_on
+        let mut snapshot = Snapshot::new(self.next_object.clone());
+        let saved = self.stage.save_more(&self.locals[kernel], &mut snapshot);
+        self.charge();
+        match saved {
+            Ok(true) => self.add(snapshot, |_| {}),
+            Ok(false) => {
+                self.saving[kernel].is_on.store(false, Ordering::Release);
+                self.add(snapshot, |taken| taken.left -= 1);
+            }
+            Err(error) => give_up(error),
+        }
+        true
     }
 }
 
