@@ -79,7 +79,9 @@ pub(crate) trait Runner: Send + Sync {
     fn oldest(&self, kernel: usize) -> Option<Epoch>;
     /// Does a piece of the oldest work, if there is any: whether a source may go on for it.
     fn run(&self, kernel: usize) -> bool;
-    /// Goes on with a snapshot that is being taken, if there is one of what `kernel` owns.
+    /// Whether a snapshot is being taken of what `kernel` owns.
+    fn is_saving(&self, kernel: usize) -> bool;
+    /// Goes on with it, if there is one.
     fn save_more(&self, kernel: usize) -> bool;
     /// How many parts of the state can be restored at the same time, each with the records for the driver of that number.
     fn parts(&self) -> usize;
@@ -138,8 +140,6 @@ struct Taken {
 #[derive(Default)]
 struct Saving {
     is_on: AtomicBool,
-    /// Whether somebody is at it: whoever has begun the snapshot in the driver's stead, or the driver.
-    is_held: AtomicBool,
     /// Nanoseconds that it may take for that, by the time that its work has taken; less than none where it has taken too many.
     owed: AtomicI64,
 }
@@ -274,38 +274,20 @@ impl<S: Stage> StageRunner<S> {
         self.shared.work.ring_all();
     }
 
+    /// Begins with a driver's share, and saves as much of it as is saved at a time; the rest is the driver's affair.
     fn snapshot(&self, driver: usize, epoch: Epoch) {
         let mut snapshot = Snapshot::new(self.next_object.clone());
         let through = self.shared.generation(epoch);
-        if let Err(error) = self.stage.snapshot(&self.locals, driver, through, &mut snapshot) {
-            give_up(error);
+        let begun = self.stage.snapshot(&self.locals, driver, through, &mut snapshot);
+        let saved = begun.and_then(|()| self.stage.save_more(&self.locals[driver], &mut snapshot));
+        let is_left = saved.unwrap_or_else(|error| give_up(error));
+        self.add(snapshot, |taken| taken.left += usize::from(is_left));
+        if is_left {
+            self.saving[driver].owed.store(0, Ordering::Relaxed);
+            self.saving[driver].is_on.store(true, Ordering::Release);
+            // It may be asleep: others may have begun it.
+            self.shared.work.ring_all();
         }
-        self.add(snapshot, |taken| taken.left += 1);
-        self.saving[driver].owed.store(0, Ordering::Relaxed);
-        self.saving[driver].is_on.store(true, Ordering::Release);
-        self.save_some(driver);
-    }
-
-    /// Saves a piece of what a driver has frozen, if nobody else does.
-    fn save_some(&self, driver: usize) {
-        let Saving { is_on, is_held, .. } = &self.saving[driver];
-        if is_held.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        if is_on.load(Ordering::Acquire) {
-            let mut snapshot = Snapshot::new(self.next_object.clone());
-            let saved = self.stage.save_more(&self.locals[driver], &mut snapshot);
-            self.charge();
-            match saved {
-                Ok(true) => self.add(snapshot, |_| {}),
-                Ok(false) => {
-                    is_on.store(false, Ordering::Release);
-                    self.add(snapshot, |taken| taken.left -= 1);
-                }
-                Err(error) => give_up(error),
-            }
-        }
-        is_held.store(false, Ordering::Release);
     }
 
     /// Takes in a piece of a snapshot, and reports that if it is whole now.
@@ -398,12 +380,26 @@ impl<S: Stage> Runner for StageRunner<S> {
         room
     }
 
+    fn is_saving(&self, kernel: usize) -> bool {
+        self.saving[kernel].is_on.load(Ordering::Acquire)
+    }
+
     fn save_more(&self, kernel: usize) -> bool {
-        let is_on = self.saving[kernel].is_on.load(Ordering::Acquire);
-        if is_on {
-            self.save_some(kernel);
+        if !self.is_saving(kernel) {
+            return false;
         }
-        is_on
+        let mut snapshot = Snapshot::new(self.next_object.clone());
+        let saved = self.stage.save_more(&self.locals[kernel], &mut snapshot);
+        self.charge();
+        match saved {
+            Ok(true) => self.add(snapshot, |_| {}),
+            Ok(false) => {
+                self.saving[kernel].is_on.store(false, Ordering::Release);
+                self.add(snapshot, |taken| taken.left -= 1);
+            }
+            Err(error) => give_up(error),
+        }
+        true
     }
 }
 
@@ -471,7 +467,10 @@ pub(crate) fn work(shared: &Shared, stages: &[Arc<dyn Runner>], kernel: usize, b
                 turns += 1;
                 block_on(yield_now());
             }
-            None => block_on(bell.wait(|| shared.is_finished() || next().is_some())),
+            None => {
+                let is_saving = || stages.iter().any(|stage| stage.is_saving(kernel));
+                block_on(bell.wait(|| shared.is_finished() || next().is_some() || is_saving()));
+            }
         }
         yield_point();
     }

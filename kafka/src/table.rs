@@ -54,11 +54,6 @@ fn formats(table: &Table, upserting: bool) -> Result<Formats, Error> {
     if upserting { Formats::upserting(table) } else { Formats::of(table) }
 }
 
-/// What its formats tell, if they can be had: if not, that is told when it is opened.
-fn changelog(table: &Table) -> Changelog {
-    Formats::of(table).map_or(Changelog::Insertions, |formats| formats.changelog())
-}
-
 fn source(table: &Table, scan: &Scan, upserting: bool) -> Result<AnySource, Error> {
     let named = |error: Error| -> Error { format!("table `{}`: {error}", table.name).into() };
     let reads = settings::reads(table, upserting).map_err(named)?;
@@ -97,11 +92,11 @@ impl Connector for Kafka {
     }
 
     fn tells(&self, table: &Table) -> Changelog {
-        changelog(table)
+        Formats::changelog_of(table)
     }
 
     fn accepts(&self, table: &Table) -> Changelog {
-        changelog(table)
+        Formats::changelog_of(table)
     }
 
     fn sink(&self, table: &Table) -> Result<AnySink, Error> {

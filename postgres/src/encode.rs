@@ -14,16 +14,15 @@ use postgres_protocol::types;
 use tokio_postgres::types::Type;
 use updraft_dataflow::Error;
 
-use crate::types::{is_scalar, wire_type};
+use crate::types::{EPOCH, is_scalar, wire_type};
 
 /// What a stream of rows begins with: the signature, no flags, no extension.
 pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What it ends with.
 pub(crate) const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
 
-/// Days, and microseconds, from 1970 to 2000, where the server's times begin.
+/// Days from 1970 to 2000.
 const DAYS: i32 = 10_957;
-const MICROS: i64 = 946_684_800_000_000;
 /// The times that the server has, as it counts them.
 const TIMES: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
 
@@ -144,7 +143,7 @@ fn time<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &ArrayRef, times: i64, 
 
 fn moment<T: ArrowPrimitiveType<Native = i64>>(array: &ArrayRef, times: i64, over: i64) -> Put<'_> {
     each::<T>(array, move |value, out| {
-        let micros = value.div_euclid(over).checked_mul(times).and_then(|micros| micros.checked_sub(MICROS));
+        let micros = value.div_euclid(over).checked_mul(times).and_then(|micros| micros.checked_sub(EPOCH));
         let micros = micros.filter(|micros| TIMES.contains(micros)).ok_or("the time is out of PostgreSQL's range")?;
         just(types::timestamp_to_sql(micros, out))
     })

@@ -19,6 +19,9 @@ use arrow_schema::{DataType, Field, IntervalUnit, TimeUnit};
 use tokio_postgres::types::{Oid, Type};
 use updraft_dataflow::Error;
 
+/// Microseconds from 1970 to 2000, where the server's times begin.
+pub(crate) const EPOCH: i64 = 946_684_800_000_000;
+
 /// What a column of the type becomes.
 pub(crate) fn arrow_of(oid: Oid, modifier: i32) -> DataType {
     match Type::from_oid(oid) {

@@ -8,8 +8,9 @@ mod batches;
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
-use arrow_cast::cast;
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampNanosecondType;
+use arrow_array::{ArrayRef, Int64Array, PrimitiveArray, RecordBatch, StringViewArray};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use batches::Random;
 use support::{lines, read, read_all, schema, table, write};
@@ -48,26 +49,14 @@ fn declared(data_type: &DataType) -> String {
 /// What the server keeps of a batch: microseconds.
 fn kept(batch: &RecordBatch) -> RecordBatch {
     let column = |column: &ArrayRef| match column.data_type() {
-        DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
-            let micros = arrow_array::types::TimestampNanosecondType::default_of(column);
-            cast(&micros, &DataType::Timestamp(TimeUnit::Nanosecond, zone.clone())).unwrap()
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            let cut = column.as_primitive::<TimestampNanosecondType>();
+            let cut: PrimitiveArray<TimestampNanosecondType> = cut.unary(|nanos| nanos.div_euclid(1_000) * 1_000);
+            Arc::new(cut.with_data_type(column.data_type().clone()))
         }
         _ => column.clone(),
     };
     RecordBatch::try_new(batch.schema(), batch.columns().iter().map(column).collect()).unwrap()
-}
-
-/// Nanoseconds, cut down to whole microseconds.
-trait Micros {
-    fn default_of(column: &ArrayRef) -> ArrayRef;
-}
-
-impl Micros for arrow_array::types::TimestampNanosecondType {
-    fn default_of(column: &ArrayRef) -> ArrayRef {
-        use arrow_array::cast::AsArray;
-        let cut = column.as_primitive::<Self>().unary::<_, Self>(|nanos| nanos.div_euclid(1_000) * 1_000);
-        Arc::new(cut.with_data_type(column.data_type().clone()))
-    }
 }
 
 #[test]

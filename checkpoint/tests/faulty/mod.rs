@@ -35,19 +35,17 @@ impl Dice {
 }
 
 /// See the module's page.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Faulty {
     inner: Arc<InMemory>,
     dice: Dice,
     /// How many of a hundred requests fail.
-    faults: AtomicUsize,
-    late: Arc<Late>,
+    faults: Arc<AtomicUsize>,
+    /// Puts that are on their way, though their senders have given up.
+    late: Arc<Mutex<Vec<(Path, PutPayload, PutOptions)>>>,
     /// Puts that are refused from now on, for want of room.
-    full: AtomicUsize,
+    full: Arc<AtomicUsize>,
 }
-
-/// Puts that are on their way, though their senders have given up.
-type Late = Mutex<Vec<(Path, PutPayload, PutOptions)>>;
 
 impl fmt::Display for Faulty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,7 +75,8 @@ async fn wait(dice: &Dice) {
 
 impl Faulty {
     pub(crate) fn new(dice: Dice, faults: usize) -> Self {
-        Self { inner: Arc::default(), dice, faults: faults.into(), late: Arc::default(), full: AtomicUsize::new(0) }
+        let (inner, late, full) = (Arc::default(), Arc::default(), Arc::default());
+        Self { inner, dice, faults: Arc::new(faults.into()), late, full }
     }
 
     /// Nothing fails from now on, and nothing is on its way.
@@ -168,15 +167,13 @@ impl ObjectStore for Faulty {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let (inner, dice, late) = (self.inner.clone(), self.dice.clone(), self.late.clone());
-        let faults = self.faults.load(Ordering::Relaxed);
+        let store = self.clone();
         let delete = move |location: Result<Path>| {
-            let (inner, dice, late) = (inner.clone(), dice.clone(), late.clone());
-            let store = Self { inner: inner.clone(), dice, faults: faults.into(), late, full: AtomicUsize::new(0) };
+            let store = store.clone();
             async move {
                 let location = location?;
                 store.before().await?;
-                let result = inner.delete(&location).await.map(|()| location);
+                let result = store.inner.delete(&location).await.map(|()| location);
                 store.after(result).await
             }
         };

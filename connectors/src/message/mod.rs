@@ -210,6 +210,12 @@ impl Formats {
         part::metadata()
     }
 
+    /// What changes can be read from a table's messages, and written to them. Where its formats are wrong, nothing that
+    /// matters: that is told when the table is opened.
+    pub fn changelog_of(table: &Table) -> Changelog {
+        Self::of(table).map_or(Changelog::Insertions, |formats| formats.changelog())
+    }
+
     /// What changes can be read, and written.
     pub fn changelog(&self) -> Changelog {
         match (self.upserting, self.value.format.is_changelog()) {

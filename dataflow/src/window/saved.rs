@@ -55,7 +55,7 @@ impl SavedSlice {
 /// What a slice is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Role {
-    /// A level of the older ones, as [`Panes`] hold them.
+    /// A level of the older ones, as [`Panes`](super::panes::Panes) hold them.
     Front,
     /// One of the newer ones there.
     Back,

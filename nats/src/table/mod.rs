@@ -67,11 +67,11 @@ impl Connector for NatsTable {
     }
 
     fn tells(&self, table: &Table) -> Changelog {
-        changelog(table)
+        Formats::changelog_of(table)
     }
 
     fn accepts(&self, table: &Table) -> Changelog {
-        changelog(table)
+        Formats::changelog_of(table)
     }
 
     fn sink(&self, table: &Table) -> Result<AnySink, Error> {
@@ -81,11 +81,6 @@ impl Connector for NatsTable {
         let encoder = Formats::of(table)?.encoder()?;
         Ok(AnySink::new(RowsSink { writer: Writer::new(sink), encoder, template }))
     }
-}
-
-/// What its formats tell, if they can be had: if not, that is told when it is opened.
-fn changelog(table: &Table) -> Changelog {
-    Formats::of(table).map_or(Changelog::Insertions, |formats| formats.changelog())
 }
 
 struct RowsSource {

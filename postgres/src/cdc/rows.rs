@@ -9,12 +9,10 @@ use updraft_dataflow::Error;
 use updraft_dataflow::connector::Column;
 
 use super::Settings;
+use crate::types::EPOCH;
 
 /// What is known beside the columns.
 pub(crate) const METADATA: [&str; 4] = ["database_name", "schema_name", "table_name", "op_ts"];
-
-/// Microseconds from 1970 to 2000.
-const EPOCH: i64 = 946_684_800_000_000;
 
 /// The type of what is known.
 pub(crate) fn metadata_type(key: &str) -> DataType {

@@ -115,9 +115,8 @@ impl Streaming {
     fn take(&mut self, settings: &Settings, stood: &mut Stood, message: &Message<'_>) -> Result<(), Error> {
         match message {
             Message::Begin { commit, time, .. } => {
-                let given = std::mem::take(&mut stood.given);
-                self.transaction = Some(Transaction { commit: Lsn(*commit), time: *time, told: 0, given });
-                stood.given = given;
+                let (commit, given) = (Lsn(*commit), stood.given);
+                self.transaction = Some(Transaction { commit, time: *time, told: 0, given });
             }
             Message::Commit { end, .. } => {
                 self.transaction = None;

@@ -13,6 +13,7 @@ use super::wire::Wire;
 use crate::name::{literal, quoted};
 use crate::runtime::{self, Task};
 use crate::server::Server;
+use crate::types::EPOCH;
 
 /// How often the server hears from us, whatever happens: it gives up who is silent for a minute, unless it is told otherwise.
 const ALIVE: Duration = Duration::from_secs(5);
@@ -149,8 +150,7 @@ impl Pump {
         for place in [self.seen.max(safe), safe, safe] {
             status.put_u64(place.0);
         }
-        let since_2000 = clock::wall().as_micros() as i64 - 946_684_800_000_000;
-        status.put_i64(since_2000);
+        status.put_i64(clock::wall().as_micros() as i64 - EPOCH);
         status.put_u8(0);
         self.wire.say(&status).await
     }

@@ -23,11 +23,7 @@ pub(super) async fn rows(
             Err(Failure::Refused(error)) => return Err(error),
             Err(_) => return Ok(None),
         }
-        let first = first(&mut transaction, plan, None, |rows| plan.apply(to, true, Some(rows))).await?;
-        Ok(match first {
-            Some(row) => Some(told(&mut transaction, plan, None, row).await?),
-            None => None,
-        })
+        find(&mut transaction, plan, None, |rows| plan.apply(to, true, Some(rows))).await
     };
     finish(plan, found.await, error)
 }
@@ -36,11 +32,7 @@ pub(super) async fn rows(
 pub(super) async fn stage(client: &mut Client, plan: &Plan, stage: &str, error: tokio_postgres::Error) -> Error {
     let found = async {
         let mut transaction = client.transaction().await?;
-        let first = first(&mut transaction, plan, Some(stage), |rows| plan.bring_stage(stage, Some(rows))).await?;
-        Ok(match first {
-            Some(row) => Some(told(&mut transaction, plan, Some(stage), row).await?),
-            None => None,
-        })
+        find(&mut transaction, plan, Some(stage), |rows| plan.bring_stage(stage, Some(rows))).await
     };
     finish(plan, found.await, error)
 }
@@ -54,6 +46,19 @@ fn finish(plan: &Plan, found: Found, error: tokio_postgres::Error) -> Error {
     let column = named.or(column).map(|column| format!(", column `{column}`")).unwrap_or_default();
     let shown: String = shown.chars().take(300).collect();
     format!("table {name}, row {} of those written together ({shown}){column}: {}", row + 1, said(&error)).into()
+}
+
+/// The row that is refused by `statements`, which are for so many rows.
+async fn find(
+    transaction: &mut Transaction<'_>,
+    plan: &Plan,
+    stage: Option<&str>,
+    statements: impl Fn(i64) -> Vec<String>,
+) -> Found {
+    match first(transaction, plan, stage, statements).await? {
+        Some(row) => Ok(Some(told(transaction, plan, stage, row).await?)),
+        None => Ok(None),
+    }
 }
 
 /// The number of the first row with which those up to it are refused.
@@ -87,18 +92,18 @@ async fn told(
     row: i64,
 ) -> Result<(i64, Option<String>, String), tokio_postgres::Error> {
     let shown: String = transaction.query_one(&plan.show(stage, row), &[]).await?.get(0);
-    let mut column = None;
-    for at in 0..plan.columns.len() {
-        if stage.is_some() || column.is_some() {
-            break;
-        }
+    // What is in a stage has fitted already.
+    let columns = if stage.is_some() { 0 } else { plan.columns.len() };
+    for at in 0..columns {
         let nested = transaction.transaction().await?;
         let fits = match nested.query_one(&plan.fits(at, row), &[]).await {
             Ok(fits) => fits.get::<_, Option<bool>>(0) != Some(false),
             Err(_) => false,
         };
         nested.rollback().await?;
-        column = (!fits).then(|| plan.columns[at].name.clone());
+        if !fits {
+            return Ok((row, Some(plan.columns[at].name.clone()), shown));
+        }
     }
-    Ok((row, column, shown))
+    Ok((row, None, shown))
 }

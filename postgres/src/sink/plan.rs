@@ -4,7 +4,7 @@ use updraft_dataflow::Error;
 
 use super::Settings;
 use crate::catalog::Described;
-use crate::name::{TableName, list, quoted};
+use crate::name::{TableName, list, literal, quoted};
 use crate::types::wire_type;
 
 /// The session's own table, in which rows arrive.
@@ -143,9 +143,8 @@ impl Plan {
     fn bring(&self, from: &str, deletions: bool) -> Vec<String> {
         let (table, names) = (&self.name, self.names());
         if self.key.is_empty() {
-            let what = if names.is_empty() { "DEFAULT VALUES".to_owned() } else { String::new() };
-            if !what.is_empty() {
-                return vec![format!("INSERT INTO {table} {what}")];
+            if names.is_empty() {
+                return vec![format!("INSERT INTO {table} DEFAULT VALUES")];
             }
             return vec![format!("INSERT INTO {table} ({names}) SELECT {names} FROM ({from}) r ORDER BY {NUMBER}")];
         }
@@ -166,11 +165,9 @@ impl Plan {
 
     /// A row of the session's own table, or of a stage, as text.
     pub(super) fn show(&self, stage: Option<&str>, row: i64) -> String {
-        let value = |(at, column): (usize, &Planned)| match stage {
-            None => format!("concat({}, c{at})", crate::name::literal(&format!("{} = ", column.name))),
-            Some(_) => {
-                format!("concat({}, {})", crate::name::literal(&format!("{} = ", column.name)), quoted(&column.name))
-            }
+        let value = |(at, column): (usize, &Planned)| {
+            let stored = if stage.is_some() { quoted(&column.name) } else { format!("c{at}") };
+            format!("concat({}, {stored})", literal(&format!("{} = ", column.name)))
         };
         let values: Vec<_> = self.columns.iter().enumerate().map(value).collect();
         let from = stage.unwrap_or(OWN);

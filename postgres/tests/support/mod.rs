@@ -1,7 +1,9 @@
 //! Drives sources and sinks on a kernel, without a job around them.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
-use std::future::Future;
+#[path = "../../../connectors/tests/support/kernel.rs"]
+mod kernel;
+
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -10,19 +12,8 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use updraft_dataflow::connector::{Column, Scan, Table};
 use updraft_dataflow::{Bundle, Error, Partition, Rows, Sink, Source};
-use updraft_kernel::{Class, KernelId, Runtime};
 
-/// What `future` gives, on a kernel of its own.
-pub(crate) fn run<T, Fut>(future: impl FnOnce() -> Fut + Send + 'static) -> T
-where
-    T: Send + 'static,
-    Fut: Future<Output = T> + 'static,
-{
-    let runtime = Runtime::builder().kernels(1).pin(false).build().unwrap();
-    let group = runtime.handle().group("test", Class::Stream);
-    let task = group.spawn(KernelId(0), "test", future);
-    runtime.block_on(task).unwrap()
-}
+pub(crate) use self::kernel::run;
 
 /// Columns; those whose names end in `!` are NOT NULL.
 pub(crate) fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
