@@ -4,11 +4,15 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::keyed::Spill;
 use crate::snapshot::{Object, Saved};
 use crate::source::Error;
+use crate::stage::KeyGroup;
 use crate::sync::{Mutex, lock};
 
 /// See the module's page.
@@ -19,14 +23,32 @@ pub(crate) struct Waiting {
     bytes: usize,
 }
 
+/// A [`Saved`] that waits.
 #[derive(Debug)]
 struct Record {
-    /// Without bytes where these are in a file.
-    saved: Saved,
-    spooled: Option<Spooled>,
+    object: Object,
+    groups: RangeInclusive<KeyGroup>,
+    bytes: Place,
 }
 
-/// Where the bytes of a record are.
+#[derive(Debug)]
+enum Place {
+    Memory(Bytes),
+    File(Spooled),
+}
+
+impl Record {
+    fn new(saved: Saved, place: impl FnOnce(Vec<u8>) -> io::Result<Place>) -> io::Result<Self> {
+        Ok(Self { object: saved.object, groups: saved.groups, bytes: place(saved.bytes)? })
+    }
+
+    /// Bytes of memory.
+    fn bytes(&self) -> usize {
+        if let Place::Memory(bytes) = &self.bytes { bytes.len() } else { 0 }
+    }
+}
+
+/// Where in a file the bytes of a record are.
 #[derive(Debug)]
 struct Spooled {
     file: Arc<Spool>,
@@ -64,20 +86,17 @@ impl Waiting {
     pub(crate) fn of(saved: Vec<Saved>, spill: Option<&Spill>, file: &mut Option<Arc<Spool>>) -> Result<Self, Error> {
         let bytes: usize = saved.iter().map(|saved| saved.bytes.len()).sum();
         let Some(spill) = spill.filter(|spill| bytes > 0 && spill.is_short(bytes as isize)) else {
-            let records = saved.into_iter().map(|saved| Record { saved, spooled: None }).collect();
+            let in_memory = |saved| Record::new(saved, |bytes| Ok(Place::Memory(bytes.into())));
+            let records = saved.into_iter().map(in_memory).collect::<io::Result<_>>()?;
             return Ok(Self { records, bytes });
         };
         let file = match file {
             Some(file) => file,
             none => none.insert(Arc::new(Spool(Mutex::new((spill.file()?, 0))))),
         };
-        let mut records = Vec::with_capacity(saved.len());
-        for mut saved in saved {
-            let bytes = std::mem::take(&mut saved.bytes);
-            let spooled = Some(file.write(&bytes).map_err(|error| spill.failed(&error))?);
-            records.push(Record { saved, spooled });
-        }
-        Ok(Self { records, bytes: 0 })
+        let in_file = |saved| Record::new(saved, |bytes| Ok(Place::File(file.write(&bytes)?)));
+        let records = saved.into_iter().map(in_file).collect::<io::Result<_>>();
+        Ok(Self { records: records.map_err(|error| spill.failed(&error))?, bytes: 0 })
     }
 
     pub(crate) fn extend(&mut self, mut other: Self) {
@@ -96,24 +115,24 @@ impl Waiting {
 
     /// Lets go of records of other objects.
     pub(crate) fn retain(&mut self, keep: impl Fn(Object) -> bool) {
-        self.records.retain(|record| keep(record.saved.object));
-        self.bytes = self.records.iter().map(|record| record.saved.bytes.len()).sum();
+        self.records.retain(|record| keep(record.object));
+        self.bytes = self.records.iter().map(Record::bytes).sum();
     }
 
     /// The objects of its records.
     pub(crate) fn objects(&self) -> impl Iterator<Item = Object> {
-        self.records.iter().map(|record| record.saved.object)
+        self.records.iter().map(|record| record.object)
     }
 
-    /// The records, in order of their objects.
-    pub(crate) fn in_order(&mut self) -> impl Iterator<Item = io::Result<Saved>> {
-        self.records.sort_by_key(|record| record.saved.object);
+    /// The records, in order of their objects, and what is in them.
+    pub(crate) fn in_order(&mut self) -> impl Iterator<Item = io::Result<(Object, &RangeInclusive<KeyGroup>, Bytes)>> {
+        self.records.sort_by_key(|record| record.object);
         self.records.iter().map(|record| {
-            let mut saved = record.saved.clone();
-            if let Some(spooled) = &record.spooled {
-                saved.bytes = spooled.read()?;
-            }
-            Ok(saved)
+            let bytes = match &record.bytes {
+                Place::Memory(bytes) => bytes.clone(),
+                Place::File(spooled) => spooled.read()?.into(),
+            };
+            Ok((record.object, &record.groups, bytes))
         })
     }
 }

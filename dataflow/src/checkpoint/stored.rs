@@ -1,7 +1,9 @@
 //! [`Stored`]: how the state of a stage is stored: which of its [objects](Object) are in which file.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use updraft_checkpoint::file::Reader;
 use updraft_checkpoint::{Error as StoreError, File, Folder};
@@ -10,6 +12,7 @@ use updraft_kernel::yield_point;
 use super::spool::Waiting;
 use crate::snapshot::{Object, Saved};
 use crate::source::Error;
+use crate::stage::KeyGroup;
 use crate::time::{Epoch, Punctuation, Time};
 
 /// What is noted of a stage.
@@ -86,10 +89,8 @@ impl Stored {
         let name = writer.name().to_owned();
         let write = async {
             for saved in self.pending.in_order() {
-                let saved = saved.map_err(|error| unread(&name, error))?;
-                let bytes =
-                    postcard::to_allocvec(&saved).unwrap_or_else(|error| unreachable!("it can be saved: {error}"));
-                writer.write(saved.groups.start().0, &bytes).await?;
+                let (object, groups, bytes) = saved.map_err(|error| unread(&name, error))?;
+                writer.write(groups.start().0, &[head_of(object, groups, bytes.len()), bytes]).await?;
                 // It is on a kernel that has other work, too.
                 yield_point();
             }
@@ -129,6 +130,12 @@ impl Stored {
 fn unread(name: &str, error: std::io::Error) -> StoreError {
     let source = object_store::Error::Generic { store: "spilled state", source: error.into() };
     StoreError::Store { what: "cannot read back what is to be written to", path: name.into(), source }
+}
+
+/// What stands before the bytes of a record: with them it is as [`Saved`] is serialised.
+fn head_of(object: Object, groups: &RangeInclusive<KeyGroup>, length: usize) -> Bytes {
+    let head = postcard::to_allocvec(&(object, groups, length));
+    head.unwrap_or_else(|error| unreachable!("numbers can be serialised: {error}")).into()
 }
 
 /// How far somebody has read the records of files that follow each other, a bounded number of bytes at a time.
@@ -181,5 +188,22 @@ impl Reading<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_record_is_written_as_it_is_read(object: u64, first: u8, last: u8, bytes: Vec<u8>) {
+            let groups = KeyGroup(first)..=KeyGroup(last);
+            let written = [&*head_of(Object(object), &groups, bytes.len()), &bytes].concat();
+            let saved = Saved { object: Object(object), groups, bytes };
+            prop_assert_eq!(postcard::from_bytes::<Saved>(&written).ok(), Some(saved));
+        }
     }
 }
