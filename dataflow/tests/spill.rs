@@ -364,5 +364,8 @@ fn a_key_that_is_larger_than_the_budget_ends_with_an_error() {
     let folder = folder();
     let error = fails(folder.path().into(), 2 << 20, 3 << 20, |batches| Lossy::new(batches, 0, || {}));
     assert!(error.contains("the state of a key is of 31") && error.contains("is of 2097152"), "{error}");
-    assert!(is_empty(folder.path()));
+    // Whoever was at work on another kernel lets go of it a little later.
+    while !is_empty(folder.path()) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
