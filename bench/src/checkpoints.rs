@@ -155,31 +155,32 @@ fn run(work: Work, rate: f64, takes: Takes, args: &Args) -> Run {
     }
     let running = job.start(runtime.handle()).expect("the job starts");
     let metrics = running.metrics();
-    wait(&running, || given(metrics) >= if work == Work::Keyed { args.keys * 1_000 } else { 1 });
+    wait(&running, || given(metrics) >= if work == Work::Keyed { enough(args) } else { 1 });
     let taken = metrics.checkpoints.count();
     // The second from now on is begun after now.
     wait(&running, || takes == Takes::Nothing || work != Work::Keyed || metrics.checkpoints.count() >= taken + 2);
 
-    let (begin, before, stored) = (Instant::now(), given(metrics), metrics.checkpoints.count());
-    let saved = || metrics.stages.iter().map(|stage| stage.saved()).sum::<u64>();
-    let saved_before = saved();
-    let (mut seen, _) = metrics.latencies.after(0);
+    let (begin, before) = (Instant::now(), given(metrics));
+    let (mut epochs, _) = metrics.latencies.after(0);
     let mut latencies = Vec::new();
+    let mut newest = metrics.checkpoints.last().map(|(number, ..)| number);
+    let (mut checkpoints, mut bytes) = (0, 0);
     wait(&running, || {
-        let (now, new) = metrics.latencies.after(seen);
-        seen = now;
+        let (now, new) = metrics.latencies.after(epochs);
+        epochs = now;
         latencies.extend(new);
+        if let Some((number, _, written, _)) = metrics.checkpoints.last().filter(|last| Some(last.0) != newest) {
+            (newest, checkpoints, bytes) = (Some(number), checkpoints + 1, bytes + written);
+        }
         begin.elapsed().as_secs_f64() >= args.seconds
     });
     let million = begin.elapsed().div_f64(((given(metrics) - before) as f64 / 1e6).max(1e-6));
-    let checkpoints = metrics.checkpoints.count() - stored;
-    let bytes = (saved() - saved_before) / checkpoints.max(1);
     running.cancel();
     let ended = runtime.block_on(running.join()).expect_err("it does not end");
     assert!(ended.to_string().ends_with("cancelled"), "{ended}");
     latencies.sort_unstable();
     let p99 = latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default();
-    Run { million, p99, checkpoints, bytes }
+    Run { million, p99, checkpoints, bytes: bytes / checkpoints.max(1) }
 }
 
 pub(crate) fn compare(args: &Args) {
@@ -234,7 +235,7 @@ fn recover(args: &Args) {
     let suspend = |running: Running| runtime.block_on(running.suspend().expect("it takes checkpoints"));
     let _ = std::fs::remove_dir_all(&args.folder);
     let running = start();
-    wait(&running, || given(running.metrics()) > keys);
+    wait(&running, || given(running.metrics()) > enough(args));
     suspend(running);
     let (mut reads, mut restores, mut bytes) = (Vec::new(), Vec::new(), 0);
     for _ in 0..args.repeat.max(1) {
@@ -260,6 +261,11 @@ fn wait(running: &Running, mut is_over: impl FnMut() -> bool) {
     while !is_over() && !running.is_ended() {
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// So many records that all keys have come: one partition is behind the other.
+fn enough(args: &Args) -> u64 {
+    args.keys * 2_000
 }
 
 /// Records that sources have given.

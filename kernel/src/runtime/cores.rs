@@ -4,10 +4,6 @@ use std::sync::Arc;
 
 use core_affinity::CoreId;
 
-/// By how much threads that wait for the disk are nicer than kernels' (`setpriority(2)`).
-#[cfg(target_os = "linux")]
-const NICE: i32 = 10;
-
 /// One for each kernel; none where kernels are not pinned.
 #[derive(Clone)]
 pub(super) struct Cores(Arc<[CoreId]>);
@@ -36,15 +32,5 @@ impl Cores {
                 tracing::debug!(%error, "a thread stays on the core of the kernel that started it");
             }
         }
-    }
-}
-
-/// Lets this thread give way to those of kernels: megabytes that are copied to files are not to hold records up. Where kernels have
-/// nothing to do, as when they wait for this thread, it makes no difference.
-pub(super) fn give_way() {
-    // Elsewhere it would be the whole process that gives way.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!(%error, "a thread does not give way to kernels");
     }
 }

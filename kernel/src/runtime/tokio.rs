@@ -13,7 +13,7 @@ use std::thread;
 use tokio::runtime;
 use tokio::task::coop::unconstrained;
 
-use super::cores::{Cores, give_way};
+use super::cores::Cores;
 use crate::clock;
 use crate::random;
 use crate::scheduler::{Kernel, Shared};
@@ -21,11 +21,8 @@ use crate::scheduler::{Kernel, Shared};
 /// Starts the thread of a kernel.
 pub(super) fn start(shared: Arc<Shared>, kernels: usize, cores: &Cores) -> io::Result<thread::JoinHandle<()>> {
     let blocking = cores.clone();
-    let waits = move || {
-        blocking.share();
-        give_way();
-    };
-    let tokio = runtime::Builder::new_current_thread().enable_all().on_thread_start(waits).build()?;
+    let tokio =
+        runtime::Builder::new_current_thread().enable_all().on_thread_start(move || blocking.share()).build()?;
     let cores = cores.clone();
     thread::Builder::new().name(format!("kernel-{}", shared.id.0)).spawn(move || {
         if !cores.pin(shared.id.0) {
