@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use replaced::one_must_end_well;
 use tempfile::TempDir;
 use updraft_kernel::clock;
 use updraft_postgres::testing::Cluster;
@@ -17,6 +18,9 @@ use updraft_postgres::testing::Cluster;
 #[path = "../examples/copy.rs"]
 #[allow(dead_code, reason = "its main is for who runs it by hand")]
 mod copy;
+
+#[path = "../../connectors/tests/support/replaced.rs"]
+mod replaced;
 
 /// The arguments of the job, a line each.
 const ARGUMENTS: &str = "UPDRAFT_COPY";
@@ -159,10 +163,7 @@ fn who_was_replaced_does_no_harm() {
         sleep(dice.moment(took));
         // It may go on while the other is at work, or after that.
         signal(&stale, "-CONT");
-        must_end_well(new);
-        let output = stale.wait_with_output().unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() || error.contains("another process has taken over"), "{error}");
+        one_must_end_well([stale, new]);
         must_end_well(place.run(None));
         place.check();
     }
