@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use replaced::one_must_end_well;
+use processes::{must_end_well, one_must_end_well, signal};
 use tempfile::TempDir;
 use updraft_kernel::clock;
 use updraft_postgres::testing::Cluster;
@@ -19,8 +19,8 @@ use updraft_postgres::testing::Cluster;
 #[allow(dead_code, reason = "its main is for who runs it by hand")]
 mod copy;
 
-#[path = "../../connectors/tests/support/replaced.rs"]
-mod replaced;
+#[path = "../../connectors/tests/support/processes.rs"]
+mod processes;
 
 /// The arguments of the job, a line each.
 const ARGUMENTS: &str = "UPDRAFT_COPY";
@@ -101,12 +101,6 @@ impl Place {
     }
 }
 
-/// Waits for its end, which must be a good one.
-fn must_end_well(child: Child) {
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
 fn crashes() -> usize {
     std::env::var("UPDRAFT_CRASHES").map_or(20, |crashes| crashes.parse().unwrap())
 }
@@ -142,11 +136,6 @@ fn who_is_killed_goes_on_as_if_nothing_had_happened() {
         must_end_well(place.run(None));
         place.check();
     }
-}
-
-fn signal(child: &Child, signal: &str) {
-    let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
 }
 
 /// Who has been stopped for long, and replaced, does no harm when it goes on.

@@ -6,8 +6,8 @@
 
 mod support;
 
-#[path = "../../connectors/tests/support/replaced.rs"]
-mod replaced;
+#[path = "../../connectors/tests/support/processes.rs"]
+mod processes;
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use replaced::one_must_end_well;
+use processes::{must_end_well, one_must_end_well, signal};
 use tempfile::TempDir;
 use updraft::kernel::clock;
 
@@ -99,12 +99,6 @@ fn run(folder: &Path, args: &[&str]) -> Child {
     let mut updraft = Command::new(env!("CARGO_BIN_EXE_updraft"));
     updraft.args(["run", "job.sql"]).args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
     updraft.stderr(Stdio::piped()).spawn().unwrap()
-}
-
-/// Waits for its end, which must be a good one.
-fn must_end_well(child: Child) {
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// All rows that were written, by table. Nothing else may be there.
@@ -201,10 +195,6 @@ fn who_is_killed_goes_on_as_if_nothing_had_happened() {
         assert!(rows(folder) == expected);
         assert_eq!(left_over(folder), Vec::<String>::new());
     }
-}
-
-fn signal(child: &Child, signal: &str) {
-    support::stdout(Command::new("kill").args([signal, &child.id().to_string()]));
 }
 
 /// Who has been stopped for long, and replaced, does no harm when it goes on.
