@@ -16,6 +16,8 @@ pub mod sink;
 pub mod source;
 mod subject;
 pub mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use connection::Nats;
 pub use message::{Headers, Message, Outgoing};

@@ -16,7 +16,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use processes::{must_end_well, one_must_end_well, signal};
-use support::{Random, Server, all, ask, make, stream};
+use support::{Random, Server, all, ask, client, make, stream};
 use updraft_kernel::clock;
 
 const EVENTS: u64 = 8_000;
@@ -38,7 +38,7 @@ fn launch(server: &Server, state: &Path, kernels: u64) -> Child {
 /// A server with what the job reads, and nothing that it has written.
 fn prepare(server: &Server) {
     ask(async {
-        let js = server.js().await;
+        let js = client(server).await;
         make(&js, stream("IN", &["in.>"])).await;
         let (mut random, mut acks) = (Random::new(42), Vec::new());
         for id in 0..EVENTS {
@@ -61,7 +61,7 @@ fn prepare(server: &Server) {
 
 fn clear(server: &Server) {
     ask(async {
-        let js = server.js().await;
+        let js = client(server).await;
         for (name, subjects) in [("COPIES", "copies.>"), ("COUNTS", "counts.>")] {
             let _ = js.delete_stream(name).await;
             let _ = js.delete_stream(format!("{name}_staging")).await;
@@ -73,7 +73,7 @@ fn clear(server: &Server) {
 /// What the job has written, in order of the text.
 fn written(server: &Server) -> Vec<Vec<String>> {
     ask(async {
-        let js = server.js().await;
+        let js = client(server).await;
         let mut streams = Vec::new();
         for name in ["COPIES", "COUNTS"] {
             let told = all(&js, name).await.into_iter();

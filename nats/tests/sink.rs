@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_nats::header::HeaderMap;
 use async_nats::jetstream::stream::Config;
 use proptest::prelude::*;
-use support::{Random, Server, all, ask, make, run, stream};
+use support::{Random, Server, all, ask, client, make, run, stream};
 use updraft_dataflow::{Bundle, Prepared, Sink};
 use updraft_kernel::clock;
 use updraft_nats::{Guarantee, Nats, NatsSink, Outgoing};
@@ -147,7 +147,7 @@ impl<S: Sink<Outgoing>, F: Fn() -> S> Job<S, F> {
     /// Somebody else publishes, with ids that look like some of ours.
     async fn other(&mut self) {
         if !self.fate.exclusive {
-            let js = self.server.js().await;
+            let js = client(&self.server).await;
             let mut headers = HeaderMap::new();
             headers.insert("Nats-Msg-Id", format!("1-1-{}", self.others).as_str());
             // Once, for it has an id; but the server may be about to be there.
@@ -206,7 +206,7 @@ impl<S: Sink<Outgoing>, F: Fn() -> S> Job<S, F> {
 
 /// The numbers of our messages, in order of the stream; each is what it should be.
 fn numbers(server: &Server) -> Vec<u64> {
-    let all = ask(async { all(&server.js().await, "S").await });
+    let all = ask(async { all(&client(server).await, "S").await });
     let ours = all.into_iter().filter(|told| told.subject != "s.other");
     let number = |payload: &[u8]| std::str::from_utf8(payload).unwrap().split(' ').next().unwrap().parse().unwrap();
     let read = |told: support::Told| {
@@ -232,7 +232,7 @@ fn sink(nats: &Nats, exclusive: bool) -> NatsSink {
 
 fn check(seed: u64, fate: Fate) {
     let server = Server::start();
-    ask(async { make(&server.js().await, stream("S", &["s.*"])).await });
+    ask(async { make(&client(&server).await, stream("S", &["s.*"])).await });
     let nats = server.nats();
     let server = run(move || async move {
         let make = move || sink(&nats, fate.exclusive).messages();
@@ -274,11 +274,11 @@ fn what_was_published_long_ago_is_not_published_again() {
         let server = Server::start();
         // It remembers ids for as long as it must, and then not at all.
         let window = Duration::from_secs(11);
-        ask(async { make(&server.js().await, Config { duplicate_window: window, ..stream("S", &["s.*"]) }).await });
+        ask(async { make(&client(&server).await, Config { duplicate_window: window, ..stream("S", &["s.*"]) }).await });
         let nats = server.nats().retry(Duration::from_secs(1));
         let forget = |server: &Server| {
             ask(async {
-                let js = server.js().await;
+                let js = client(server).await;
                 let mut config = js.get_stream("S").await.unwrap().cached_info().config.clone();
                 config.duplicate_window = Duration::from_millis(100);
                 js.update_stream(&config).await.unwrap();
@@ -314,7 +314,7 @@ fn what_was_published_long_ago_is_not_published_again() {
 #[test]
 fn nothing_is_left_that_waits() {
     let server = Server::start();
-    ask(async { make(&server.js().await, stream("S", &["s.*"])).await });
+    ask(async { make(&client(&server).await, stream("S", &["s.*"])).await });
     let sink = server.nats().sink("S").messages();
     run(move || async move {
         let mut sink = sink;
@@ -329,7 +329,7 @@ fn nothing_is_left_that_waits() {
         sink.close().await.unwrap();
     });
     assert_eq!(numbers(&server), Vec::from_iter(0..ALL));
-    let left = ask(async { all(&server.js().await, "S_staging").await });
+    let left = ask(async { all(&client(&server).await, "S_staging").await });
     assert_eq!(left.len(), 1);
     assert!(left[0].subject.ends_with(".control"), "{left:?}");
 }
@@ -380,7 +380,7 @@ fn fails(sink: NatsSink, write: Vec<Outgoing>) -> String {
 fn what_cannot_be_written_is_told() {
     let server = Server::with("max_payload: 100000");
     ask(async {
-        let js = server.js().await;
+        let js = client(&server).await;
         make(&js, stream("S", &["s.*"])).await;
         make(&js, Config { duplicate_window: Duration::from_secs(2), ..stream("SHORT", &["short"]) }).await;
         make(
@@ -430,7 +430,7 @@ fn what_cannot_be_written_is_told() {
 #[test]
 fn who_publishes_beside_an_exclusive_sink_is_told_of() {
     let server = Server::start();
-    ask(async { make(&server.js().await, stream("S", &["s.*"])).await });
+    ask(async { make(&client(&server).await, stream("S", &["s.*"])).await });
     let sink = server.nats().sink("S").exclusive().in_flight(1).messages();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let url = server.url();
@@ -462,7 +462,7 @@ fn who_publishes_beside_an_exclusive_sink_is_told_of() {
 #[test]
 fn who_was_replaced_publishes_nothing() {
     let server = Server::start();
-    ask(async { make(&server.js().await, stream("S", &["s.*"])).await });
+    ask(async { make(&client(&server).await, stream("S", &["s.*"])).await });
     let nats = server.nats();
     let error = run(move || async move {
         let (mut old, mut new) = (nats.sink("S").messages(), nats.sink("S").messages());

@@ -10,7 +10,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use futures_util::TryStreamExt;
 use proptest::prelude::*;
-use support::{Random, Server, Told, all, ask, make, run, stream};
+use support::{Random, Server, Told, all, ask, client, make, run, stream};
 use updraft_dataflow::{Error, Partition, Place, Source, Time};
 use updraft_kernel::clock;
 use updraft_nats::{End, Message, NatsSource, Start};
@@ -62,7 +62,7 @@ proptest! {
         let (server, mut random) = (Server::start(), Random::new(seed));
         let subjects: &[&str] = if filtered { &["s.a.*", "s.b.>", "s.x", "s.c.1"] } else { &[] };
         let want = ask(async {
-            let js = server.js().await;
+            let js = client(&server).await;
             make(&js, stream("S", &["s.>"])).await;
             let count = random.below(300);
             fill(&js, &mut random, count).await;
@@ -117,7 +117,7 @@ proptest! {
 fn a_server_that_dies_and_comes_back_is_read_on() {
     let mut server = Server::start();
     ask(async {
-        let js = server.js().await;
+        let js = client(&server).await;
         make(&js, stream("S", &["s.>"])).await;
         fill(&js, &mut Random::new(7), 2_000).await;
     });
@@ -157,10 +157,10 @@ fn messages_that_are_gone_are_told() {
     let server = Server::start();
     let publish = |count: u64| {
         ask(async {
-            fill(&server.js().await, &mut Random::new(3), count).await;
+            fill(&client(&server).await, &mut Random::new(3), count).await;
         });
     };
-    ask(async { make(&server.js().await, Config { max_messages: 50, ..stream("S", &["s.>"]) }).await });
+    ask(async { make(&client(&server).await, Config { max_messages: 50, ..stream("S", &["s.>"]) }).await });
     publish(40);
     let source = server.nats().source("S").end(End::Latest);
     let (first, opened) = (source.clone(), source.clone());
@@ -198,7 +198,7 @@ fn messages_that_are_gone_are_told() {
 fn messages_that_go_before_they_are_read_are_told() {
     let server = Server::start();
     ask(async {
-        let js = server.js().await;
+        let js = client(&server).await;
         make(&js, Config { max_messages: 500, ..stream("S", &["s.>"]) }).await;
         fill(&js, &mut Random::new(3), 500).await;
     });
@@ -223,7 +223,7 @@ fn messages_that_go_before_they_are_read_are_told() {
         })
     });
     told.recv().unwrap();
-    ask(async { fill(&server.js().await, &mut Random::new(3), 2_000).await });
+    ask(async { fill(&client(&server).await, &mut Random::new(3), 2_000).await });
     go.send(()).unwrap();
     let (last, error) = reader.join().unwrap();
     // What was read ahead: two that wait, one in hand, one that was asked for.
@@ -235,7 +235,7 @@ fn messages_that_go_before_they_are_read_are_told() {
 fn it_begins_and_ends_where_it_is_told() {
     let server = Server::start();
     let (before, between) = ask(async {
-        let js = server.js().await;
+        let js = client(&server).await;
         make(&js, stream("S", &["s.>"])).await;
         let now = || Time(clock::wall().as_micros() as i64);
         let before = now();
@@ -264,7 +264,7 @@ fn it_begins_and_ends_where_it_is_told() {
 fn nobody_is_flooded() {
     let server = Server::start();
     ask(async {
-        let js = server.js().await;
+        let js = client(&server).await;
         make(&js, stream("S", &["s.>"])).await;
         fill(&js, &mut Random::new(3), 5_000).await;
     });
@@ -281,7 +281,7 @@ fn nobody_is_flooded() {
     });
     told.recv().unwrap();
     let delivered = ask(async {
-        let of = server.js().await.get_stream("S").await.unwrap();
+        let of = client(&server).await.get_stream("S").await.unwrap();
         let mut most = 0;
         // However often it is asked, it is never more.
         for _ in 0..50 {
@@ -326,7 +326,7 @@ fn a_stream_that_was_made_anew_is_another() {
     let server = Server::start();
     let again = || {
         ask(async {
-            let js = server.js().await;
+            let js = client(&server).await;
             let _ = js.delete_stream("S").await;
             make(&js, stream("S", &["s.>"])).await;
             fill(&js, &mut Random::new(3), 30).await;
@@ -350,7 +350,7 @@ fn a_stream_that_was_made_anew_is_another() {
 fn what_is_no_json_is_set_aside() {
     let server = Server::start();
     ask(async {
-        let js = server.js().await;
+        let js = client(&server).await;
         make(&js, stream("S", &["s"])).await;
         for payload in ["1", "no", "[3]", "4"] {
             js.publish("s", payload.into()).await.unwrap().await.unwrap();

@@ -9,7 +9,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use arrow_cast::pretty::pretty_format_batches;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_nats::header::HeaderMap;
-use support::{Server, all, ask, make, run, stream};
+use support::{Server, all, ask, client, make, run, stream};
 use updraft_dataflow::connector::{Column, Connector, Registry, Scan, Table};
 use updraft_dataflow::{Bundle, DeadLetter, Error, Partition, Rows, Sink, Source};
 use updraft_nats::{NatsTable, register};
@@ -81,7 +81,7 @@ fn rows_go_in_and_come_out() {
         let options = [("url", &*url), ("stream", "S"), ("format", format)];
         let into = [&options[..], &[("subject", "s.{kind}.x{id}"), ("sink.create-stream", "true")]].concat();
         write(&table(&into), rows(&[Some("a"), Some("b"), Some("a")])).unwrap();
-        let told = ask(async { all(&server.js().await, "S").await });
+        let told = ask(async { all(&client(&server).await, "S").await });
         let subjects: Vec<_> = told.iter().map(|told| &*told.subject).collect();
         assert_eq!(subjects, ["s.a.x0", "s.b.x1", "s.a.x2"]);
         if format == "json" {
@@ -112,7 +112,7 @@ fn what_is_known_of_messages_is_told() {
     let server = Server::start();
     let url = server.url();
     ask(async {
-        let js = server.js().await;
+        let js = client(&server).await;
         make(&js, stream("S", &["s"])).await;
         let mut headers = HeaderMap::new();
         for (name, value) in [("b", "1"), ("a", "2"), ("b", "3")] {

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use updraft::nats::testing::Server;
 use updraft::postgres::testing::Cluster;
 
 /// The commands of a document, and what they should print.
@@ -57,6 +58,12 @@ fn sql() {
 #[test]
 fn state() {
     check("docs/state.md");
+}
+
+#[test]
+fn nats() {
+    let server = Server::start();
+    check_with("docs/nats.md", |text| text.replace("localhost:4222", &format!("127.0.0.1:{}", server.port())));
 }
 
 #[test]
