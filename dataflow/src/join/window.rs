@@ -430,8 +430,10 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
             let index = usize::from(record.groups.start().0) / (256 / PARTITIONS);
             let local = &locals[index % locals.len()];
             match record.read::<Saved<(K, L), (K, R)>>()? {
-                Saved::NextEnd(end) => lock(&self.retained[index]).next_end = Some(end),
-                Saved::Slice(start, left, right) => {
+                Saved::NextEnd(end) if self.slicing.first_end_after(end.saturating_sub(1)) == end => {
+                    lock(&self.retained[index]).next_end = Some(end);
+                }
+                Saved::Slice(start, left, right) if self.slicing.slice(start).0 == start => {
                     // Sealed once more, with the next watermark.
                     let taken = local.take(Generation(0), start);
                     let mut slice = taken.unwrap_or_else(|| self.slice(Generation(0), start));
@@ -441,6 +443,9 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
                     self.bytes.fetch_add(bytes, Ordering::Relaxed);
                     self.bytes.fetch_sub(std::mem::replace(&mut slice.bytes, bytes), Ordering::Relaxed);
                     lock(&local.0).push(slice);
+                }
+                Saved::NextEnd(_) | Saved::Slice(..) => {
+                    return Err("the snapshot of a join has a window or a slice that is none of its".into());
                 }
             }
         }
