@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// How many kernels.
     #[arg(long, default_value_t = 2)]
     kernels: usize,
-    /// Seconds that a run takes, about.
+    /// Seconds of a run that are timed.
     #[arg(long, default_value_t = 8.0)]
     seconds: f64,
     /// Milliseconds between checkpoints.
@@ -50,17 +50,10 @@ enum Work {
     W1,
     /// W2: sum, count and maximum by key and second; a million keys.
     W2,
-    /// State by key, of which a tenth changes between two checkpoints.
+    /// State by key, of which a tenth changes between two checkpoints: the same one for ten of them.
     Keyed,
     /// The same state, restored.
     Recovery,
-}
-
-impl Work {
-    /// How many records come before those that are timed: state that is there counts, not how it comes to be.
-    fn untimed(self, args: &Args) -> u64 {
-        if self == Self::Keyed { args.keys * 1_000 } else { 0 }
-    }
 }
 
 /// How a job takes checkpoints.
@@ -95,19 +88,20 @@ impl Process<u64, (u64, u64)> for Keep {
 }
 
 struct Run {
-    took: Duration,
+    /// How long a million records took.
+    million: Duration,
     p99: Duration,
-    /// Of the last checkpoint.
+    checkpoints: u64,
+    /// Bytes of one, on the average.
     bytes: u64,
-    stored: Duration,
-    count: u64,
 }
 
-fn job(work: Work, records: u64, args: &Args) -> Job {
+/// One that does not end. `rate` is how many records it takes in a second, about.
+fn job(work: Work, rate: f64, args: &Args) -> Job {
     let job = Job::new("checkpoints");
     macro_rules! source {
         ($make:expr) => {{
-            let source = Generator::new($make).count(records).partitions(args.kernels);
+            let source = Generator::new($make).count(1 << 40).partitions(args.kernels);
             match args.rate {
                 Some(rate) => job.source("records", source.rate(rate * 1e6)),
                 None => job.source("records", source),
@@ -130,8 +124,8 @@ fn job(work: Work, records: u64, args: &Args) -> Job {
             stream.key_by(|record| record.0).window(second).aggregate(sums).sink("sums", sink);
         }
         Work::Keyed | Work::Recovery => {
-            // A tenth of the keys for a while, then another.
-            let (keys, while_) = (args.keys * 1_000, records / 20);
+            // All keys, and then a tenth of them for ten checkpoints, and then another.
+            let (keys, while_) = (args.keys * 1_000, (rate * args.every as f64 / 1e3 * 10.0) as u64);
             let stream = source!(move |n| {
                 let key = if n < keys { n } else { (n / while_.max(1) % 10) * (keys / 10) + mix(n) % (keys / 10) };
                 (key, n)
@@ -150,68 +144,80 @@ fn opened(takes: Takes, runtime: &Runtime, args: &Args) -> Checkpoints {
     if takes == Takes::Stopping { opened.stopping() } else { opened }
 }
 
-fn run(work: Work, records: u64, takes: Takes, args: &Args) -> Run {
+/// Runs a job for so many seconds. What comes before is not timed: until there is a checkpoint of all keys; state that is there counts,
+/// not how it comes to be.
+fn run(work: Work, rate: f64, takes: Takes, args: &Args) -> Run {
     let runtime = Runtime::builder().kernels(args.kernels).build().expect("kernels start");
-    let mut job = job(work, records, args);
+    let mut job = job(work, rate, args);
     let _ = std::fs::remove_dir_all(&args.folder);
     if takes != Takes::Nothing {
         job = job.checkpoints(opened(takes, &runtime, args));
     }
     let running = job.start(runtime.handle()).expect("the job starts");
-    wait(&running, |metrics| given(metrics) >= work.untimed(args));
-    let begin = Instant::now();
-    let metrics = runtime.block_on(running.join()).expect("the job ends well");
-    let (took, checkpoints) = (begin.elapsed(), &metrics.checkpoints);
-    // The last one, of a job that has ended, is of nothing.
-    let (bytes, stored) = checkpoints.largest();
-    Run { took, p99: metrics.latency.quantile(0.99), bytes, stored, count: checkpoints.count() }
+    let metrics = running.metrics();
+    wait(&running, || given(metrics) >= if work == Work::Keyed { enough(args) } else { 1 });
+    let taken = metrics.checkpoints.count();
+    // The second from now on is begun after now.
+    wait(&running, || takes == Takes::Nothing || work != Work::Keyed || metrics.checkpoints.count() >= taken + 2);
+
+    let (begin, before) = (Instant::now(), given(metrics));
+    let (mut epochs, _) = metrics.latencies.after(0);
+    let mut latencies = Vec::new();
+    let mut newest = metrics.checkpoints.last().map(|(number, ..)| number);
+    let (mut checkpoints, mut bytes) = (0, 0);
+    wait(&running, || {
+        let (now, new) = metrics.latencies.after(epochs);
+        epochs = now;
+        latencies.extend(new);
+        if let Some((number, _, written, _)) = metrics.checkpoints.last().filter(|last| Some(last.0) != newest) {
+            (newest, checkpoints, bytes) = (Some(number), checkpoints + 1, bytes + written);
+        }
+        begin.elapsed().as_secs_f64() >= args.seconds
+    });
+    let million = begin.elapsed().div_f64(((given(metrics) - before) as f64 / 1e6).max(1e-6));
+    running.cancel();
+    let ended = runtime.block_on(running.join()).expect_err("it does not end");
+    assert!(ended.to_string().ends_with("cancelled"), "{ended}");
+    latencies.sort_unstable();
+    let p99 = latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default();
+    Run { million, p99, checkpoints, bytes: bytes / checkpoints.max(1) }
 }
 
 pub(crate) fn compare(args: &Args) {
     println!(
-        "{:<6} {:>9} {:>8} {:>6} {:>7} {:>10} {:>7} {:>6} {:>9} {:>10}",
-        "job", "M records", "M/s", "", "ratio", "p99", "ratio", "taken", "most MB", "took"
+        "{:<6} {:>8} {:>6} {:>7} {:>10} {:>7} {:>6} {:>8}",
+        "job", "M/s", "", "ratio", "p99", "ratio", "taken", "MB each"
     );
     for work in or_all(&args.jobs) {
         if work == Work::Recovery {
             recover(args);
             continue;
         }
-        // As many as take so long.
-        let first = work.untimed(args);
-        let trial = ((args.seconds * 5e6) as u64).max(1);
-        let rate = args.rate.map_or_else(
-            || trial as f64 / run(work, first + trial, Takes::Nothing, args).took.as_secs_f64(),
-            |rate| rate * 1e6,
-        );
-        let timed = ((rate * args.seconds) as u64).max(1);
-        let records = first + timed;
+        let rate = args.rate.unwrap_or_else(|| 1.0 / run(work, 1e6, Takes::Nothing, args).million.as_secs_f64()) * 1e6;
         let ways = [Takes::Nothing, Takes::Running, Takes::Stopping];
         let mut runs = ways.map(|_| Vec::new());
         for _ in 0..args.repeat.max(1) {
-            ways.iter().zip(&mut runs).for_each(|(takes, runs)| runs.push(run(work, records, *takes, args)));
+            ways.iter().zip(&mut runs).for_each(|(takes, runs)| runs.push(run(work, rate, *takes, args)));
         }
         let of = |runs: &[Run], what: fn(&Run) -> Duration| median(&mut runs.iter().map(what).collect::<Vec<_>>());
-        let medians = runs.each_ref().map(|runs| (of(runs, |run| run.took), of(runs, |run| run.p99)));
-        let (took_without, p99_without) = medians[0];
-        for ((takes, runs), (took, p99)) in ways.iter().zip(&runs).zip(medians) {
-            let most = runs.iter().max_by_key(|run| run.bytes).expect("there is a run");
+        let medians =
+            runs.each_ref().map(|runs| (1.0 / of(runs, |run| run.million).as_secs_f64(), of(runs, |run| run.p99)));
+        let (without, p99_without) = medians[0];
+        for ((takes, runs), (rate, p99)) in ways.iter().zip(&runs).zip(medians) {
             println!(
-                "{:<6} {:>9.1} {:>8.2} {:>6} {:>7.3} {:>10.2?} {:>7.2} {:>6} {:>9.1} {:>10.1?}",
+                "{:<6} {:>8.2} {:>6} {:>7.3} {:>10.2?} {:>7.2} {:>6} {:>8.1}",
                 format!("{work:?}"),
-                timed as f64 / 1e6,
-                timed as f64 / took.as_secs_f64() / 1e6,
+                rate,
                 match takes {
                     Takes::Nothing => "none",
                     Takes::Running => "taken",
                     Takes::Stopping => "stops",
                 },
-                took_without.as_secs_f64() / took.as_secs_f64(),
+                rate / without,
                 p99,
                 p99.as_secs_f64() / p99_without.as_secs_f64(),
-                most.count,
-                most.bytes as f64 / 1e6,
-                most.stored,
+                runs.iter().map(|run| run.checkpoints).sum::<u64>() / runs.len() as u64,
+                runs.iter().map(|run| run.bytes).max().unwrap_or_default() as f64 / 1e6,
             );
         }
     }
@@ -223,13 +229,13 @@ fn recover(args: &Args) {
     let runtime = Runtime::builder().kernels(args.kernels).build().expect("kernels start");
     let keys = args.keys * 1_000;
     let start = || {
-        let endless = job(Work::Recovery, 1 << 40, args).checkpoints(opened(Takes::Running, &runtime, args));
+        let endless = job(Work::Recovery, 1e6, args).checkpoints(opened(Takes::Running, &runtime, args));
         endless.start(runtime.handle()).expect("the job starts")
     };
     let suspend = |running: Running| runtime.block_on(running.suspend().expect("it takes checkpoints"));
     let _ = std::fs::remove_dir_all(&args.folder);
     let running = start();
-    wait(&running, |metrics| given(metrics) > keys);
+    wait(&running, || given(running.metrics()) > enough(args));
     suspend(running);
     let (mut reads, mut restores, mut bytes) = (Vec::new(), Vec::new(), 0);
     for _ in 0..args.repeat.max(1) {
@@ -238,7 +244,7 @@ fn recover(args: &Args) {
         reads.push(begin.elapsed());
         let begin = Instant::now();
         let running = start();
-        wait(&running, |metrics| given(metrics) > 0);
+        wait(&running, || given(running.metrics()) > 0);
         restores.push(begin.elapsed());
         assert!(running.metrics().checkpoints.restored().read > keys * 256, "it goes on, and does not begin anew");
         suspend(running);
@@ -251,10 +257,15 @@ fn recover(args: &Args) {
     );
 }
 
-fn wait(running: &Running, is_over: impl Fn(&JobMetrics) -> bool) {
-    while !is_over(running.metrics()) && !running.is_ended() {
+fn wait(running: &Running, mut is_over: impl FnMut() -> bool) {
+    while !is_over() && !running.is_ended() {
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// So many records that all keys have come: one partition is behind the other.
+fn enough(args: &Args) -> u64 {
+    args.keys * 2_000
 }
 
 /// Records that sources have given.

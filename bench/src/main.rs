@@ -8,6 +8,7 @@ mod data;
 mod engine;
 mod latency;
 mod records;
+mod spill;
 mod sql;
 mod start;
 mod timers;
@@ -69,6 +70,8 @@ enum Suite {
     Sql(sql::Args),
     /// What checkpoints cost.
     Checkpoints(checkpoints::Args),
+    /// What state costs that memory has no room for.
+    Spill(spill::Args),
     /// How soon the program answers.
     Start(start::Args),
 }
@@ -123,6 +126,7 @@ fn main() {
     match &args.suite {
         Some(Suite::Sql(args)) => return sql::run(args),
         Some(Suite::Checkpoints(args)) => return checkpoints::compare(args),
+        Some(Suite::Spill(args)) => return spill::compare(args),
         Some(Suite::Start(args)) => return start::run(args),
         None => {}
     }

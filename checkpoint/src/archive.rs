@@ -100,7 +100,7 @@ impl Archive {
     /// # Errors
     /// When the store fails, or the file is not there.
     pub async fn read(&self, file: &File) -> Result<Reader, Error> {
-        Reader::open(&*self.store, self.data.clone().join(&*file.name), file.clone()).await
+        Reader::open(self.store.clone(), self.data.clone().join(&*file.name), file.clone()).await
     }
 
     /// Copies the newest checkpoint that is whole to `to`, where there must be none, under the number that `renumber` makes of
@@ -168,10 +168,9 @@ impl Archive {
             let mut writer = Writer::new(to.store.clone(), path, name);
             let (mut reader, mut record) = (self.read(file).await?, Vec::new());
             while let Some(piece) = reader.next().await? {
-                record.extend_from_slice(&piece.bytes);
+                record.push(piece.bytes);
                 if piece.ends {
-                    writer.write(piece.group, &record).await?;
-                    record.clear();
+                    writer.write(piece.group, &std::mem::take(&mut record)).await?;
                 }
             }
             *file = writer.finish().await?;

@@ -9,13 +9,14 @@
 //! ```
 //!
 //! Numbers are little-endian; the checksum is the CRC-32 of group, kind and bytes. What is cut off, or has a bit flipped, is found
-//! when it is read, at the latest at the end: what has been read of a file counts only then.
+//! when it is read, at the latest at the end: what has been read of a file counts only then. By the CRC-32 of what stands before the
+//! bytes of all frames, their checksums among it, it is known whether it is the file that is meant.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::TryStreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
@@ -28,6 +29,12 @@ const HEAD: usize = 10;
 const FRAME: usize = if cfg!(test) { 16 } else { 1 << 20 };
 /// Bytes that are sent at a time. Stores want 5 MiB at least.
 const PART: usize = if cfg!(test) { 64 } else { 8 << 20 };
+/// Bytes that are worth being sent as they are: fewer are copied, to be sent with what is around them.
+const LARGE: usize = if cfg!(test) { 8 } else { 4 << 10 };
+
+/// Bytes that are read at a time, and how often that is done ahead.
+const RANGE: u64 = if cfg!(test) { 24 } else { 4 << 20 };
+const AHEAD: usize = 2;
 
 const MORE: u8 = 0;
 const WHOLE: u8 = 1;
@@ -38,7 +45,11 @@ pub struct Writer {
     store: Arc<dyn ObjectStore>,
     path: Path,
     name: String,
-    buffer: Vec<u8>,
+    /// What is to be sent, and how many bytes that is.
+    parts: Vec<Bytes>,
+    waiting: usize,
+    /// What comes after that, and can still be added to.
+    open: BytesMut,
     frames: u64,
     bytes: u64,
     checksum: crc32fast::Hasher,
@@ -47,8 +58,10 @@ pub struct Writer {
 
 impl Writer {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, path: Path, name: String) -> Self {
-        let checksum = crc32fast::Hasher::new();
-        Self { store, path, name, buffer: MAGIC.to_vec(), frames: 0, bytes: 0, checksum, upload: None }
+        let (parts, open, checksum) = (Vec::new(), BytesMut::new(), crc32fast::Hasher::new());
+        let mut new = Self { store, path, name, parts, waiting: 0, open, frames: 0, bytes: 0, checksum, upload: None };
+        new.add(MAGIC);
+        new
     }
 
     /// What the file is called.
@@ -56,21 +69,21 @@ impl Writer {
         &self.name
     }
 
-    /// Adds a record.
+    /// Adds a record, of parts that follow each other.
     ///
     /// # Errors
     /// When the store fails. Then the file is to be written anew, under another name.
-    pub async fn write(&mut self, group: u8, mut record: &[u8]) -> Result<(), Error> {
+    pub async fn write(&mut self, group: u8, record: &[Bytes]) -> Result<(), Error> {
+        let mut later = record.to_vec();
         loop {
-            let (now, later) = record.split_at(record.len().min(FRAME));
-            self.frame(group, if later.is_empty() { WHOLE } else { MORE }, now);
-            if self.buffer.len() >= PART {
+            let now = cut(&mut later, FRAME);
+            self.frame(group, if later.is_empty() { WHOLE } else { MORE }, &now);
+            if self.waiting >= PART {
                 self.send().await?;
             }
             if later.is_empty() {
                 return Ok(());
             }
-            record = later;
         }
     }
 
@@ -80,7 +93,7 @@ impl Writer {
     /// As [`write`](Self::write).
     pub async fn finish(mut self) -> Result<File, Error> {
         let frames = self.frames;
-        self.frame(0, END, &frames.to_le_bytes());
+        self.frame(0, END, &[Bytes::copy_from_slice(&frames.to_le_bytes())]);
         let error = Error::store("cannot write", &self.path);
         if self.upload.is_some() {
             self.send().await?;
@@ -96,20 +109,47 @@ impl Writer {
         Ok(File { name: self.name, bytes: self.bytes, checksum: self.checksum.finalize() })
     }
 
-    fn frame(&mut self, group: u8, kind: u8, bytes: &[u8]) {
+    fn frame(&mut self, group: u8, kind: u8, bytes: &[Bytes]) {
         self.frames += 1;
-        self.buffer.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        self.buffer.extend_from_slice(&checksum(group, kind, bytes).to_le_bytes());
-        self.buffer.extend_from_slice(&[group, kind]);
-        self.buffer.extend_from_slice(bytes);
+        let length: usize = bytes.iter().map(Bytes::len).sum();
+        let [a, b, c, d] = (length as u32).to_le_bytes();
+        let [e, f, g, h] = checksum(group, kind, bytes.iter().map(|bytes| &**bytes)).to_le_bytes();
+        let head: [u8; HEAD] = [a, b, c, d, e, f, g, h, group, kind];
+        self.checksum.update(&head);
+        self.add(&head);
+        for bytes in bytes {
+            if bytes.len() < LARGE {
+                self.add(bytes);
+            } else {
+                self.close();
+                self.count(bytes);
+                self.parts.push(bytes.clone());
+            }
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.count(bytes);
+        self.open.extend_from_slice(bytes);
+    }
+
+    fn count(&mut self, bytes: &[u8]) {
+        self.waiting += bytes.len();
+        self.bytes += bytes.len() as u64;
+    }
+
+    /// What has been copied is not added to any more.
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.parts.push(self.open.split().freeze());
+        }
     }
 
     /// What waits to be stored.
     fn take(&mut self) -> PutPayload {
-        let bytes = std::mem::take(&mut self.buffer);
-        self.bytes += bytes.len() as u64;
-        self.checksum.update(&bytes);
-        bytes.into()
+        self.close();
+        self.waiting = 0;
+        self.parts.drain(..).collect()
     }
 
     async fn send(&mut self) -> Result<(), Error> {
@@ -125,10 +165,21 @@ impl Writer {
     }
 }
 
-fn checksum(group: u8, kind: u8, bytes: &[u8]) -> u32 {
+/// Takes up to `most` bytes off the first ones of `parts`.
+fn cut(parts: &mut Vec<Bytes>, mut most: usize) -> Vec<Bytes> {
+    let mut taken = Vec::with_capacity(parts.len());
+    for part in parts.iter_mut() {
+        taken.push(part.split_to(part.len().min(most)));
+        most -= taken.last().map_or(0, Bytes::len);
+    }
+    parts.retain(|part| !part.is_empty());
+    taken
+}
+
+fn checksum<'a>(group: u8, kind: u8, bytes: impl IntoIterator<Item = &'a [u8]>) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&[group, kind]);
-    hasher.update(bytes);
+    bytes.into_iter().for_each(|bytes| hasher.update(bytes));
     hasher.finalize()
 }
 
@@ -138,7 +189,7 @@ pub struct Piece {
     /// The key group.
     pub group: u8,
     /// Its bytes: 1 MiB at most.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
     /// Whether the record ends with it.
     pub ends: bool,
 }
@@ -146,20 +197,20 @@ pub struct Piece {
 /// Finds the frames in the bytes of a file, however they come.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    buffer: Vec<u8>,
-    /// Where in the buffer the next frame begins.
-    at: usize,
+    /// What comes next.
+    buffer: BytesMut,
     has_begun: bool,
     frames: u64,
     is_over: bool,
     /// Whether the last frame was not the end of its record.
     is_open: bool,
+    /// Of what stands before the bytes of all frames.
+    checksum: crc32fast::Hasher,
 }
 
 impl Decoder {
     /// More bytes have come.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..std::mem::take(&mut self.at));
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -173,31 +224,35 @@ impl Decoder {
             if magic != MAGIC {
                 return Err("it is no file of state, or of another version".into());
             }
-            (self.has_begun, self.at) = (true, MAGIC.len());
+            self.has_begun = true;
+            self.buffer.advance(MAGIC.len());
         }
-        let rest = &self.buffer[self.at..];
-        if self.is_over && !rest.is_empty() {
+        if self.is_over && !self.buffer.is_empty() {
             return Err("it goes on after its end".into());
         }
-        let Some(head) = rest.first_chunk::<HEAD>() else { return Ok(None) };
+        let Some(head) = self.buffer.first_chunk::<HEAD>() else { return Ok(None) };
         let [a, b, c, d, e, f, g, h, group, kind] = *head;
         let (length, expected) = (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]));
         if length > FRAME {
             return Err(format!("frame {} is of {length} bytes, and may have {FRAME}", self.frames));
         }
-        let Some(bytes) = rest.get(HEAD..HEAD + length) else { return Ok(None) };
-        if checksum(group, kind, bytes) != expected {
+        if self.buffer.len() < HEAD + length {
+            return Ok(None);
+        }
+        self.checksum.update(head);
+        self.buffer.advance(HEAD);
+        let bytes = self.buffer.split_to(length).freeze();
+        if checksum(group, kind, [&*bytes]) != expected {
             return Err(format!("the checksum of frame {} is another one", self.frames));
         }
-        self.at += HEAD + length;
         match kind {
             MORE | WHOLE => {
                 self.frames += 1;
                 self.is_open = kind == MORE;
-                Ok(Some(Piece { group, bytes: bytes.to_vec(), ends: kind == WHOLE }))
+                Ok(Some(Piece { group, bytes, ends: kind == WHOLE }))
             }
             END if self.is_open => Err("it ends within a record".into()),
-            END if bytes == self.frames.to_le_bytes() => {
+            END if *bytes == self.frames.to_le_bytes() => {
                 self.is_over = true;
                 self.next_piece()
             }
@@ -215,25 +270,26 @@ impl Decoder {
     }
 }
 
-/// Reads a file. What it gives counts only when it has come to the end without an error.
+/// Reads a file, some pieces of it ahead. What it gives counts only when it has come to the end without an error.
 pub struct Reader {
     path: Path,
     file: File,
-    stream: BoxStream<'static, object_store::Result<Bytes>>,
+    ranges: BoxStream<'static, object_store::Result<Bytes>>,
     decoder: Decoder,
-    bytes: u64,
-    checksum: crc32fast::Hasher,
 }
 
 impl Reader {
-    pub(crate) async fn open(store: &dyn ObjectStore, path: Path, file: File) -> Result<Self, Error> {
-        let stream = match store.get(&path).await {
-            Ok(object) => object.into_stream(),
-            Err(object_store::Error::NotFound { .. }) => return Err(Error::damaged(&path, "it is not there")),
-            Err(error) => return Err(Error::store("cannot read", &path)(error)),
-        };
-        let (decoder, checksum) = (Decoder::default(), crc32fast::Hasher::new());
-        Ok(Self { path, file, stream, decoder, bytes: 0, checksum })
+    pub(crate) async fn open(store: Arc<dyn ObjectStore>, path: Path, file: File) -> Result<Self, Error> {
+        must_be_there(&*store, &path, file.bytes).await?;
+        let ranges = (0..file.bytes).step_by(RANGE as usize).map({
+            let (path, end) = (path.clone(), file.bytes);
+            move |from| {
+                let (store, path) = (store.clone(), path.clone());
+                async move { store.get_range(&path, from..end.min(from + RANGE)).await }
+            }
+        });
+        let ranges = stream::iter(ranges).buffered(AHEAD).boxed();
+        Ok(Self { path, file, ranges, decoder: Decoder::default() })
     }
 
     /// The next record, or a part of it; none at the end.
@@ -245,10 +301,8 @@ impl Reader {
             if let Some(piece) = self.decoder.next_piece().map_err(|reason| Error::damaged(&self.path, reason))? {
                 return Ok(Some(piece));
             }
-            let next = self.stream.try_next().await.map_err(Error::store("cannot read", &self.path))?;
+            let next = self.ranges.try_next().await.map_err(Error::store("cannot read", &self.path))?;
             let Some(bytes) = next else { return self.end().map(|()| None) };
-            self.bytes += bytes.len() as u64;
-            self.checksum.update(&bytes);
             self.decoder.feed(&bytes);
         }
     }
@@ -257,24 +311,37 @@ impl Reader {
     ///
     /// # Errors
     /// As [`next`](Self::next).
-    pub async fn next_record(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        let mut record = Vec::new();
-        while let Some(piece) = self.next().await? {
-            record.extend(piece.bytes);
-            if piece.ends {
-                return Ok(Some(record));
+    pub async fn next_record(&mut self) -> Result<Option<Bytes>, Error> {
+        let mut record = BytesMut::new();
+        while let Some(Piece { bytes, ends, .. }) = self.next().await? {
+            // Most are of one piece, which is not copied.
+            if ends && record.is_empty() {
+                return Ok(Some(bytes));
+            }
+            record.extend_from_slice(&bytes);
+            if ends {
+                return Ok(Some(record.freeze()));
             }
         }
         Ok(None)
     }
 
     fn end(&self) -> Result<(), Error> {
-        let is_other = self.bytes != self.file.bytes || self.checksum.clone().finalize() != self.file.checksum;
-        let whole = self.decoder.finish().and_then(|()| match is_other {
-            true => Err("it is not the file that its checkpoint is made of".into()),
-            false => Ok(()),
+        let whole = self.decoder.finish().and_then(|()| match self.decoder.checksum.clone().finalize() {
+            checksum if checksum == self.file.checksum => Ok(()),
+            _ => Err("it is not the file that its checkpoint is made of".into()),
         });
         whole.map_err(|reason| Error::damaged(&self.path, reason))
+    }
+}
+
+/// A file has to be there, and of so many bytes.
+pub(crate) async fn must_be_there(store: &dyn ObjectStore, path: &Path, bytes: u64) -> Result<(), Error> {
+    match store.head(path).await {
+        Ok(meta) if meta.size == bytes => Ok(()),
+        Ok(meta) => Err(Error::damaged(path, format!("it is of {} bytes, and was of {bytes}", meta.size))),
+        Err(object_store::Error::NotFound { .. }) => Err(Error::damaged(path, "it is not there")),
+        Err(error) => Err(Error::store("cannot look for", path)(error)),
     }
 }
 
@@ -302,14 +369,19 @@ mod tests {
     fn written(records: &[Record]) -> (Arc<dyn ObjectStore>, File, Vec<u8>) {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let mut writer = Writer::new(store.clone(), Path::from("file"), "file".into());
-        records.iter().for_each(|(group, bytes)| now(writer.write(*group, bytes).boxed()).unwrap());
+        for (group, bytes) in records {
+            // In two parts, of which either may be empty.
+            let (first, rest) = bytes.split_at(bytes.len() / 3);
+            let parts = [first, rest].map(Bytes::copy_from_slice);
+            now(writer.write(*group, &parts).boxed()).unwrap();
+        }
         let file = now(writer.finish().boxed()).unwrap();
         let bytes = now(async { store.get(&Path::from("file")).await.unwrap().bytes().await.unwrap() }.boxed());
         (store, file, bytes.to_vec())
     }
 
-    fn read(store: &dyn ObjectStore, file: &File) -> Result<Vec<Record>, Error> {
-        let mut reader = now(Reader::open(store, Path::from("file"), file.clone()).boxed())?;
+    fn read(store: &Arc<dyn ObjectStore>, file: &File) -> Result<Vec<Record>, Error> {
+        let mut reader = now(Reader::open(store.clone(), Path::from("file"), file.clone()).boxed())?;
         let (mut records, mut open) = (Vec::new(), Vec::new());
         while let Some(piece) = now(reader.next().boxed())? {
             open.extend(piece.bytes);
@@ -325,7 +397,7 @@ mod tests {
         fn what_is_read_is_what_was_written(records in records()) {
             let (store, file, bytes) = written(&records);
             prop_assert_eq!(file.bytes, bytes.len() as u64);
-            prop_assert_eq!(read(&*store, &file).unwrap(), records);
+            prop_assert_eq!(read(&store, &file).unwrap(), records);
         }
 
         /// Whatever is done to the bytes, it is told.
@@ -335,7 +407,7 @@ mod tests {
             let at = place.index(bytes.len());
             if cut { bytes.truncate(at) } else { bytes[at] ^= 1 << bit }
             now(store.put(&Path::from("file"), bytes.into()).boxed()).unwrap();
-            let error = read(&*store, &file).unwrap_err();
+            let error = read(&store, &file).unwrap_err();
             prop_assert!(matches!(error, Error::Damaged { .. }), "{}", error);
         }
 

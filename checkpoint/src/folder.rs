@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::file::{Reader, Writer};
+use crate::file::{Reader, Writer, must_be_there};
 use crate::log::{Log, delete};
 use crate::{Error, File, Manifest};
 
@@ -86,16 +86,7 @@ impl Folder {
 
     async fn is_there(&self, manifest: &Manifest) -> Result<(), Error> {
         for file in manifest.files() {
-            let path = self.path(&file.name);
-            match self.store.head(&path).await {
-                Ok(meta) if meta.size == file.bytes => {}
-                Ok(meta) => {
-                    let reason = format!("it is of {} bytes, and was of {}", meta.size, file.bytes);
-                    return Err(Error::damaged(&path, reason));
-                }
-                Err(object_store::Error::NotFound { .. }) => return Err(Error::damaged(&path, "it is not there")),
-                Err(error) => return Err(Error::store("cannot look for", &path)(error)),
-            }
+            must_be_there(&*self.store, &self.path(&file.name), file.bytes).await?;
         }
         Ok(())
     }
@@ -118,7 +109,7 @@ impl Folder {
     /// # Errors
     /// When the store fails, or the file is not there.
     pub async fn read(&self, file: &File) -> Result<Reader, Error> {
-        Reader::open(&*self.store, self.path(&file.name), file.clone()).await
+        Reader::open(self.store.clone(), self.path(&file.name), file.clone()).await
     }
 
     /// Makes a checkpoint of what it says: its number. From then on it is what [`restore`](Self::restore) finds, here and in whoever takes over.

@@ -47,7 +47,7 @@ pub struct File {
     pub name: String,
     /// How long it is.
     pub bytes: u64,
-    /// The CRC-32 of all of it.
+    /// The CRC-32 of what stands before the bytes of all its [frames](crate::file).
     pub checksum: u32,
 }
 

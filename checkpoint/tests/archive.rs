@@ -37,7 +37,7 @@ async fn job(store: Arc<dyn ObjectStore>, epochs: u64, asked: Rc<RefCell<BTreeSe
         let mut part = Part::default();
         for _ in 0..FILES {
             let mut writer = folder.create();
-            if writer.write(epoch as u8, &epoch.to_le_bytes()).await.is_err() {
+            if writer.write(epoch as u8, &[epoch.to_le_bytes().to_vec().into()]).await.is_err() {
                 return;
             }
             let Ok(file) = writer.finish().await else { return };
@@ -58,7 +58,7 @@ fn must_be_whole(archive: &Archive, kept: &Kept) {
     assert_eq!(files.len() as u64, FILES);
     for file in files {
         let mut reader = run(archive.read(file)).unwrap();
-        assert_eq!(run(reader.next_record()).unwrap().unwrap(), kept.manifest.epoch.to_le_bytes());
+        assert_eq!(run(reader.next_record()).unwrap().unwrap()[..], kept.manifest.epoch.to_le_bytes());
         assert_eq!(run(reader.next_record()).unwrap(), None);
     }
 }

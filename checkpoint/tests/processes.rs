@@ -71,7 +71,7 @@ macro_rules! insist {
 
 async fn write(folder: &mut Folder, epoch: u64) -> Result<File, Error> {
     let mut writer = folder.create();
-    writer.write(epoch as u8, &epoch.to_le_bytes()).await?;
+    writer.write(epoch as u8, &[epoch.to_le_bytes().to_vec().into()]).await?;
     writer.finish().await
 }
 
@@ -101,7 +101,7 @@ async fn read(folder: &Folder, manifest: &Manifest) -> State {
     for (file, epoch) in state.files.iter().rev().zip((1..=state.epoch).rev()) {
         let mut reader = folder.read(file).await.unwrap();
         let piece = reader.next().await.unwrap().unwrap();
-        assert!(piece.ends && piece.group == epoch as u8 && piece.bytes == epoch.to_le_bytes());
+        assert!(piece.ends && piece.group == epoch as u8 && *piece.bytes == epoch.to_le_bytes());
         assert_eq!(reader.next().await.unwrap(), None);
     }
     state

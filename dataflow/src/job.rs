@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
 use crate::explain::{Exchange, Explanation, Graph, NodeKind};
 use crate::input::Input;
+use crate::keyed::Spill;
 use crate::metrics::{JobMetrics, SourceMetrics, StageMetrics};
 use crate::sink::{self, Prepared, Sink};
 use crate::source::{Error, PartitionNote, Source};
@@ -66,6 +68,9 @@ pub(crate) struct Plan {
     priority: bool,
     boundaries: bool,
     memory_budget: Option<usize>,
+    spills: bool,
+    /// Where to; the system's folder for what is temporary if it is not said.
+    spill_to: Option<PathBuf>,
     checkpoints: Option<Checkpoints>,
     /// Sinks that are gone, of which others commit what they have prepared.
     committed: Vec<Arc<str>>,
@@ -207,6 +212,8 @@ impl Job {
             priority: true,
             boundaries: true,
             memory_budget: None,
+            spills: true,
+            spill_to: None,
             checkpoints: None,
             committed: Vec::new(),
             steps: Vec::new(),
@@ -222,10 +229,32 @@ impl Job {
         self
     }
 
-    /// Bytes that it may hold in queues and as state before its sources wait; without it, as much as the runtime may.
+    /// Bytes that it may hold in queues and as state before its sources wait; without it, as much as the runtime may. From three
+    /// quarters of them on keyed state is spilled to disk: see [`spill_to`](Self::spill_to).
     #[must_use]
     pub fn memory_budget(self, bytes: usize) -> Self {
         self.plan.borrow_mut().memory_budget = Some(bytes);
+        self
+    }
+
+    /// Where the state of [processes](crate::keyed::Process) by key goes that memory has no room for: a folder on a disk of this machine.
+    /// The job makes one of its own in there, and deletes it when it ends. By default in the system's folder for what is temporary,
+    /// which on some systems is in memory.
+    ///
+    /// What stays in memory of a key is what finds it, 14 to 23 bytes, and its timers.
+    #[must_use]
+    pub fn spill_to(self, folder: impl Into<PathBuf>) -> Self {
+        {
+            let plan = &mut *self.plan.borrow_mut();
+            (plan.spills, plan.spill_to) = (true, Some(folder.into()));
+        }
+        self
+    }
+
+    /// Has it keep all state in memory. Over budget its sources wait then until there is less.
+    #[must_use]
+    pub fn never_spill(self) -> Self {
+        self.plan.borrow_mut().spills = false;
         self
     }
 
@@ -391,6 +420,9 @@ impl Job {
         let clock = EpochClock::new(checkpoints.is_some());
         let taking =
             checkpoints.as_ref().map(|checkpoints| Arc::new(Taking::new(checkpoints.attempt(), clock.ended.clone())));
+        let metrics = JobMetrics::default();
+        let (account, spilled) = (group.account().clone(), metrics.spilled.clone());
+        let spill = plan.spills.then(|| Arc::new(Spill::new(account, kernels, plan.spill_to.take(), spilled)));
         let shared = Arc::new(Shared {
             kernels,
             service: Service { order: plan.order, stealing: plan.stealing, priority: plan.priority },
@@ -404,10 +436,11 @@ impl Job {
             complete: Bells::default(),
             draining: AtomicBool::new(false),
             taking,
+            spill,
         });
         let mut assembly = Assembly {
             shared: shared.clone(),
-            metrics: JobMetrics::default(),
+            metrics,
             checkpoints,
             ids,
             parts: Stages::new(),
@@ -424,6 +457,9 @@ impl Job {
         assembly.wiring.into_iter().for_each(|wire| wire());
         if let Some(taking) = shared.taking.clone() {
             assembly.audit.push(Box::new(move || taking.bytes()));
+        }
+        if let Some(spill) = shared.spill.clone() {
+            assembly.audit.push(Box::new(move || spill.bytes()));
         }
         let (metrics, audit) = (Arc::new(assembly.metrics), assembly.audit.into());
         if let Some((taking, checkpoints)) = shared.taking.as_ref().zip(assembly.checkpoints) {

@@ -174,6 +174,40 @@ impl StageMetrics {
     }
 }
 
+/// What was spilled of keyed state because memory had no room for it.
+#[derive(Debug, Default)]
+pub struct SpillMetrics {
+    /// Entries and bytes.
+    written: [AtomicU64; 2],
+    read: [AtomicU64; 2],
+}
+
+impl SpillMetrics {
+    pub(crate) fn wrote(&self, entries: usize, bytes: usize) {
+        add(&self.written, [entries, bytes]);
+    }
+
+    pub(crate) fn read(&self, entries: usize, bytes: usize) {
+        add(&self.read, [entries, bytes]);
+    }
+
+    /// How often the state of a key was written, and how many bytes that was.
+    pub fn written(&self) -> (u64, u64) {
+        (self.written[0].load(Ordering::Relaxed), self.written[1].load(Ordering::Relaxed))
+    }
+
+    /// How often the state of a key was read back, and how many bytes that was.
+    pub fn read_back(&self) -> (u64, u64) {
+        (self.read[0].load(Ordering::Relaxed), self.read[1].load(Ordering::Relaxed))
+    }
+}
+
+fn add(to: &[AtomicU64; 2], more: [usize; 2]) {
+    for (to, more) in to.iter().zip(more) {
+        to.fetch_add(more as u64, Ordering::Relaxed);
+    }
+}
+
 /// What the checkpoints of a job have come to.
 #[derive(Debug, Default)]
 pub struct CheckpointMetrics {
@@ -270,6 +304,8 @@ pub struct JobMetrics {
     pub latencies: Recent,
     /// Its checkpoints, where it takes any.
     pub checkpoints: CheckpointMetrics,
+    /// What it has spilled.
+    pub spilled: Arc<SpillMetrics>,
 }
 
 impl JobMetrics {

@@ -149,11 +149,6 @@ impl Snapshot {
         Self { next, objects: Vec::new(), saved: Vec::new() }
     }
 
-    /// Bytes of its records.
-    pub(crate) fn bytes(&self) -> usize {
-        self.saved.iter().map(|saved| saved.bytes.len()).sum()
-    }
-
     /// An object that is new.
     pub fn create(&mut self) -> Object {
         let object = Object(self.next.fetch_add(1, Ordering::Relaxed));

@@ -10,10 +10,11 @@ use updraft_kernel::clock;
 use updraft_kernel::{Account, Bell, Bells, KernelId, block_on, context, give_up, yield_now, yield_point};
 
 use crate::bundle::Bundle;
-use crate::checkpoint::{Report, StageNote, Taking, note_of};
+use crate::checkpoint::{Report, Spool, StageNote, Taking, Waiting, note_of};
 use crate::container::{Container, Containers, EpochOrder, Service};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
+use crate::keyed::Spill;
 use crate::metrics::StageMetrics;
 use crate::ordered::Ordered;
 use crate::snapshot::{Records, Snapshot};
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     /// Where is reported what there was at the end of marked epochs, in a job that takes checkpoints.
     pub(crate) taking: Option<Arc<Taking>>,
+    /// Where keyed state goes that memory has no room for.
+    pub(crate) spill: Option<Arc<Spill>>,
 }
 
 impl Shared {
@@ -127,6 +130,8 @@ struct Taken {
     report: Report,
     /// What closed its epoch, once all drivers have begun.
     at: Option<Punctuation>,
+    /// Where its records are, if memory has no room for them.
+    spool: Option<Arc<Spool>>,
     /// Drivers that have not come to their end.
     left: usize,
 }
@@ -287,10 +292,14 @@ impl<S: Stage> StageRunner<S> {
 
     /// Takes in a piece of a snapshot, and reports that if it is whole now.
     fn add(&self, snapshot: Snapshot, change: impl FnOnce(&mut Taken)) {
+        let mut spool = lock(&self.taken).spool.clone();
+        let waiting = Waiting::of(snapshot.saved, self.shared.spill.as_deref(), &mut spool);
+        let waiting = waiting.unwrap_or_else(|error| give_up(error));
         let mut taken = lock(&self.taken);
-        self.shared.account.charge(snapshot.bytes());
+        taken.spool = spool;
+        self.shared.account.charge(waiting.bytes());
         taken.report.objects.extend(snapshot.objects);
-        taken.report.saved.extend(snapshot.saved);
+        taken.report.saved.extend(waiting);
         change(&mut taken);
         if taken.left == 0
             && let Some(at) = taken.at
@@ -324,7 +333,8 @@ impl<S: Stage> Runner for StageRunner<S> {
     fn restore(&self, part: usize, at: Punctuation, next: u64, saved: Records<'_>) -> Result<(), Error> {
         self.next_object.store(next, Ordering::Release);
         let locals = if S::KEYED { &self.locals[part..=part] } else { &self.locals[..] };
-        let restored = self.stage.restore(locals, at, saved);
+        // What has been read is there, and may have to be spilled before the rest is.
+        let restored = self.stage.restore(locals, at, &mut saved.inspect(|_| self.charge()));
         self.charge();
         restored
     }
@@ -359,7 +369,10 @@ impl<S: Stage> Runner for StageRunner<S> {
         if let Some(begun) = begun {
             let now = clock::now();
             let owed = now.since(begun).as_nanos() as i64 / SAVING;
-            if self.saving[kernel].owed.fetch_add(owed, Ordering::Relaxed) + owed >= 0 && self.save_more(kernel) {
+            let is_due = self.saving[kernel].owed.fetch_add(owed, Ordering::Relaxed) + owed >= 0;
+            // What had to be saved before it changed should not wait then.
+            let is_short = || self.shared.spill.as_ref().is_some_and(|spill| spill.is_short(0));
+            if (is_due || is_short()) && self.save_more(kernel) {
                 let took = clock::now().since(now).as_nanos() as i64;
                 self.saving[kernel].owed.fetch_sub(took, Ordering::Relaxed);
             }

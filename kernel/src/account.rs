@@ -93,6 +93,18 @@ impl Account {
         self.used() > self.budget() || self.parent.as_ref().is_some_and(|parent| parent.over_budget())
     }
 
+    /// The least that this account and those above it may use.
+    pub fn limit(&self) -> usize {
+        self.parent.as_ref().map_or(usize::MAX, |parent| parent.limit()).min(self.budget())
+    }
+
+    /// By how many bytes this account, or one above it, uses more than a `share` of what it may, with so many bytes `more` that
+    /// are not charged yet.
+    pub fn excess(&self, more: isize, share: impl Fn(usize) -> usize + Copy) -> usize {
+        let own = self.used().saturating_add_signed(more).saturating_sub(share(self.budget()));
+        self.parent.as_ref().map_or(own, |parent| own.max(parent.excess(more, share)))
+    }
+
     /// Waits until neither this account nor one above it is over budget.
     pub async fn wait_within(&self) {
         let mut account = self;

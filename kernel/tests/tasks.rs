@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use updraft_kernel::channel::{Receiver, Sender, spsc};
 use updraft_kernel::{
-    Class, GroupError, KernelId, Nanos, Runtime, Signal, TaskError, block_on, clock, context, yield_now, yield_point,
+    Account, Class, GroupError, KernelId, Nanos, Runtime, Signal, TaskError, block_on, clock, context, yield_now,
+    yield_point,
 };
 
 const HERE: KernelId = KernelId(0);
@@ -254,6 +255,21 @@ fn any_tokio_crate_works_inside_a_task() {
     });
     runtime.block_on(client).unwrap();
     assert_eq!(runtime.block_on(server).unwrap(), "hello");
+}
+
+/// Whichever account has less left tells by how much there is too much.
+#[test]
+fn the_excess_is_that_of_the_tightest_account() {
+    let above = Account::new(100);
+    let (one, other) = (Account::child(&above, 50), Account::child(&above, usize::MAX));
+    one.charge(30);
+    other.charge(60);
+    let half = |budget| budget / 2;
+    assert_eq!((one.limit(), other.limit()), (50, 100));
+    assert_eq!((one.excess(0, half), other.excess(0, half)), (40, 40));
+    other.release(60);
+    assert_eq!((one.excess(0, half), other.excess(0, half)), (5, 0));
+    assert_eq!((one.excess(-6, half), one.excess(4, half)), (0, 9));
 }
 
 #[test]

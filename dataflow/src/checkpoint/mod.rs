@@ -26,6 +26,7 @@ mod layout;
 pub(crate) mod marks;
 mod plan;
 mod reading;
+mod spool;
 mod stored;
 pub(crate) mod taking;
 
@@ -33,6 +34,7 @@ pub(crate) use coordinator::{Stages, start};
 pub use layout::{Column, Layout, Table};
 pub use plan::{Becomes, Changes, Plan};
 pub use reading::{StateReader, layout_of};
+pub(crate) use spool::{Spool, Waiting};
 pub(crate) use stored::StageNote;
 pub(crate) use taking::{Gate, Report, Taking, note_of, read_note};
 pub use updraft_checkpoint::{Archive, Copied, Error as StoreError, Kept, Manifest};

@@ -1,14 +1,18 @@
 //! [`Stored`]: how the state of a stage is stored: which of its [objects](Object) are in which file.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use updraft_checkpoint::file::Reader;
 use updraft_checkpoint::{Error as StoreError, File, Folder};
 use updraft_kernel::yield_point;
 
+use super::spool::Waiting;
 use crate::snapshot::{Object, Saved};
 use crate::source::Error;
+use crate::stage::KeyGroup;
 use crate::time::{Epoch, Punctuation, Time};
 
 /// What is noted of a stage.
@@ -56,22 +60,22 @@ pub(super) struct Stored {
     /// Oldest first; in each, objects that are younger than those before.
     files: Vec<(File, BTreeSet<Object>)>,
     /// What is not in a file yet.
-    pending: Vec<Saved>,
+    pending: Waiting,
     /// What the state is made of.
     objects: BTreeSet<Object>,
 }
 
 impl Stored {
     /// Takes in what has come since, and what the state is made of now.
-    pub(super) fn take(&mut self, saved: Vec<Saved>, objects: BTreeSet<Object>) {
+    pub(super) fn take(&mut self, saved: Waiting, objects: BTreeSet<Object>) {
         self.pending.extend(saved);
-        self.pending.retain(|saved| objects.contains(&saved.object));
+        self.pending.retain(|object| objects.contains(&object));
         self.objects = objects;
     }
 
-    /// Bytes that are not stored yet.
+    /// Bytes of memory that what is not stored yet takes.
     pub(super) fn pending_bytes(&self) -> usize {
-        self.pending.iter().map(|saved| saved.bytes.len()).sum()
+        self.pending.bytes()
     }
 
     /// Writes what is pending to a file, and forgets files of which nothing is needed: how many bytes were written. After an
@@ -81,21 +85,20 @@ impl Stored {
         if self.pending.is_empty() {
             return Ok(0);
         }
-        self.pending.sort_by_key(|saved| saved.object);
         let mut writer = folder.create();
         let name = writer.name().to_owned();
         let write = async {
-            for saved in &self.pending {
-                let bytes =
-                    postcard::to_allocvec(saved).unwrap_or_else(|error| unreachable!("it can be saved: {error}"));
-                writer.write(saved.groups.start().0, &bytes).await?;
+            for saved in self.pending.in_order() {
+                let (object, groups, bytes) = saved.map_err(|error| unread(&name, error))?;
+                writer.write(groups.start().0, &[head_of(object, groups, bytes.len()), bytes]).await?;
                 // It is on a kernel that has other work, too.
                 yield_point();
             }
             writer.finish().await
         };
         let file = write.await.inspect_err(|_| folder.abandon(&name))?;
-        let (bytes, objects) = (file.bytes, self.pending.drain(..).map(|saved| saved.object).collect());
+        let (bytes, objects) = (file.bytes, self.pending.objects().collect());
+        self.pending = Waiting::default();
         self.files.push((file, objects));
         Ok(bytes)
     }
@@ -109,7 +112,7 @@ impl Stored {
     pub(super) fn of(files: Vec<File>, note: &StageNote) -> Self {
         let objects = note.objects.iter().flat_map(|(first, last)| (*first..=*last).map(Object)).collect();
         let files = files.into_iter().map(|file| (file, BTreeSet::new())).collect();
-        Self { files, pending: Vec::new(), objects }
+        Self { files, pending: Waiting::default(), objects }
     }
 
     /// The number of the next object.
@@ -121,6 +124,18 @@ impl Stored {
     pub(super) fn reading<'a>(&'a mut self, folder: &'a Folder) -> Reading<'a> {
         Reading { stored: self, folder, through: Through::default() }
     }
+}
+
+/// What was to be written to a file could not be read back from where it waited.
+fn unread(name: &str, error: std::io::Error) -> StoreError {
+    let source = object_store::Error::Generic { store: "spilled state", source: error.into() };
+    StoreError::Store { what: "cannot read back what is to be written to", path: name.into(), source }
+}
+
+/// What stands before the bytes of a record: with them it is as [`Saved`] is serialised.
+fn head_of(object: Object, groups: &RangeInclusive<KeyGroup>, length: usize) -> Bytes {
+    let head = postcard::to_allocvec(&(object, groups, length));
+    head.unwrap_or_else(|error| unreachable!("numbers can be serialised: {error}")).into()
 }
 
 /// How far somebody has read the records of files that follow each other, a bounded number of bytes at a time.
@@ -173,5 +188,22 @@ impl Reading<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_record_is_written_as_it_is_read(object: u64, first: u8, last: u8, bytes: Vec<u8>) {
+            let groups = KeyGroup(first)..=KeyGroup(last);
+            let written = [&*head_of(Object(object), &groups, bytes.len()), &bytes].concat();
+            let saved = Saved { object: Object(object), groups, bytes };
+            prop_assert_eq!(postcard::from_bytes::<Saved>(&written).ok(), Some(saved));
+        }
     }
 }

@@ -8,7 +8,8 @@ use updraft_kernel::{Bell, Bells};
 
 use super::Settings;
 use super::ids::Id;
-use crate::snapshot::{Object, Saved};
+use super::spool::Waiting;
+use crate::snapshot::Object;
 use crate::source::Error;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::time::Epoch;
@@ -39,13 +40,13 @@ pub(crate) struct Report {
     /// What is too small for a file.
     pub(crate) note: Value,
     pub(crate) objects: BTreeSet<Object>,
-    pub(crate) saved: Vec<Saved>,
+    pub(crate) saved: Waiting,
 }
 
 impl Report {
-    /// Bytes that are to be stored.
+    /// Bytes of memory that what is to be stored takes.
     pub(crate) fn bytes(&self) -> usize {
-        self.saved.iter().map(|saved| saved.bytes.len()).sum()
+        self.saved.bytes()
     }
 }
 

@@ -42,6 +42,12 @@ where
     T: Record,
     P: Process<K, T>,
 {
+    /// As [`KeyedStage::spilling`].
+    #[must_use]
+    pub fn spilling(self, spill: Option<std::sync::Arc<super::Spill>>) -> Self {
+        Self { keyed: self.keyed.spilling(spill), ..self }
+    }
+
     /// As [`KeyedStage::new`].
     pub fn new(process: P, time_to_live: Option<TimeToLive>, drivers: usize, now: Time) -> Self {
         Self { keyed: KeyedStage::new(process, time_to_live, drivers, now), of: std::marker::PhantomData }

@@ -58,6 +58,13 @@ impl<K> Queues<K> {
         }
     }
 
+    pub(super) fn by(&self, clock: Clock) -> &TimerQueue<K> {
+        match clock {
+            Clock::Event => &self.event,
+            Clock::Processing => &self.processing,
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.event.bytes() + self.processing.bytes()
     }

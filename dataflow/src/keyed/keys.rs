@@ -1,30 +1,36 @@
 //! The keys that a driver owns, with what is kept of each: for state that stays, where [`crate::table`] is for state that is
 //! filled, merged and told.
 //!
-//! Entries stand side by side in the order in which they came, without gaps; an index of eight bytes a slot says where. So
-//! memory is what the entries need, growing copies them in one piece, and removing one moves only the last.
+//! Entries have places; an index of eight bytes a slot says which. As long as memory has room for all of them they stand there
+//! side by side, without gaps: so memory is what the entries need, growing copies them in one piece, and removing one moves only
+//! the last. Where it has not, some of the [entries](super::entries) are spilled; then those that are asked for are
+//! [fetched](Keys::fetch) before.
+
+use std::sync::Arc;
 
 use updraft_kernel::prefetch;
 
+use super::entries::Entries;
 use super::saved::Frozen;
+use super::spill::Spill;
 use crate::aggregate::State;
 use crate::journal::Journal;
+use crate::source::Error;
 use crate::table::{Key, hash_of};
 
-/// Bytes of a cache line.
-const LINE: usize = 64;
 /// Slots of an index that is not empty; a power of two.
 const MIN_SLOTS: usize = 16;
 
 /// See the module's page.
 pub(super) struct Keys<K, V> {
-    /// By the low bits of the hash, with linear probing; a power of two of them, at most 5/8 full, or none.
+    /// By the low bits of the hash, with linear probing; a power of two of them, at most 5/8 full, or none. Once entries are
+    /// spilled, 7/8: then it is the most of what has to be in memory.
     index: Vec<Slot>,
-    entries: Vec<(K, V)>,
+    pub(super) entries: Entries<K, V>,
     /// Which of them have changed since which snapshot.
     pub(super) changes: Journal<K>,
     /// Those that the last snapshot is made of, as long as not all of them are saved.
-    pub(super) frozen: Option<Box<Frozen<K>>>,
+    pub(super) frozen: Option<Box<Frozen<K, V>>>,
 }
 
 /// Where an entry stands, and as much of its hash as tells it from nearly all others: neither comparing nor growing has to
@@ -53,7 +59,14 @@ impl Slot {
 
 impl<K, V> Default for Keys<K, V> {
     fn default() -> Self {
-        Self { index: Vec::new(), entries: Vec::new(), changes: Journal::default(), frozen: None }
+        Self { index: Vec::new(), entries: Entries::default(), changes: Journal::default(), frozen: None }
+    }
+}
+
+impl<K, V> Keys<K, V> {
+    /// Such that may be spilled to `spill`.
+    pub(super) fn spilling(spill: Option<&Arc<Spill>>) -> Self {
+        Self { entries: Entries::spilling(spill), ..Self::default() }
     }
 }
 
@@ -77,17 +90,13 @@ impl<K: Key, V: State> Keys<K, V> {
             return usize::MAX;
         }
         let at = self.index[self.probe(hash as usize, |slot| slot.hash == hash as u32)].at().unwrap_or(usize::MAX);
-        prefetch(&self.entries, at);
-        if size_of::<(K, V)>() > LINE / 2 {
-            // Most such entries reach into the next cache line.
-            prefetch(&self.entries, at.wrapping_add(1));
-        }
+        self.entries.prefetch(at);
         at
     }
 
     /// The first slot from that of `hash` on that is empty or as wanted. The index has slots.
     #[inline(always)]
-    fn probe(&self, hash: usize, is_wanted: impl Fn(Slot) -> bool) -> usize {
+    fn probe(&self, hash: usize, mut is_wanted: impl FnMut(Slot) -> bool) -> usize {
         let mask = self.mask();
         let mut slot = hash & mask;
         while self.index[slot].entry != 0 && !is_wanted(self.index[slot]) {
@@ -99,8 +108,36 @@ impl<K: Key, V: State> Keys<K, V> {
     /// The slot of `key`, or the empty one where it belongs.
     #[inline(always)]
     fn find(&self, hash: u64, key: &K) -> usize {
-        let is_of = |slot: Slot| slot.hash == hash as u32 && slot.at().is_some_and(|at| self.entries[at].0 == *key);
+        let is_of = |slot: Slot| {
+            slot.hash == hash as u32
+                && slot.at().is_some_and(|at| {
+                    debug_assert!(!self.entries.is_cold(at), "what may be asked for is fetched before");
+                    self.entries.get(at).is_some_and(|(other, _)| other == key)
+                })
+        };
         self.probe(hash as usize, is_of)
+    }
+
+    /// Brings all entries into memory that keys of these hashes may have, to be used before they are asked for. `weigh` tells how many
+    /// bytes a value owns elsewhere: how many those owned that were not in memory.
+    pub(super) fn fetch(
+        &mut self,
+        hashes: impl Iterator<Item = u64>,
+        weigh: impl Fn(&V) -> usize,
+    ) -> Result<usize, Error> {
+        if !self.entries.has_spilled() || self.index.is_empty() {
+            return Ok(0);
+        }
+        let mut places = Vec::new();
+        for hash in hashes {
+            let collect = |slot: Slot| {
+                let at = slot.at().filter(|at| slot.hash == hash as u32 && self.entries.is_cold(*at));
+                places.extend(at.map(|at| at as u32));
+                false
+            };
+            self.probe(hash as usize, collect);
+        }
+        self.entries.fetch(places, weigh)
     }
 
     /// Where `key` stands, with a value made by `create` if it is new: to be used before a key is removed. Most likely at `hint`.
@@ -114,16 +151,16 @@ impl<K: Key, V: State> Keys<K, V> {
 
     /// The same, where there is no hint.
     pub(super) fn locate_without(&mut self, hash: u64, key: K, create: impl FnOnce() -> V) -> usize {
-        if self.entries.len() >= self.index.len() / 8 * 5 {
+        let eighths = if self.entries.has_spilled() { 7 } else { 5 };
+        if self.entries.len() >= self.index.len() / 8 * eighths {
             self.grow();
         }
         let slot = self.find(hash, &key);
         if let Some(at) = self.index[slot].at() {
             return at;
         }
-        let at = self.entries.len();
+        let at = self.entries.push((key, create()));
         self.index[slot] = Slot::new(hash, at);
-        self.entries.push((key, create()));
         self.changes.touch(at);
         at
     }
@@ -140,35 +177,57 @@ impl<K: Key, V: State> Keys<K, V> {
     #[inline(always)]
     pub(super) fn at(&mut self, at: usize) -> (&K, &mut V) {
         self.changes.touch(at);
-        let entry = &mut self.entries[at];
+        let entry = self.entries.get_mut(at);
         if let Some(frozen) = &mut self.frozen {
             frozen.before_change(at, entry);
         }
         (&entry.0, &mut entry.1)
     }
 
-    /// Forgets the entry at a place that was located; the last one moves there.
+    /// Forgets the entry at a place that was located; if none was ever spilled, the last one moves there.
     pub(super) fn remove(&mut self, at: usize) {
-        let slot_of = |keys: &Self, at: usize| {
-            let wanted = Slot::new(0, at).entry;
-            keys.probe(hash_of(&keys.entries[at].0) as usize, |slot| slot.entry == wanted)
-        };
-        let last = self.entries.len() - 1;
-        let (slot, of_last) = (slot_of(self, at), slot_of(self, last));
-        self.index[of_last].entry = self.index[slot].entry;
-        if let Some(frozen) = &mut self.frozen {
-            [at, last].into_iter().for_each(|at| frozen.before_change(at, &self.entries[at]));
+        if let Some((key, _)) = self.entries.get(at) {
+            self.remove_of(at, hash_of(key), None);
         }
-        let (key, _) = self.entries.swap_remove(at);
-        self.changes.remove(|| key);
-        self.changes.swap_remove(at, last);
+    }
+
+    /// The same of a key that is known, of which the entry may be spilled. Only while nothing is frozen.
+    pub(super) fn remove_key(&mut self, at: usize, key: K) {
+        self.remove_of(at, hash_of(&key), Some(key));
+    }
+
+    fn remove_of(&mut self, at: usize, hash: u64, key: Option<K>) {
+        let slot_of = |keys: &Self, at: usize, hash: u64| {
+            let wanted = Slot::new(0, at).entry;
+            keys.probe(hash as usize, |slot| slot.entry == wanted)
+        };
+        let slot = slot_of(self, at, hash);
+        // One that moves is in memory.
+        let last = self.entries.moves();
+        let hash_of_last = last.and_then(|last| self.entries.get(last)).map(|(key, _)| hash_of(key));
+        if let Some((last, hash)) = last.zip(hash_of_last) {
+            let of_last = slot_of(self, last, hash);
+            self.index[of_last].entry = self.index[slot].entry;
+        }
+        if let Some(frozen) = &mut self.frozen {
+            for at in [at].into_iter().chain(last) {
+                self.entries.get(at).into_iter().for_each(|entry| frozen.before_change(at, entry));
+            }
+        }
+        let removed = self.entries.remove(at).map(|(key, _)| key).or(key);
+        removed.into_iter().for_each(|key| self.changes.remove(|| key));
+        self.changes.swap_remove(at, last.unwrap_or(at));
         self.vacate(slot);
     }
 
     /// Forgets all entries.
     pub(super) fn clear(&mut self) {
+        let entries = std::mem::take(&mut self.entries);
         let mut frozen = self.frozen.take();
-        frozen.iter_mut().for_each(|frozen| frozen.save_all(&self.entries));
+        match &mut frozen {
+            Some(frozen) => frozen.keep(entries),
+            None => entries.close(),
+        }
         *self = Self { frozen, ..Self::default() };
     }
 
@@ -206,9 +265,8 @@ impl<K: Key, V: State> Keys<K, V> {
 
     /// Bytes of memory held, without what keys and values own elsewhere.
     pub(super) fn bytes(&self) -> usize {
-        let entries = self.entries.capacity() * size_of::<(K, V)>();
         self.index.capacity() * size_of::<Slot>()
-            + entries
+            + self.entries.bytes()
             + self.changes.bytes()
             + self.frozen.as_ref().map_or(0, |frozen| frozen.bytes())
     }
@@ -217,40 +275,88 @@ impl<K: Key, V: State> Keys<K, V> {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
-
-    /// The entries, in the order of their places.
-    pub(super) fn entries(&self) -> &[(K, V)] {
-        &self.entries
-    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::HashMap;
 
     use proptest::prelude::*;
+    use updraft_kernel::Account;
 
     use super::*;
     use crate::table::tests::Weak;
 
-    fn agrees<K: Key + std::fmt::Debug>(steps: &[(u16, bool)], key: impl Fn(u16) -> K) -> Result<(), TestCaseError> {
-        let (mut keys, mut model) = (Keys::default(), HashMap::new());
-        for (n, removes) in steps {
-            let key = key(*n);
-            let hash = hash_of(&key);
-            keys.prefetch(hash);
-            let hint = keys.prefetch_entry(hash);
-            if *removes {
-                let at = keys.position(hash, &key);
-                prop_assert_eq!(at.is_some(), model.remove(&key).is_some());
-                at.into_iter().for_each(|at| keys.remove(at));
-            } else {
-                let at = keys.locate(hash, key.clone(), hint, || 0);
-                *keys.at(at).1 += 1;
-                *model.entry(key).or_insert(0) += 1;
-            }
+    impl<K: Key, V: State> Keys<K, V> {
+        /// All entries, which are in memory then, in the order of their places.
+        pub(in super::super) fn listed(&mut self) -> Vec<(K, V)> {
+            let places: Vec<_> = self.entries.all().iter().collect();
+            let cold = places.iter().filter(|at| self.entries.is_cold(**at)).map(|at| *at as u32).collect();
+            self.entries.fetch(cold, |_| 0).unwrap();
+            places.iter().map(|at| self.entries.get(*at).unwrap().clone()).collect()
         }
-        prop_assert_eq!(&keys.entries().iter().cloned().collect::<HashMap<_, _>>(), &model);
+
+        /// Has the key's entry in memory, if there is one: its hash.
+        pub(in super::super) fn fetched(&mut self, key: &K) -> u64 {
+            let hash = hash_of(key);
+            self.fetch(std::iter::once(hash), |_| 0).unwrap();
+            hash
+        }
+    }
+
+    /// For who spills by hand: to a disk in memory where there is one, which has nothing to wait for when tables are synced.
+    pub(in super::super) fn spill() -> Arc<Spill> {
+        let shm = std::path::PathBuf::from("/dev/shm");
+        Arc::new(Spill::new(Account::new(usize::MAX), 1, shm.is_dir().then_some(shm), Arc::default()))
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Count(u16),
+        Remove(u16),
+        /// As many bytes.
+        Spill(usize),
+    }
+
+    fn steps(spills: u32) -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            140 => (0u16..300).prop_map(Step::Count),
+            60 => (0u16..300).prop_map(Step::Remove),
+            spills => (0usize..4_000).prop_map(Step::Spill),
+        ];
+        proptest::collection::vec(step, 0..2_000)
+    }
+
+    fn agrees<K: Key + std::fmt::Debug>(steps: &[Step], key: impl Fn(u16) -> K) -> Result<(), TestCaseError> {
+        let (mut keys, mut model, spill) = (Keys::<K, u64>::default(), HashMap::new(), spill());
+        for step in steps {
+            match *step {
+                Step::Count(n) => {
+                    let key = key(n);
+                    let hash = keys.fetched(&key);
+                    keys.prefetch(hash);
+                    let hint = keys.prefetch_entry(hash);
+                    let at = keys.locate(hash, key.clone(), hint, || 0);
+                    *keys.at(at).1 += 1;
+                    *model.entry(key).or_insert(0) += 1;
+                }
+                Step::Remove(n) => {
+                    let key = key(n);
+                    let hash = keys.fetched(&key);
+                    let at = keys.position(hash, &key);
+                    prop_assert_eq!(at.is_some(), model.remove(&key).is_some());
+                    at.into_iter().for_each(|at| keys.remove(at));
+                }
+                Step::Spill(bytes) => {
+                    let before = keys.entries.bytes_in_memory();
+                    keys.entries.spill(&spill, bytes, |_| 0).unwrap();
+                    let after = keys.entries.bytes_in_memory();
+                    prop_assert!(after == 0 || after + bytes <= before, "{bytes} of {before}, and {after} are left");
+                }
+            }
+            prop_assert_eq!(keys.len(), model.len());
+        }
+        prop_assert_eq!(&keys.listed().into_iter().collect::<HashMap<_, _>>(), &model);
         for key in (0..500).map(key) {
             let at = keys.position(hash_of(&key), &key);
             prop_assert_eq!(at.map(|at| *keys.at(at).1), model.get(&key).copied());
@@ -260,7 +366,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_hash_map(steps in proptest::collection::vec((0u16..300, proptest::bool::weighted(0.3)), 0..2_000)) {
+        fn agrees_with_a_hash_map(steps in steps(0)) {
+            agrees(&steps, |n| n)?;
+            agrees(&steps, Weak)?;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        #[test]
+        fn agrees_with_a_hash_map_when_some_are_spilled(steps in steps(5)) {
             agrees(&steps, |n| n)?;
             agrees(&steps, Weak)?;
         }

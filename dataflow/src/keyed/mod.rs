@@ -8,15 +8,18 @@
 
 mod broadcast;
 mod context;
+mod entries;
 mod keys;
 mod saved;
 mod shuffle;
+mod spill;
 mod stage;
 mod timers;
 
 pub use broadcast::{BroadcastStage, Listen};
 pub use context::Context;
 pub use shuffle::{Dealt, ShuffleStage, groups_of, owner_of, owner_of_hash, owner_of_key};
+pub use spill::Spill;
 pub use stage::{Aside, KeyedStage, Nothing, Watched};
 pub(crate) use timers::TimerQueue;
 

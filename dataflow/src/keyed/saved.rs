@@ -2,13 +2,14 @@
 //!
 //! Nobody waits until they are saved. A snapshot [freezes](freeze) them, which only notes which these are; the driver goes on, and
 //! [saves](Frozen::save_more) some now and then. One that is to change before its turn is saved first: copy on write, entry by
-//! entry.
+//! entry. Those that are [spilled](super::spill) are saved as they are stored, without being brought into memory.
 
 use std::ops::RangeInclusive;
 
 use postcard::fixint;
 use serde::{Deserialize, Serialize};
 
+use super::entries::Entries;
 use super::keys::Keys;
 use super::shuffle::{groups_of, owner_of_hash};
 use crate::aggregate::State;
@@ -22,6 +23,8 @@ use crate::table::{Key, hash_of};
 const BYTES: usize = 32 << 10;
 /// Keys that are gone, of a record.
 const REMOVED: usize = 1024;
+/// Entries that are looked at together.
+const ENTRIES: usize = 256;
 
 /// How a record begins.
 #[derive(Serialize, Deserialize)]
@@ -35,11 +38,11 @@ enum Kept<K> {
 }
 
 /// The first byte of a record of entries, before their number, and how long both are.
-const ENTRIES: u8 = 1;
+const ENTRIES_KIND: u8 = 1;
 const HEAD: usize = 5;
 
 /// Entries that a snapshot is made of, and that are not saved yet.
-pub(super) struct Frozen<K> {
+pub(super) struct Frozen<K, V> {
     object: Object,
     groups: RangeInclusive<KeyGroup>,
     /// Keys that are gone.
@@ -48,6 +51,8 @@ pub(super) struct Frozen<K> {
     left: Bits,
     /// There are none before this one.
     next: usize,
+    /// What they are among, if the driver has forgotten all since.
+    kept: Option<Entries<K, V>>,
     /// The record that is being written, and how many entries it has.
     record: Vec<u8>,
     entries: u32,
@@ -56,30 +61,43 @@ pub(super) struct Frozen<K> {
     failed: Option<Error>,
 }
 
-impl<K: Key> Frozen<K> {
+impl<K: Key, V: State> Frozen<K, V> {
     fn new(object: Object, groups: RangeInclusive<KeyGroup>, removed: Vec<K>, left: Bits) -> Self {
         let (record, records) = (Vec::new(), Vec::new());
-        Self { object, groups, removed, left, next: 0, record, entries: 0, records, failed: None }
+        Self { object, groups, removed, left, next: 0, kept: None, record, entries: 0, records, failed: None }
     }
 
     /// Saves the entry at a place that is about to change, if it has not been.
     #[inline(always)]
-    pub(super) fn before_change<V: State>(&mut self, at: usize, entry: &(K, V)) {
-        if self.left.has(at) {
+    pub(super) fn before_change(&mut self, at: usize, entry: &(K, V)) {
+        if self.left.has(at) && self.kept.is_none() {
             self.save(at, entry);
+        }
+    }
+
+    /// The driver forgets all of its entries: these.
+    pub(super) fn keep(&mut self, entries: Entries<K, V>) {
+        match self.kept {
+            Some(_) => entries.close(),
+            None => self.kept = Some(entries),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn save<V: State>(&mut self, at: usize, entry: &(K, V)) {
+    fn save(&mut self, at: usize, entry: &(K, V)) {
+        self.add(at, |record| append(entry, record));
+    }
+
+    /// Adds the entry at a place to the record that is being written.
+    fn add(&mut self, at: usize, write: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>) {
         self.left.clear(at);
         if self.record.is_empty() {
             self.record.reserve(BYTES + BYTES / 8);
-            self.record.extend([ENTRIES; HEAD]);
+            self.record.extend([ENTRIES_KIND; HEAD]);
         }
         self.entries += 1;
-        if let Err(error) = append(entry, &mut self.record) {
+        if let Err(error) = write(&mut self.record) {
             self.failed = Some(error);
         }
         if self.record.len() >= BYTES {
@@ -96,24 +114,35 @@ impl<K: Key> Frozen<K> {
         }
     }
 
-    /// Saves the next entry: whether there was one.
-    fn save_next<V: State>(&mut self, entries: &[(K, V)]) -> bool {
-        let Some(at) = self.left.first_from(self.next) else { return false };
-        self.next = at;
-        self.save(at, &entries[at]);
-        true
+    /// Saves the next few entries.
+    fn save_next(&mut self, entries: &Entries<K, V>) -> Result<(), Error> {
+        let full = self.records.len();
+        let mut cold = Vec::new();
+        for _ in 0..ENTRIES.min(entries.window()) {
+            let Some(at) = self.left.first_from(self.next).filter(|_| self.records.len() == full) else { break };
+            self.next = at + 1;
+            match entries.get(at) {
+                Some(entry) => self.save(at, entry),
+                None => cold.push(at as u32),
+            }
+        }
+        entries.read(cold, |at, bytes| {
+            self.add(at, |record| {
+                record.extend_from_slice(bytes);
+                Ok(())
+            });
+        })
     }
 
-    /// Saves all that is left.
-    pub(super) fn save_all<V: State>(&mut self, entries: &[(K, V)]) {
-        while self.save_next(entries) {}
-    }
-
-    /// Saves a record's worth of entries, or of keys that are gone, and gives what has been saved: whether something is left.
-    fn save_more<V: State>(&mut self, entries: &[(K, V)], snapshot: &mut Snapshot) -> Result<bool, Error> {
-        if self.removed.is_empty() {
-            let full = self.records.len();
-            while self.records.len() == full && self.save_next(entries) {}
+    /// Saves a record's worth of entries, or of keys that are gone, unless there is as much, and gives what has been saved: whether
+    /// something is left.
+    fn save_more(&mut self, entries: &Entries<K, V>, snapshot: &mut Snapshot) -> Result<bool, Error> {
+        if !self.records.is_empty() {
+            // There was enough that had to be saved before it changed.
+        } else if self.removed.is_empty() {
+            while self.records.is_empty() && self.left.first_from(self.next).is_some() {
+                self.save_next(entries)?;
+            }
         } else {
             let some = self.removed.split_off(self.removed.len().saturating_sub(REMOVED));
             snapshot.add(self.object, self.groups.clone(), &Kept::Removed(some))?;
@@ -129,7 +158,8 @@ impl<K: Key> Frozen<K> {
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
         let records: usize = self.records.iter().map(|saved| saved.bytes.capacity()).sum();
-        self.left.bytes() + self.removed.capacity() * size_of::<K>() + self.record.capacity() + records
+        let kept = self.kept.as_ref().map_or(0, Entries::bytes);
+        self.left.bytes() + self.removed.capacity() * size_of::<K>() + self.record.capacity() + records + kept
     }
 }
 
@@ -152,7 +182,7 @@ pub(super) fn freeze<K: Key, V: State>(
         }
         Write::All => {
             let object = snapshot.add_whole(groups.clone(), &Kept::<()>::Base)?;
-            keys.frozen = Some(Box::new(Frozen::new(object, groups, Vec::new(), Bits::all(len))));
+            keys.frozen = Some(Box::new(Frozen::new(object, groups, Vec::new(), keys.entries.all())));
             keys.changes.wrote_all(object, len);
         }
     }
@@ -165,53 +195,68 @@ pub(super) fn freeze<K: Key, V: State>(
 /// Saves some of what is frozen: whether something is left.
 pub(super) fn save_more<K: Key, V: State>(keys: &mut Keys<K, V>, snapshot: &mut Snapshot) -> Result<bool, Error> {
     let Some(mut frozen) = keys.frozen.take() else { return Ok(false) };
-    let is_left = frozen.save_more(keys.entries(), snapshot)?;
-    keys.frozen = is_left.then_some(frozen);
+    let kept = frozen.kept.take();
+    let is_left = frozen.save_more(kept.as_ref().unwrap_or(&keys.entries), snapshot)?;
+    if is_left {
+        frozen.kept = kept;
+        keys.frozen = Some(frozen);
+    } else if let Some(kept) = kept {
+        kept.close();
+    }
     Ok(is_left)
 }
 
-/// Takes a record back, as far as the driver owns its keys. `insert` puts an entry in, and `forget` hears of those that are taken out.
+/// Takes a record back, as far as the driver owns its keys. `insert` puts an entry in, `forget` hears of those that are taken out of
+/// memory, and `fetch` brings those into memory that have keys of these hashes.
 pub(super) fn load<K: Key, V: State>(
     keys: &mut Keys<K, V>,
     (driver, drivers): (usize, usize),
     saved: &Saved,
     mut insert: impl FnMut(&mut Keys<K, V>, K, V),
     mut forget: impl FnMut(&V),
+    fetch: impl Fn(&mut Keys<K, V>, &mut dyn Iterator<Item = u64>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let is_own = |hash: u64| owner_of_hash(hash, drivers) == driver;
     let (kept, mut rest) = saved.begin::<Kept<K>>()?;
+    let mut take_out = |keys: &mut Keys<K, V>, key: &K| {
+        if let Some(at) = keys.position(hash_of(key), key) {
+            keys.entries.get(at).into_iter().for_each(|(_, value)| forget(value));
+            keys.remove(at);
+        }
+    };
     match kept {
         Kept::Base => {
-            for at in (0..keys.len()).rev() {
-                if saved.groups.contains(&KeyGroup::of(hash_of(&keys.entries()[at].0))) {
-                    forget(&keys.entries()[at].1);
-                    keys.remove(at);
+            let mut end = keys.entries.places();
+            while end > 0 {
+                let first = end.saturating_sub(ENTRIES.min(keys.entries.window()));
+                // The last one first, which may move to where another was.
+                for (at, key) in keys.entries.keys(first, end)?.into_iter().rev() {
+                    if saved.groups.contains(&KeyGroup::of(hash_of(&key))) {
+                        keys.entries.get(at).into_iter().for_each(|(_, value)| forget(value));
+                        keys.remove_key(at, key);
+                    }
                 }
+                end = first;
             }
             keys.changes.reads_base(saved.object, saved.has_all_of(driver, drivers));
         }
         Kept::Entries(entries) => {
+            let mut own = Vec::new();
             for _ in 0..entries {
                 let (key, value) = rest.next::<(K, V)>()?;
-                let hash = hash_of(&key);
-                if !is_own(hash) {
-                    continue;
+                if owner_of_hash(hash_of(&key), drivers) == driver {
+                    own.push((key, value));
                 }
-                if let Some(at) = keys.position(hash, &key) {
-                    forget(&keys.entries()[at].1);
-                    keys.remove(at);
-                }
+            }
+            fetch(keys, &mut own.iter().map(|(key, _)| hash_of(key)))?;
+            for (key, value) in own {
+                take_out(keys, &key);
                 insert(keys, key, value);
             }
             keys.changes.read(saved.object, entries as usize, |_| true);
         }
         Kept::Removed(removed) => {
-            for key in removed {
-                if let Some(at) = keys.position(hash_of(&key), &key) {
-                    forget(&keys.entries()[at].1);
-                    keys.remove(at);
-                }
-            }
+            fetch(keys, &mut removed.iter().map(hash_of))?;
+            removed.iter().for_each(|key| take_out(keys, key));
             keys.changes.read(saved.object, 0, |_| true);
         }
     }
@@ -225,6 +270,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::keys::tests::spill;
     use super::*;
 
     /// What a driver does.
@@ -235,69 +281,105 @@ mod tests {
         Freeze,
         SaveMore,
         Clear,
+        /// So many bytes, those that entries own not counted.
+        Spill(usize),
     }
 
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
+    fn steps(spills: u32) -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
             20 => (0u16..200).prop_map(Step::Change),
             5 => (0u16..200).prop_map(Step::Remove),
             1 => Just(Step::Freeze),
             4 => Just(Step::SaveMore),
             1 => Just(Step::Clear),
+            spills => (0usize..8_000).prop_map(Step::Spill),
         ];
         proptest::collection::vec(step, 0..600)
     }
 
-    /// The keys that all records of a snapshot's objects are of.
-    fn read(objects: &[Object], records: &[Saved]) -> BTreeMap<u16, (u32, Vec<u8>)> {
-        let mut keys = Keys::<u16, (u32, Vec<u8>)>::default();
+    /// The keys that all records of a snapshot's objects are of, some of which are spilled while they are read.
+    fn read(objects: &[Object], records: &[Saved], spills: bool) -> BTreeMap<u16, (u32, Vec<u8>)> {
+        let (mut keys, spill) = (Keys::<u16, (u32, Vec<u8>)>::default(), spill());
         let mut records: Vec<_> = records.iter().filter(|saved| objects.contains(&saved.object)).collect();
         records.sort_by_key(|saved| saved.object);
-        for saved in records {
+        for (n, saved) in records.into_iter().enumerate() {
             let insert = |keys: &mut Keys<_, _>, key, value| {
                 keys.locate_without(hash_of(&key), key, || value);
             };
-            load(&mut keys, (0, 1), saved, insert, |_| {}).expect("what was saved can be read");
+            let fetch =
+                |keys: &mut Keys<_, _>, hashes: &mut dyn Iterator<Item = u64>| keys.fetch(hashes, |_| 0).map(|_| ());
+            load(&mut keys, (0, 1), saved, insert, |_| {}, fetch).expect("what was saved can be read");
+            if spills && n % 3 == 0 {
+                keys.entries.spill(&spill, keys.entries.bytes_in_memory() / 2, |_| 0).unwrap();
+            }
         }
-        keys.entries().iter().cloned().collect()
+        keys.listed().into_iter().collect()
+    }
+
+    fn does_not_change(steps: Vec<Step>, spills: bool) -> Result<(), TestCaseError> {
+        // A record has room for a dozen of them.
+        let value = |n: u32| (n, vec![n as u8; BYTES / 12]);
+        let (mut keys, mut n, mut first, spill) = (Keys::default(), 0, true, spill());
+        let next = Arc::default();
+        let mut model = BTreeMap::new();
+        let (mut frozen, mut objects, mut records) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for step in steps {
+            n += 1;
+            match step {
+                Step::Change(key) => {
+                    let hash = keys.fetched(&key);
+                    let at = keys.locate_without(hash, key, || value(n));
+                    *keys.at(at).1 = value(n);
+                    model.insert(key, value(n));
+                }
+                Step::Remove(key) => {
+                    let hash = keys.fetched(&key);
+                    keys.position(hash, &key).into_iter().for_each(|at| keys.remove(at));
+                    model.remove(&key);
+                }
+                Step::Clear => {
+                    keys.clear();
+                    model.clear();
+                }
+                Step::Spill(bytes) => {
+                    keys.entries.spill(&spill, bytes, |_| 0).unwrap();
+                }
+                Step::SaveMore => {
+                    let mut snapshot = Snapshot::new(Arc::clone(&next));
+                    let is_left = save_more(&mut keys, &mut snapshot).unwrap();
+                    records.append(&mut snapshot.saved);
+                    if !is_left && !first {
+                        prop_assert_eq!(&read(&objects, &records, spills), &frozen);
+                    }
+                }
+                // A second one before the first one is saved saves that.
+                Step::Freeze => {
+                    let mut snapshot = Snapshot::new(Arc::clone(&next));
+                    freeze(&mut keys, 0, 1, &mut snapshot).unwrap();
+                    (first, frozen) = (false, model.clone());
+                    objects = snapshot.objects;
+                    records.append(&mut snapshot.saved);
+                }
+            }
+        }
+        prop_assert_eq!(keys.listed().into_iter().collect::<BTreeMap<_, _>>(), model);
+        Ok(())
     }
 
     proptest! {
         /// A snapshot is of the moment when it was begun, whatever is done until it is saved.
         #[test]
-        fn what_is_frozen_does_not_change(steps in steps()) {
-            // A record has room for a dozen of them.
-            let value = |n: u32| (n, vec![n as u8; BYTES / 12]);
-            let (mut keys, mut n, mut first) = (Keys::default(), 0, true);
-            let next = Arc::default();
-            let (mut frozen, mut objects, mut records) = (BTreeMap::new(), Vec::new(), Vec::new());
-            for step in steps {
-                n += 1;
-                match step {
-                    Step::Change(key) => {
-                        let at = keys.locate_without(hash_of(&key), key, || value(n));
-                        *keys.at(at).1 = value(n);
-                    }
-                    Step::Remove(key) => keys.position(hash_of(&key), &key).into_iter().for_each(|at| keys.remove(at)),
-                    Step::Clear => keys.clear(),
-                    Step::SaveMore => {
-                        let mut snapshot = Snapshot::new(Arc::clone(&next));
-                        let is_left = save_more(&mut keys, &mut snapshot).unwrap();
-                        records.append(&mut snapshot.saved);
-                        if !is_left && !first {
-                            prop_assert_eq!(&read(&objects, &records), &frozen);
-                        }
-                    }
-                    // A second one before the first one is saved saves that.
-                    Step::Freeze => {
-                        let mut snapshot = Snapshot::new(Arc::clone(&next));
-                        freeze(&mut keys, 0, 1, &mut snapshot).unwrap();
-                        (first, frozen) = (false, keys.entries().iter().cloned().collect());
-                        objects = snapshot.objects;
-                        records.append(&mut snapshot.saved);
-                    }
-                }
-            }
+        fn what_is_frozen_does_not_change(steps in steps(0)) {
+            does_not_change(steps, false)?;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_frozen_does_not_change_when_it_is_spilled(steps in steps(3)) {
+            does_not_change(steps, true)?;
         }
     }
 }

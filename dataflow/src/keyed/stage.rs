@@ -1,13 +1,15 @@
 //! The stage of a [`Process`]: tables of state by key, one for each driver, and timers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
-use updraft_kernel::yield_point;
+use updraft_kernel::{give_up, yield_point};
 
 use super::context::{Context, Moment, Output, Queues};
 use super::keys::Keys;
 use super::saved;
+use super::spill::Spill;
 use super::timers::{Pending, TimerQueue};
 use super::{Clock, Process, TimeToLive};
 use crate::aggregate::State;
@@ -22,6 +24,8 @@ use crate::time::{Generation, Punctuation, Time};
 
 /// Timers between one that fires and one of which the key is asked for from memory; the index twice as many.
 const AHEAD: usize = 8;
+/// Records or timers of which the keys are fetched together, if some are spilled.
+const FETCHED: usize = 256;
 
 /// See the module's page. `X` is what is kept of a key beside its state.
 pub struct KeyedStage<K, T, P: Process<K, T>, X = Watched> {
@@ -32,6 +36,7 @@ pub struct KeyedStage<K, T, P: Process<K, T>, X = Watched> {
     watermark: AtomicI64,
     now: AtomicI64,
     bytes: AtomicUsize,
+    spill: Option<Arc<Spill>>,
     of: std::marker::PhantomData<fn(K, T, X)>,
 }
 
@@ -122,8 +127,15 @@ where
             watermark: AtomicI64::new(Time::MIN.0),
             now: AtomicI64::new(now.0),
             bytes: AtomicUsize::new(0),
+            spill: None,
             of: std::marker::PhantomData,
         }
+    }
+
+    /// What memory has no room for is spilled. Before the drivers' shares are made.
+    #[must_use]
+    pub fn spilling(self, spill: Option<Arc<Spill>>) -> Self {
+        Self { spill, ..self }
     }
 
     fn moment(&self) -> Moment {
@@ -144,16 +156,70 @@ where
     }
 
     fn account(&self, owned: &mut Owned<K, P::State, P, X>) {
-        let bytes = owned.keys.bytes() + owned.queues.bytes() + owned.expiries.bytes() + owned.heap;
+        let bytes = owned.bytes_now();
         self.bytes.fetch_add(bytes.wrapping_sub(owned.bytes), Ordering::Relaxed);
         owned.bytes = bytes;
     }
 
+    /// Spills some of what a driver owns, if memory is short: between two batches, of which each finds what it has fetched.
+    #[inline(always)]
+    fn relieve(&self, owned: &mut Owned<K, P::State, P, X>) {
+        if let Some(spill) = &self.spill {
+            let more = owned.bytes_now().wrapping_sub(owned.bytes) as isize;
+            let bytes = spill.to_free(owned.keys.entries.bytes_in_memory() + owned.heap, more);
+            if bytes > 0 {
+                let Owned { process, keys, heap, .. } = owned;
+                let spilled = keys.entries.spill(spill, bytes, |entry| process.heap_bytes(&entry.state));
+                *heap -= spilled.unwrap_or_else(|error| give_up(error));
+            }
+        }
+    }
+
+    /// Brings what is spilled of keys of these hashes into memory.
+    fn fetch(&self, owned: &mut Owned<K, P::State, P, X>, hashes: impl Iterator<Item = u64>) {
+        let Owned { process, keys, heap, .. } = owned;
+        let fetched = keys.fetch(hashes, |entry| process.heap_bytes(&entry.state));
+        *heap += fetched.unwrap_or_else(|error| give_up(error));
+    }
+
+    /// The same of the keys of the records that are next: of how many.
+    fn fetch_next(&self, owned: &mut Owned<K, P::State, P, X>, records: &[(K, T)]) -> usize {
+        let window = owned.keys.entries.window().min(FETCHED);
+        if owned.keys.entries.has_spilled() {
+            self.fetch(owned, records.iter().take(window).map(|(key, _)| hash_of(key)));
+        }
+        window
+    }
+
+    /// The same of the key of a timer, and, of some at a time, of those that are next. `left` is how many of these are to come.
+    fn fetch_due(
+        &self,
+        owned: &mut Owned<K, P::State, P, X>,
+        key: &K,
+        left: &mut usize,
+        queue: impl Fn(&Owned<K, P::State, P, X>) -> &TimerQueue<K>,
+    ) {
+        if !owned.keys.entries.has_spilled() {
+            return;
+        }
+        if *left == 0 {
+            self.relieve(owned);
+            *left = FETCHED.min(owned.keys.entries.window());
+            let next: Vec<_> = queue(owned).next(*left).map(hash_of).collect();
+            self.fetch(owned, next.into_iter());
+        }
+        *left -= 1;
+        // It may be another than the one that was to be next.
+        self.fetch(owned, std::iter::once(hash_of(key)));
+    }
+
     fn fire(&self, owned: &mut Owned<K, P::State, P, X>, moment: Moment, way: &mut Way<'_, P::Out>) {
+        let mut fetched = 0;
         for clock in [Clock::Event, Clock::Processing] {
             let through = moment.of(clock);
             // In any order of keys, but of a key the soonest first.
             while let Some(key) = owned.queues.of(clock).pop_any(through) {
+                self.fetch_due(owned, &key, &mut fetched, |owned| owned.queues.by(clock));
                 if let Some(key) = owned.queues.of(clock).ahead(2 * AHEAD) {
                     owned.keys.prefetch(hash_of(key));
                 }
@@ -172,6 +238,7 @@ where
         if let Some(live) = self.time_to_live {
             self.expire(owned, live, moment.of(live.clock));
         }
+        self.relieve(owned);
         way.output.flush(way.emit);
     }
 
@@ -225,7 +292,9 @@ where
 
     /// Drops the keys of which the time to live is over.
     fn expire(&self, owned: &mut Owned<K, P::State, P, X>, live: TimeToLive, through: Time) {
+        let mut fetched = 0;
         while let Some(key) = owned.expiries.pop_any(through) {
+            self.fetch_due(owned, &key, &mut fetched, |owned| &owned.expiries);
             let Some(slot) = owned.keys.position(hash_of(&key), &key) else { continue };
             let Entry { state, aside } = owned.keys.at(slot).1;
             let Some(watched) = aside.watched() else { continue };
@@ -266,7 +335,7 @@ where
     fn local(&self, driver: usize) -> Self::Local {
         let owned = Owned {
             process: self.process.clone(),
-            keys: Keys::default(),
+            keys: Keys::spilling(self.spill.as_ref()),
             queues: Queues::default(),
             expiries: TimerQueue::default(),
             opened: false,
@@ -283,15 +352,22 @@ where
             let (records, times) = bundle.into_parts();
             // The hashes of a batch of keys, and where they most likely stand.
             let (mut records, mut times, mut batch) = (records.into_iter(), times.iter(), [(0, 0); BATCH]);
+            // Records of which the keys are in memory, where some are spilled.
+            let mut fetched = 0;
             while !records.as_slice().is_empty() {
+                if fetched == 0 {
+                    self.relieve(owned);
+                    fetched = self.fetch_next(owned, records.as_slice());
+                }
                 for ((hash, _), (key, _)) in batch.iter_mut().zip(records.as_slice()) {
                     *hash = hash_of(key);
                     owned.keys.prefetch(*hash);
                 }
-                let count = records.len().min(BATCH);
+                let count = records.len().min(BATCH).min(fetched);
+                fetched -= count;
                 batch[..count].iter_mut().for_each(|(hash, hint)| *hint = owned.keys.prefetch_entry(*hash));
-                for (((hash, hint), (key, record)), time) in batch.into_iter().zip(records.by_ref()).zip(times.by_ref())
-                {
+                let some = batch.into_iter().take(count);
+                for (((hash, hint), (key, record)), time) in some.zip(records.by_ref()).zip(times.by_ref()) {
                     let slot = owned.keys.locate(hash, key, hint, Entry::default);
                     self.touch(owned, slot, time, moment);
                     self.call(owned, slot, time, moment, &mut way, |process, state, cx| {
@@ -300,6 +376,7 @@ where
                 }
                 yield_point();
             }
+            self.relieve(owned);
             way.output.flush(way.emit);
         });
     }
@@ -406,7 +483,13 @@ where
                     keys.locate_without(hash_of(&key), key, || entry);
                 };
                 let forget = |entry: &Entry<P::State, X>| change(&entry.state, usize::MAX);
-                result = saved::load(keys, (local.driver, self.drivers), saved, insert, forget);
+                let fetch = |keys: &mut Keys<K, Entry<P::State, X>>, hashes: &mut dyn Iterator<Item = u64>| {
+                    let weight = keys.fetch(hashes, |entry| process.heap_bytes(&entry.state))?;
+                    heap.set(heap.get() + weight);
+                    Ok(())
+                };
+                result = saved::load(keys, (local.driver, self.drivers), saved, insert, forget, fetch);
+                self.relieve(owned);
             });
             result?;
         }
@@ -415,6 +498,11 @@ where
 }
 
 impl<K: Key, S: State, P, X: Aside> Owned<K, S, P, X> {
+    /// Bytes that it holds.
+    fn bytes_now(&self) -> usize {
+        self.keys.bytes() + self.queues.bytes() + self.expiries.bytes() + self.heap
+    }
+
     /// Whether something is to be done at a punctuation.
     fn is_due(&mut self, live: Option<TimeToLive>, moment: Moment) -> bool {
         self.queues.event.is_due(moment.watermark)

@@ -127,6 +127,11 @@ impl<K> TimerQueue<K> {
         self.near.iter().rev().nth(timers).map(|due| &due.key)
     }
 
+    /// The keys of as many timers that will be taken next, if nothing changes.
+    pub(super) fn next(&self, timers: usize) -> impl Iterator<Item = &K> {
+        self.near.iter().rev().take(timers).map(|due| &due.key)
+    }
+
     /// Takes the soonest timer that is due up to `through`.
     pub(crate) fn pop(&mut self, through: Time) -> Option<(Time, K)> {
         self.reach(through, true);

@@ -166,11 +166,13 @@ impl<K: Key, T: Record> Shuffled<K, T> {
         if is_watched {
             self.keyed_stage(name, move |shared| {
                 KeyedStage::<K, T, Q, Watched>::new(process, live, shared.kernels, begun(shared))
+                    .spilling(shared.spill.clone())
             })
             .keeps(kept)
         } else {
             self.keyed_stage(name, move |shared| {
                 KeyedStage::<K, T, Q, Nothing>::new(process, None, shared.kernels, begun(shared))
+                    .spilling(shared.spill.clone())
             })
             .keeps(kept)
         }
@@ -257,6 +259,7 @@ impl<K: Key, T: Record, B: Record> Broadcast<K, T, B> {
         let time_to_live = self.time_to_live;
         let stream = self.dealt.stage("process", move |shared| {
             BroadcastStage::new(process, time_to_live, shared.kernels, shared.clock.begun(Epoch(0)))
+                .spilling(shared.spill.clone())
         });
         stream.keeps(keyed::<K, Q::State>("process", true))
     }

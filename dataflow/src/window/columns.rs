@@ -3,6 +3,8 @@
 //! [`Stream::window_rows`] is for who computes on columns as a whole, as SQL does: slices, sealing, hash ranges and sums of
 //! slices are those of [`WindowStage`], the same as for records.
 
+use std::ops::RangeInclusive;
+
 use updraft_kernel::give_up;
 
 use super::saved::SliceWriter;
@@ -11,6 +13,7 @@ use super::store::{Store, pieces_of};
 use super::{Sliced, Window, WindowStage, pieces};
 use crate::bundle::{Bundle, Record, Times};
 use crate::checkpoint::Layout;
+use crate::partial::DEEP;
 use crate::pipe::Pipe;
 use crate::rows::Rows;
 use crate::snapshot::Rest;
@@ -18,6 +21,9 @@ use crate::source::Error;
 use crate::stage::{Emit, KeyGroup};
 use crate::stream::Stream;
 use crate::time::Time;
+
+/// Keys of a part of a share, at least: what is saved at a time.
+const PART: usize = 64;
 
 /// Groups rows by their keys, and keeps what each group comes to.
 ///
@@ -68,7 +74,17 @@ pub trait Grouping: Send + Sync + 'static {
     /// # Errors
     /// When it cannot be written.
     fn save(&self, sum: &Self::Sum) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error>;
-    /// What [`save`](Self::save) has written of a key group.
+    /// The same of some key groups of a share that nothing is added to any more. Once it was asked for some, it is asked for all,
+    /// in their order, each once, unless the share is [split](Self::split) before.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn save_some(
+        &self,
+        partial: &mut Self::Partial,
+        groups: RangeInclusive<KeyGroup>,
+    ) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error>;
+    /// What [`save`](Self::save) or [`save_some`](Self::save_some) has written of a key group.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -284,10 +300,22 @@ impl<G: Grouping> Store for Columns<G> {
         Ok(())
     }
 
-    fn save_part(&self, partial: &mut G::Partial, _: usize, writer: &mut SliceWriter<'_>) -> Result<(), Error> {
-        let sum = self.sum(std::mem::replace(partial, self.grouping.create(self.pieces)));
-        sum.iter().for_each(|sum| self.grouping.merge(partial, sum));
-        self.save(&sum, writer)
+    fn saved_parts(&self, partial: &G::Partial) -> usize {
+        (self.grouping.len(partial) / PART).next_power_of_two().min(DEEP)
+    }
+
+    fn save_part(
+        &self,
+        partial: &mut G::Partial,
+        part: usize,
+        of: usize,
+        writer: &mut SliceWriter<'_>,
+    ) -> Result<(), Error> {
+        let groups = DEEP / of;
+        let [first, last] = [part * groups, (part + 1) * groups - 1].map(|group| KeyGroup(group as u8));
+        let saved = self.grouping.save_some(partial, first..=last)?;
+        saved.into_iter().for_each(|(group, bytes)| writer.add_whole(group, &bytes));
+        Ok(())
     }
 
     fn load(&self, group: KeyGroup, saved: Rest<'_>) -> Result<Self::Sum, Error> {

@@ -216,8 +216,9 @@ impl<S: Store> Slicer<S> {
     fn save(&self, slice: &mut Slice<S>, parts: usize, saved: &mut Vec<Saved>) -> Result<(), Error> {
         let Some(object) = slice.object else { return Ok(()) };
         let mut writer = SliceWriter::new(saved, object, Role::Open, slice.start)?;
+        let of = slice.unsaved.end;
         for part in slice.unsaved.by_ref().take(parts) {
-            self.store.save_part(&mut slice.partial, part, &mut writer)?;
+            self.store.save_part(&mut slice.partial, part, of, &mut writer)?;
         }
         writer.end();
         Ok(())

@@ -73,12 +73,15 @@ pub trait Store: Sized + Send + Sync + 'static {
     /// Stores a sum by key groups.
     fn save(&self, sum: &Self::Sum, writer: &mut SliceWriter<'_>) -> Result<(), Error>;
     /// In how many parts a share is stored.
-    fn saved_parts(&self, partial: &Self::Partial) -> usize {
-        let _ = partial;
-        1
-    }
-    /// Stores a part of a share by key groups; the share stays what it is.
-    fn save_part(&self, partial: &mut Self::Partial, part: usize, writer: &mut SliceWriter<'_>) -> Result<(), Error>;
+    fn saved_parts(&self, partial: &Self::Partial) -> usize;
+    /// Stores a part, of so many, of a share that nothing is added to any more, by key groups: each once, in their order.
+    fn save_part(
+        &self,
+        partial: &mut Self::Partial,
+        part: usize,
+        of: usize,
+        writer: &mut SliceWriter<'_>,
+    ) -> Result<(), Error>;
     /// What was stored of a key group.
     fn load(&self, group: KeyGroup, saved: Rest<'_>) -> Result<Self::Sum, Error>;
     /// Takes `sum` into a driver's share.

@@ -171,7 +171,13 @@ where
         partial.parts()
     }
 
-    fn save_part(&self, partial: &mut Self::Partial, part: usize, writer: &mut SliceWriter<'_>) -> Result<(), Error> {
+    fn save_part(
+        &self,
+        partial: &mut Self::Partial,
+        part: usize,
+        _: usize,
+        writer: &mut SliceWriter<'_>,
+    ) -> Result<(), Error> {
         partial.visit(part, &self.aggregate, |group, key, acc| writer.add(group, &(key, acc)))
     }
 

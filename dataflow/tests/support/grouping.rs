@@ -1,6 +1,7 @@
 //! Rows in columns for tests, and a grouping of them that is as simple as can be: how many, and their sum, by a key.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -139,6 +140,16 @@ impl Grouping for CountAndSum {
             saved.entry(KeyGroup::of(hash_of(key))).or_default().extend(bytes);
         }
         Ok(saved.into_iter().collect())
+    }
+
+    fn save_some(
+        &self,
+        partial: &mut Self::Partial,
+        some: RangeInclusive<KeyGroup>,
+    ) -> Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
+        let mut saved = self.save(&self.split(partial.clone(), 1)[0])?;
+        saved.retain(|(group, _)| some.contains(group));
+        Ok(saved)
     }
 
     fn load(&self, _: KeyGroup, bytes: &[u8]) -> Result<RecordBatch, Error> {

@@ -9,6 +9,7 @@
 //! (As in DuckDB: Kuiper, Boncz, Mühleisen, "Robust External Hash Aggregation in the Solid State Age", ICDE 2024.)
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMillisecondArray, UInt32Array};
@@ -107,7 +108,7 @@ impl Groups {
         let values = keyed.then(|| new_group_values(self.key_schema.clone(), &GroupOrdering::None)).transpose()?;
         let accumulators = self.aggregates.iter().map(Aggregate::accumulators).collect::<Result<_>>()?;
         let set_aside = SetAside { most, ..SetAside::default() };
-        Ok(Table { values, accumulators, groups: Vec::new(), len: 0, rows: 0, set_aside })
+        Ok(Table { values, accumulators, groups: Vec::new(), len: 0, rows: 0, set_aside, frozen: None })
     }
 
     /// Begins the table anew, if it has grown large for nothing.
@@ -231,6 +232,23 @@ impl Groups {
         Ok(split)
     }
 
+    /// The rows of each key group that has any.
+    fn by_group(&self, states: &RecordBatch) -> Vec<(KeyGroup, Vec<u32>)> {
+        let mut groups = BTreeMap::<KeyGroup, Vec<u32>>::new();
+        let keys = &states.columns()[..self.keys.len()];
+        for (row, hash) in hashes(keys, states.num_rows()).into_iter().enumerate() {
+            groups.entry(KeyGroup::of(hash)).or_default().push(row as u32);
+        }
+        groups.into_iter().collect()
+    }
+
+    /// Makes columns of a table that nothing is added to any more, of which some can be saved at a time: they are what the table is from now on.
+    fn freeze(&self, table: &mut Table) -> Result<Frozen> {
+        let states = self.states(std::mem::replace(table, self.table(0)?))?;
+        table.set_aside.push(states.clone());
+        Ok(Frozen { left: self.by_group(&states), states })
+    }
+
     fn results(&self, mut table: Table, window: Window) -> Result<RecordBatch> {
         self.settle(&mut table)?;
         let rows = table.len;
@@ -281,6 +299,15 @@ pub(crate) struct Table {
     /// Rows that were taken in.
     rows: usize,
     set_aside: SetAside,
+    /// While it is saved.
+    frozen: Option<Frozen>,
+}
+
+/// What a table comes to that nothing is added to any more.
+struct Frozen {
+    states: RecordBatch,
+    /// The rows of each key group that is still to be saved.
+    left: Vec<(KeyGroup, Vec<u32>)>,
 }
 
 /// Groups from which on a table is large: about as many as fit a cache.
@@ -419,7 +446,7 @@ impl Grouping for Groups {
         sum.batches(self).iter().map(RecordBatch::get_array_memory_size).sum()
     }
 
-    fn save(&self, sum: &Sum) -> std::result::Result<Vec<(KeyGroup, Vec<u8>)>, Error> {
+    fn save(&self, sum: &Sum) -> Saved {
         let one;
         let sum = match sum.batches(self) {
             [sum] => sum,
@@ -431,18 +458,32 @@ impl Grouping for Groups {
                 &one
             }
         };
-        let mut groups = BTreeMap::<KeyGroup, Vec<u32>>::new();
-        let keys = &sum.columns()[..self.keys.len()];
-        for (row, hash) in hashes(keys, sum.num_rows()).into_iter().enumerate() {
-            groups.entry(KeyGroup::of(hash)).or_default().push(row as u32);
-        }
-        let save = |(group, rows)| Ok((group, ipc::write(&take_record_batch(sum, &UInt32Array::from(rows))?)?));
-        groups.into_iter().map(save).collect()
+        write(sum, self.by_group(sum))
+    }
+
+    fn save_some(&self, table: &mut Table, groups: RangeInclusive<KeyGroup>) -> Saved {
+        let mut frozen = match table.frozen.take() {
+            Some(frozen) => frozen,
+            None => self.freeze(table)?,
+        };
+        let rows: Vec<_> = frozen.left.extract_if(.., |(group, _)| groups.contains(group)).collect();
+        let saved = write(&frozen.states, rows);
+        table.frozen = Some(frozen);
+        saved
     }
 
     fn load(&self, _: KeyGroup, bytes: &[u8]) -> std::result::Result<Sum, Error> {
         Ok(Sum::Whole(concat_batches(&self.state_schema, &ipc::read_all(bytes)?)?))
     }
+}
+
+/// The bytes of key groups.
+type Saved = std::result::Result<Vec<(KeyGroup, Vec<u8>)>, Error>;
+
+/// Writes the rows of key groups.
+fn write(states: &RecordBatch, rows: Vec<(KeyGroup, Vec<u32>)>) -> Saved {
+    let write = |(group, rows)| Ok((group, ipc::write(&take_record_batch(states, &UInt32Array::from(rows))?)?));
+    rows.into_iter().map(write).collect()
 }
 
 /// The job ends where accumulators fail.
@@ -480,8 +521,22 @@ mod tests {
         Groups::new(vec![column(0)], aggregates, None, &testing::schema(), output, schema).unwrap()
     }
 
-    /// What comes of these keys, each with its place as value: taken in by several drivers, in batches, merged in pieces.
-    fn merged(keys: &[i64], drivers: usize, batch: usize, pieces: usize) -> (Vec<[i64; 4]>, usize) {
+    /// A share that has been saved in so many parts: as it is then, or as what was saved is read.
+    fn saved(groups: &Groups, mut table: Table, of: usize, pieces: usize, is_read: bool) -> Table {
+        let mut read = groups.create(pieces);
+        for part in 0..of {
+            let some = KeyGroup((part * 256 / of) as u8)..=KeyGroup(((part + 1) * 256 / of - 1) as u8);
+            for (group, bytes) in groups.save_some(&mut table, some.clone()).unwrap() {
+                assert!(some.contains(&group));
+                groups.merge(&mut read, &groups.load(group, &bytes).unwrap());
+            }
+        }
+        if is_read { read } else { table }
+    }
+
+    /// What comes of these keys, each with its place as value: taken in by several drivers, in batches, saved in parts if there are any, merged
+    /// in pieces.
+    fn merged(keys: &[i64], drivers: usize, batch: usize, parts: usize, pieces: usize) -> (Vec<[i64; 4]>, usize) {
         let groups = groups();
         let mut tables: Vec<_> = (0..drivers).map(|_| groups.create(pieces)).collect();
         for (at, keys) in keys.chunks(batch).enumerate() {
@@ -490,6 +545,10 @@ mod tests {
             groups.update(&mut tables[at % drivers], &testing::batch(&rows).into());
         }
         let set_aside = tables.iter().map(|table| table.set_aside.batches.len()).sum();
+        if parts > 0 {
+            let save = |(at, table)| saved(&groups, table, parts, pieces, at % 2 == 1);
+            tables = tables.into_iter().enumerate().map(save).collect();
+        }
         let sums: Vec<_> = tables.into_iter().map(|table| groups.split(table, pieces)).collect();
         let mut out = Vec::new();
         for piece in 0..pieces {
@@ -514,6 +573,7 @@ mod tests {
             rows in 1usize..4_000,
             drivers in 1usize..4,
             batch in 1usize..100,
+            parts in prop_oneof![Just(0usize), Just(1), Just(16), Just(256)],
             pieces in (0u32..4).prop_map(|power| 1 << power),
         ) {
             let keys: Vec<_> = (0..rows as i64).map(|row| row.wrapping_mul(7_919) % keys).collect();
@@ -523,7 +583,7 @@ mod tests {
                 *group = [group[0] + 1, group[1] + row as i64, group[2] + i64::from((row as i64) < LOW)];
             }
             let counted: Vec<_> = counted.into_iter().map(|(key, [count, sum, some])| [key, count, sum, some]).collect();
-            prop_assert_eq!(merged(&keys, drivers, batch, pieces).0, counted);
+            prop_assert_eq!(merged(&keys, drivers, batch, parts, pieces).0, counted);
         }
     }
 
@@ -531,10 +591,10 @@ mod tests {
     fn tables_are_set_aside_where_that_pays() {
         let distinct: Vec<_> = (0..1_000).collect();
         let again: Vec<_> = (0..4_000).map(|row| row % 100).collect();
-        assert!(merged(&distinct, 2, 10, 8).1 > 10, "nearly each row is a group");
-        assert_eq!(merged(&distinct, 2, 10, 1).1, 0, "nobody shares the work");
-        assert_eq!(merged(&again, 2, 10, 8).1, 0, "rows of a group come again");
-        let keys: BTreeSet<_> = merged(&distinct, 2, 10, 8).0.into_iter().map(|[key, ..]| key).collect();
+        assert!(merged(&distinct, 2, 10, 0, 8).1 > 10, "nearly each row is a group");
+        assert_eq!(merged(&distinct, 2, 10, 0, 1).1, 0, "nobody shares the work");
+        assert_eq!(merged(&again, 2, 10, 0, 8).1, 0, "rows of a group come again");
+        let keys: BTreeSet<_> = merged(&distinct, 2, 10, 0, 8).0.into_iter().map(|[key, ..]| key).collect();
         assert_eq!(keys.len(), 1_000);
     }
 }
