@@ -430,9 +430,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
             let index = usize::from(record.groups.start().0) / (256 / PARTITIONS);
             let local = &locals[index % locals.len()];
             match record.read::<Saved<(K, L), (K, R)>>()? {
-                Saved::NextEnd(end) if self.slicing.first_end_after(end.saturating_sub(1)) == end => {
-                    lock(&self.retained[index]).next_end = Some(end);
-                }
+                Saved::NextEnd(end) => lock(&self.retained[index]).next_end = Some(end),
                 Saved::Slice(start, left, right) if self.slicing.slice(start).0 == start => {
                     // Sealed once more, with the next watermark.
                     let taken = local.take(Generation(0), start);
@@ -444,9 +442,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
                     self.bytes.fetch_sub(std::mem::replace(&mut slice.bytes, bytes), Ordering::Relaxed);
                     lock(&local.0).push(slice);
                 }
-                Saved::NextEnd(_) | Saved::Slice(..) => {
-                    return Err("the snapshot of a join has a window or a slice that is none of its".into());
-                }
+                Saved::Slice(..) => return Err("the snapshot of a join has a slice that is none of its".into()),
             }
         }
         Ok(())
