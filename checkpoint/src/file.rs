@@ -169,8 +169,9 @@ impl Writer {
 fn cut(parts: &mut Vec<Bytes>, mut most: usize) -> Vec<Bytes> {
     let mut taken = Vec::with_capacity(parts.len());
     for part in parts.iter_mut() {
-        taken.push(part.split_to(part.len().min(most)));
-        most -= taken.last().map_or(0, Bytes::len);
+        let first = part.split_to(part.len().min(most));
+        most -= first.len();
+        taken.push(first);
     }
     parts.retain(|part| !part.is_empty());
     taken

@@ -221,7 +221,6 @@ pub struct CheckpointMetrics {
 struct StoredCheckpoints {
     count: u64,
     last: Option<(u64, Time, u64, Duration)>,
-    largest: (u64, Duration),
 }
 
 impl CheckpointMetrics {
@@ -229,7 +228,6 @@ impl CheckpointMetrics {
         let stored = &mut *lock(&self.stored);
         stored.count += 1;
         stored.last = Some((number, Time(micros(clock::wall())), bytes, took));
-        stored.largest = stored.largest.max((bytes, took));
     }
 
     /// How many were stored.
@@ -246,11 +244,6 @@ impl CheckpointMetrics {
     /// long it took from when it was asked for.
     pub fn last(&self) -> Option<(u64, Time, u64, Duration)> {
         lock(&self.stored).last
-    }
-
-    /// Of the one that most was written for: how many bytes, and how long it took.
-    pub fn largest(&self) -> (u64, Duration) {
-        lock(&self.stored).largest
     }
 
     /// How much state has been read to go on from a checkpoint, and how much there is, in bytes.

@@ -7,6 +7,9 @@
 mod broker;
 mod client;
 
+#[path = "../../connectors/tests/support/processes.rs"]
+mod processes;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -14,6 +17,7 @@ use std::time::Duration;
 
 use broker::Broker;
 use client::{Random, put_pairs, values};
+use processes::{must_end_well, signal};
 use updraft_kernel::clock;
 
 const ORDERS: u64 = 6_000;
@@ -57,12 +61,6 @@ fn run(broker: &Broker, state: &Path, kernels: u64) -> Child {
     let mut job = Command::new(program());
     job.arg(broker.servers()).arg(state).arg(kernels.to_string());
     job.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-/// Waits for its end, which must be a good one.
-fn must_end_well(child: Child) {
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// What readers see, in any order.
@@ -133,10 +131,6 @@ fn who_is_killed_goes_on_as_if_nothing_had_happened() {
         assert_eq!(broker.open(), 0, "readers have to wait");
     }
     assert!(aborted > 0, "nobody was killed in the middle of anything");
-}
-
-fn signal(child: &Child, signal: &str) {
-    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
 }
 
 /// Who has been stopped for long, and replaced, does no harm when it goes on.

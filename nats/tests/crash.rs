@@ -7,11 +7,15 @@
 
 mod support;
 
+#[path = "../../connectors/tests/support/processes.rs"]
+mod processes;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use processes::{must_end_well, one_must_end_well, signal};
 use support::{Random, Server, all, ask, make, stream};
 use updraft_kernel::clock;
 
@@ -29,11 +33,6 @@ fn launch(server: &Server, state: &Path, kernels: u64) -> Child {
     let mut command = Command::new(program());
     command.arg(server.url()).arg(state).arg(kernels.to_string()).stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-fn must_end_well(child: Child) {
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A server with what the job reads, and nothing that it has written.
@@ -159,11 +158,6 @@ fn continue_or_kill(child: &mut Child, dice: &mut Random, took: Duration) {
     }
 }
 
-fn signal(child: &Child, signal: &str) {
-    let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
 /// Who has been stopped for long, and replaced, does no harm when it goes on.
 #[test]
 fn who_was_replaced_does_no_harm() {
@@ -181,10 +175,7 @@ fn who_was_replaced_does_no_harm() {
         sleep(Duration::from_micros(dice.below(took.as_micros() as u64)));
         // It may go on while the other is at work, or after that.
         signal(&stale, "-CONT");
-        must_end_well(new);
-        let output = stale.wait_with_output().unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() || error.contains("another process has taken over"), "{error}");
+        one_must_end_well([stale, new]);
         assert_same(&server, &expected);
         must_end_well(launch(&server, folder.path(), 2));
         assert_same(&server, &expected);

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use processes::{must_end_well, one_must_end_well, signal};
 use tempfile::TempDir;
 use updraft_kernel::clock;
 use updraft_postgres::testing::Cluster;
@@ -17,6 +18,9 @@ use updraft_postgres::testing::Cluster;
 #[path = "../examples/copy.rs"]
 #[allow(dead_code, reason = "its main is for who runs it by hand")]
 mod copy;
+
+#[path = "../../connectors/tests/support/processes.rs"]
+mod processes;
 
 /// The arguments of the job, a line each.
 const ARGUMENTS: &str = "UPDRAFT_COPY";
@@ -97,12 +101,6 @@ impl Place {
     }
 }
 
-/// Waits for its end, which must be a good one.
-fn must_end_well(child: Child) {
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
 fn crashes() -> usize {
     std::env::var("UPDRAFT_CRASHES").map_or(20, |crashes| crashes.parse().unwrap())
 }
@@ -140,11 +138,6 @@ fn who_is_killed_goes_on_as_if_nothing_had_happened() {
     }
 }
 
-fn signal(child: &Child, signal: &str) {
-    let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
 /// Who has been stopped for long, and replaced, does no harm when it goes on.
 #[test]
 fn who_was_replaced_does_no_harm() {
@@ -159,10 +152,7 @@ fn who_was_replaced_does_no_harm() {
         sleep(dice.moment(took));
         // It may go on while the other is at work, or after that.
         signal(&stale, "-CONT");
-        must_end_well(new);
-        let output = stale.wait_with_output().unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() || error.contains("another process has taken over"), "{error}");
+        one_must_end_well([stale, new]);
         must_end_well(place.run(None));
         place.check();
     }

@@ -6,12 +6,16 @@
 
 mod support;
 
+#[path = "../../connectors/tests/support/processes.rs"]
+mod processes;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use processes::{must_end_well, one_must_end_well, signal};
 use tempfile::TempDir;
 use updraft::kernel::clock;
 
@@ -95,12 +99,6 @@ fn run(folder: &Path, args: &[&str]) -> Child {
     let mut updraft = Command::new(env!("CARGO_BIN_EXE_updraft"));
     updraft.args(["run", "job.sql"]).args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
     updraft.stderr(Stdio::piped()).spawn().unwrap()
-}
-
-/// Waits for its end, which must be a good one.
-fn must_end_well(child: Child) {
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// All rows that were written, by table. Nothing else may be there.
@@ -199,10 +197,6 @@ fn who_is_killed_goes_on_as_if_nothing_had_happened() {
     }
 }
 
-fn signal(child: &Child, signal: &str) {
-    support::stdout(Command::new("kill").args([signal, &child.id().to_string()]));
-}
-
 /// Who has been stopped for long, and replaced, does no harm when it goes on.
 #[test]
 fn who_was_replaced_does_no_harm() {
@@ -219,10 +213,7 @@ fn who_was_replaced_does_no_harm() {
         sleep(Duration::from_micros(dice.below(took.as_micros() as u64)));
         // It may go on while the other is at work, or after that.
         signal(&stale, "-CONT");
-        must_end_well(new);
-        let output = stale.wait_with_output().unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() || error.contains("another process has taken over"), "{error}");
+        one_must_end_well([stale, new]);
         assert!(rows(folder) == expected);
         // What the stale one had not prepared is its own to remove, or the next one's.
         must_end_well(run(folder, &["--state", "state"]));

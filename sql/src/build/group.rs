@@ -8,7 +8,6 @@
 //! come together when they are merged by ranges of their hashes, by all kernels: only where there are several does that pay.
 //! (As in DuckDB: Kuiper, Boncz, Mühleisen, "Robust External Hash Aggregation in the Solid State Age", ICDE 2024.)
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -222,11 +221,7 @@ impl Groups {
         batches.push(self.own_states(&mut table)?);
         let mut split = vec![Vec::with_capacity(batches.len()); pieces];
         for states in batches {
-            let mut lanes = vec![Vec::new(); pieces];
-            let keys = &states.columns()[..self.keys.len()];
-            for (row, hash) in hashes(keys, states.num_rows()).into_iter().enumerate() {
-                lanes[piece_of(hash, pieces)].push(row as u32);
-            }
+            let lanes = self.lanes(&states, pieces);
             for (piece, rows) in split.iter_mut().zip(lanes) {
                 piece.push(take_record_batch(&states, &UInt32Array::from(rows))?);
             }
@@ -234,14 +229,20 @@ impl Groups {
         Ok(split)
     }
 
-    /// The rows of each key group that has any.
-    fn by_group(&self, states: &RecordBatch) -> Vec<(KeyGroup, Vec<u32>)> {
-        let mut groups = BTreeMap::<KeyGroup, Vec<u32>>::new();
+    /// The rows of each range of their keys' hashes.
+    fn lanes(&self, states: &RecordBatch, pieces: usize) -> Vec<Vec<u32>> {
+        let mut lanes = vec![Vec::new(); pieces];
         let keys = &states.columns()[..self.keys.len()];
         for (row, hash) in hashes(keys, states.num_rows()).into_iter().enumerate() {
-            groups.entry(KeyGroup::of(hash)).or_default().push(row as u32);
+            lanes[piece_of(hash, pieces)].push(row as u32);
         }
-        groups.into_iter().collect()
+        lanes
+    }
+
+    /// The rows of each key group that has any.
+    fn by_group(&self, states: &RecordBatch) -> Vec<(KeyGroup, Vec<u32>)> {
+        let groups = (0..=u8::MAX).map(KeyGroup);
+        groups.zip(self.lanes(states, KEY_GROUPS)).filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
     /// Makes columns of a table that nothing is added to any more, of which some can be saved at a time: they are what the table is from now on.
@@ -312,6 +313,8 @@ struct Frozen {
     left: Vec<(KeyGroup, Vec<u32>)>,
 }
 
+/// A range of hashes is a key group if there are so many.
+const KEY_GROUPS: usize = 1 << u8::BITS;
 /// Groups from which on a table is large: about as many as fit a cache.
 const LARGE: usize = if cfg!(test) { 16 } else { 1 << 17 };
 /// States that are set aside, at first, before it is looked whether they are of the same groups after all.
@@ -502,7 +505,7 @@ fn expect<T>(result: Result<T>) -> T {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use arrow::datatypes::Int64Type;
     use datafusion_expr::Operator;
@@ -532,7 +535,7 @@ mod tests {
     fn saved(groups: &Groups, mut table: Table, of: usize, pieces: usize, is_read: bool) -> Table {
         let mut read = groups.create(pieces);
         for part in 0..of {
-            let some = KeyGroup((part * 256 / of) as u8)..=KeyGroup(((part + 1) * 256 / of - 1) as u8);
+            let some = KeyGroup((part * KEY_GROUPS / of) as u8)..=KeyGroup(((part + 1) * KEY_GROUPS / of - 1) as u8);
             for (group, bytes) in groups.save_some(&mut table, some.clone()).unwrap() {
                 assert!(some.contains(&group));
                 groups.merge(&mut read, &groups.load(group, &bytes).unwrap());
