@@ -3,59 +3,20 @@
 
 #[allow(unreachable_pub, reason = "shared with the fuzz targets")]
 mod checks;
+#[path = "../../fuzz/corpus.rs"]
+mod kept;
 
-use std::path::Path;
+use kept::{check_kept, check_mutated};
 
 #[test]
 fn the_corpus_passes() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    for (name, check) in checks::CHECKS {
-        let mut inputs: Vec<_> = corpus.join(name).read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-        inputs.sort();
-        assert!(!inputs.is_empty(), "{name} has no corpus");
-        for input in inputs {
-            println!("{}", input.display());
-            check(&std::fs::read(input).unwrap());
-        }
-    }
+    checks::CHECKS.iter().for_each(|(target, check)| check_kept(target, *check));
 }
 
-/// As a fuzzer would begin, but always the same; `UPDRAFT_MUTATIONS` says how many of each input.
 #[test]
 fn mutations_of_messages_pass() {
-    let times: u64 = std::env::var("UPDRAFT_MUTATIONS").map_or(50, |times| times.parse().unwrap());
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    let mut state = 1_u64;
-    let mut below = |limit: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % limit.max(1)
-    };
-    for (name, check) in checks::CHECKS.iter().filter(|(name, _)| name.starts_with("message_")) {
-        let mut inputs: Vec<_> = corpus.join(name).read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-        inputs.sort();
-        let inputs: Vec<_> = inputs.iter().map(|input| std::fs::read(input).unwrap()).collect();
-        for (input, _) in inputs.iter().flat_map(|input| (0..times).map(move |time| (input, time))) {
-            let mut bytes = input.clone();
-            for _ in 0..=below(4) {
-                let at = below(bytes.len());
-                match below(6) {
-                    0 => bytes[at] ^= 1 << below(8),
-                    1 => bytes[at] = below(256) as u8,
-                    2 => bytes.insert(at, below(256) as u8),
-                    3 if bytes.len() > 3 => drop(bytes.remove(at)),
-                    4 if at > 2 => bytes.truncate(at),
-                    // A part of another input.
-                    _ => {
-                        let other = &inputs[below(inputs.len())];
-                        let from = below(other.len());
-                        bytes.splice(at..at, other[from..].iter().take(1 + below(8)).copied());
-                    }
-                }
-            }
-            println!("{name} {bytes:?}");
-            check(&bytes);
-        }
-    }
+    let messages = checks::CHECKS.iter().filter(|(target, _)| target.starts_with("message_"));
+    messages.for_each(|(target, check)| check_mutated(target, *check, 50));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -133,6 +134,16 @@ impl Stored {
     pub fn records(&mut self) -> impl Iterator<Item = &mut Saved> {
         self.objects.values_mut().flatten()
     }
+}
+
+/// Does what may [give up](updraft_kernel::give_up): whether it did not. Whoever panics panics.
+pub fn goes_through(work: impl FnOnce()) -> bool {
+    let Err(ended) = catch_unwind(AssertUnwindSafe(work)) else { return true };
+    // Who gives up says why as an error, and not as text.
+    if ended.is::<&str>() || ended.is::<String>() {
+        resume_unwind(ended);
+    }
+    false
 }
 
 /// Adds records to the objects that they are of: how many bytes they have.

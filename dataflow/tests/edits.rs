@@ -128,6 +128,8 @@ proptest! {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let ledgers: Vec<Ledger<(i64, i64)>> = (0..BRANCHES).map(|_| Ledger::default()).collect();
         let (mut kept, mut expected, mut at) = (BTreeMap::new(), vec![Vec::new(); BRANCHES], (0, 0));
+        // Branches that a checkpoint tells of since they were there last: of others nobody knows what was prepared.
+        let mut known = [true; BRANCHES];
         let mut before: Option<&Life> = None;
         for (n, life) in lives.iter().enumerate() {
             let sim = Sim::builder(life.seed).kernels(life.kernels).build();
@@ -136,6 +138,9 @@ proptest! {
             let from = opened.goes_on_from().map_or((0, 0), |(number, manifest)| {
                 (number, manifest.parts["source numbers"].note[0]["place"].as_i64().unwrap())
             });
+            if let Some(before) = before {
+                before.branches.iter().for_each(|branch| known[branch.number] = from.0 != at.0);
+            }
             if let Some(before) = before.filter(|_| from.0 != at.0) {
                 interpret(&before.branches, at.1, from.1, &mut kept, &mut expected);
             }
@@ -150,13 +155,15 @@ proptest! {
                 break;
             }
         }
-        interpret(&before.unwrap().branches, at.1, RECORDS, &mut kept, &mut expected);
-        for (ledger, mut expected) in ledgers.iter().zip(expected) {
+        let last = before.unwrap();
+        interpret(&last.branches, at.1, RECORDS, &mut kept, &mut expected);
+        last.branches.iter().for_each(|branch| known[branch.number] = true);
+        for (number, (ledger, mut expected)) in ledgers.iter().zip(expected).enumerate() {
             let mut rows = ledger.committed();
             rows.sort_unstable();
             expected.sort_unstable();
             prop_assert_eq!(rows, expected);
-            prop_assert_eq!(ledger.prepared(), 0);
+            prop_assert!(ledger.prepared() == 0 || !known[number]);
         }
     }
 }

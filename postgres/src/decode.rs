@@ -11,6 +11,7 @@ use arrow_buffer::{NullBufferBuilder, OffsetBuffer};
 use arrow_cast::{CastOptions, cast, cast_with_options};
 use arrow_json::ReaderBuilder;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use serde::de::IgnoredAny;
 use updraft_dataflow::Error;
 
 /// Columns that are filled row by row.
@@ -155,7 +156,8 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 /// Arrays of the server, or of JSON.
 fn lists(texts: &StringViewArray, item: &FieldRef) -> Result<ArrayRef, Wrong> {
     let is_json = texts.iter().flatten().next().is_some_and(|text| text.trim_start().starts_with('['));
-    let is_json = is_json && !texts.iter().flatten().any(|text| text.starts_with('{') || text.contains("]={"));
+    let is_json =
+        is_json && !texts.iter().flatten().any(|text| text.starts_with('{') || array::after_bounds(text).is_some());
     if is_json || matches!(item.data_type(), DataType::Struct(_) | DataType::Map(..)) {
         return json(texts, &DataType::List(item.clone()));
     }
@@ -187,6 +189,8 @@ fn json(texts: &StringViewArray, to: &DataType) -> Result<ArrayRef, Wrong> {
             ReaderBuilder::new(schema).with_batch_size(rows).with_coerce_primitive(true).build_decoder()?;
         for row in from..from + rows {
             let text = if texts.is_null(row) { "null" } else { texts.value(row) };
+            // Else a text could end its own row and begin another.
+            serde_json::from_str::<IgnoredAny>(text).map_err(|error| ArrowError::JsonError(error.to_string()))?;
             let whole = format!("{{\"v\":{text}}}\n");
             decoder.decode(whole.as_bytes())?;
         }

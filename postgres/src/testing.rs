@@ -1,4 +1,4 @@
-//! [`Cluster`]: a server of one's own, for tests of this crate and of others.
+//! [`Cluster`]: a server of one's own, for tests of this crate and of others; [`copied`]: what is made of what a server sends.
 //!
 //! The programs of Debian's package `postgresql` are used, which `scripts/setup` installs, or those on the path. What root starts runs as the
 //! user `postgres`, for the server refuses to be root's.
@@ -11,8 +11,13 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use tempfile::TempDir;
+use updraft_dataflow::Error;
 
+use crate::copy::Lines;
+use crate::decode::Columns;
 use crate::server::Server;
 
 /// The user that a server of root's runs as.
@@ -193,6 +198,21 @@ impl Drop for Cluster {
             let _ = self.try_tool("pg_ctl", &["-D", &self.data(), "-w", "-m", "immediate", "stop"]);
         }
     }
+}
+
+/// The rows of `COPY … TO STDOUT`, however what the server sends is cut.
+///
+/// # Errors
+/// Where it is no text, or has values that are not of their column's type.
+pub fn copied<'a>(schema: &SchemaRef, sent: impl IntoIterator<Item = &'a [u8]>) -> Result<RecordBatch, Error> {
+    let (mut lines, mut columns) = (Lines::default(), Columns::new(schema.clone())?);
+    for bytes in sent {
+        lines.extend(bytes);
+        while let Some(row) = lines.next()? {
+            columns.push(row.iter().map(Option::as_deref));
+        }
+    }
+    columns.finish()
 }
 
 /// The user that servers run as, if it is not the one who starts them.

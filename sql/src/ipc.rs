@@ -1,11 +1,16 @@
-//! Record batches as bytes: a stream of Arrow's, which other versions can read, too.
+//! Record batches as bytes: a stream of Arrow's, which other versions can read, too. Whatever the bytes are, they are read or refused.
 
+mod checked;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StructArray};
+use arrow::buffer::Buffer;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamReader;
+use arrow::ipc::convert::fb_to_schema;
+use arrow::ipc::reader::read_record_batch;
 use arrow::ipc::writer::StreamWriter;
 
 /// A batch as bytes, which are of its rows alone.
@@ -19,8 +24,26 @@ pub(crate) fn write(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
 }
 
 /// All batches that there are in such bytes.
-pub(crate) fn read_all(bytes: &[u8]) -> Result<Vec<RecordBatch>, ArrowError> {
-    StreamReader::try_new(bytes, None)?.collect()
+pub(crate) fn read_all(mut bytes: &[u8]) -> Result<Vec<RecordBatch>, ArrowError> {
+    let (mut schema, mut batches) = (None, Vec::new());
+    while let Some(message) = checked::message(&mut bytes)? {
+        let (message, body) = checked::body(&message, &mut bytes)?;
+        match (message.header_as_schema(), message.header_as_record_batch(), &schema) {
+            (Some(of), _, None) => {
+                checked::schema(of)?;
+                schema = Some(Arc::new(fb_to_schema(of)));
+            }
+            (_, Some(batch), Some(schema)) => {
+                checked::batch(batch, schema, body.len())?;
+                let (body, version) = (Buffer::from(body), message.version());
+                batches.push(read_record_batch(&body, batch, schema.clone(), &HashMap::new(), None, &version)?);
+            }
+            _ => {
+                return Err(ArrowError::IpcError("no columns: a schema, and batches after it, are to be there".into()));
+            }
+        }
+    }
+    Ok(batches)
 }
 
 /// The same without bytes that are of other rows. A few texts that were taken out of a large column still hold all of its

@@ -16,6 +16,8 @@ pub mod operator;
 pub mod parse;
 mod plan;
 pub mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use arrow;
 pub use embed::Embedded;

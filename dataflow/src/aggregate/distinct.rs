@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use cardinality_estimator::CardinalityEstimator;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::Aggregate;
+use super::{Aggregate, of_checked};
 use crate::table::{Key, hash_of};
 
 /// See [`distinct`].
@@ -58,6 +59,28 @@ where
     DistinctAbout(field)
 }
 
+/// What is kept of values.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub struct Estimator(CardinalityEstimator<u64>);
+
+/// Registers of a large one.
+const REGISTERS: u32 = 4096;
+/// How the first number of a large one ends.
+const LARGE: usize = 3;
+
+impl<'de> Deserialize<'de> for Estimator {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let kept = <(usize, Option<Vec<u32>>)>::deserialize(deserializer)?;
+        // How many registers are zero, which is taken off all of them.
+        let zeros = kept.1.as_ref().and_then(|numbers| numbers.first()).filter(|_| kept.0 & LARGE == LARGE);
+        if zeros.is_some_and(|zeros| *zeros > REGISTERS) {
+            return Err(de::Error::custom("a sketch of different values is damaged"));
+        }
+        of_checked(&kept).map(Self)
+    }
+}
+
 impl<T, V, F> Aggregate<T> for DistinctAbout<F>
 where
     V: std::hash::Hash + 'static,
@@ -65,23 +88,23 @@ where
 {
     /// The value's hash.
     type Item = u64;
-    type Acc = CardinalityEstimator<u64>;
+    type Acc = Estimator;
     type Out = u64;
 
     fn item(&self, record: &T) -> u64 {
         scramble(hash_of(&(self.0)(record)))
     }
     fn create(&self) -> Self::Acc {
-        CardinalityEstimator::new()
+        Estimator(CardinalityEstimator::new())
     }
     fn update(&self, acc: &mut Self::Acc, item: u64) {
-        acc.insert_hash(item);
+        acc.0.insert_hash(item);
     }
     fn merge(&self, acc: &mut Self::Acc, other: Self::Acc) {
-        acc.merge(&other);
+        acc.0.merge(&other.0);
     }
     fn finish(&self, acc: Self::Acc) -> u64 {
-        acc.estimate() as u64
+        acc.0.estimate() as u64
     }
 }
 

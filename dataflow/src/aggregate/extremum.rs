@@ -1,6 +1,8 @@
 //! The least and the greatest of a field.
 
-use super::{Aggregate, State};
+use updraft_kernel::give_up;
+
+use super::{Aggregate, NOTHING_SEEN, State};
 
 macro_rules! extremum {
     ($name:ident, $function:ident, $what:literal, $better:tt) => {
@@ -49,7 +51,7 @@ macro_rules! extremum {
             }
             #[inline]
             fn finish(&self, acc: Option<V>) -> V {
-                acc.expect("a window that is emitted has seen a record")
+                acc.unwrap_or_else(|| give_up(NOTHING_SEEN))
             }
         }
     };

@@ -18,10 +18,10 @@ mod variance;
 
 pub use avg::{Avg, avg};
 pub use count::{Count, count};
-pub use distinct::{Distinct, DistinctAbout, distinct, distinct_about};
+pub use distinct::{Distinct, DistinctAbout, Estimator, distinct, distinct_about};
 pub use extremum::{Max, Min, max, min};
 pub use project::{Project, project};
-pub use quantiles::{Quantiles, quantiles};
+pub use quantiles::{Quantiles, Sketch, quantiles};
 pub use reduce::{Reduce, reduce};
 pub use sum::{Sum, Summable, sum};
 pub use top_k::{Scored, TopK, top_k};
@@ -33,6 +33,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::bundle::Record;
+
+/// Of what is emitted, and has seen nothing: only who has read it from somewhere can have such.
+const NOTHING_SEEN: &str = "what a checkpoint keeps of a window has seen no record: it is damaged";
+
+/// What a library keeps, of what has been read in its stead and checked: what it reads itself, it takes for granted.
+fn of_checked<T: DeserializeOwned, E: serde::de::Error>(kept: &impl Serialize) -> Result<T, E> {
+    let bytes = postcard::to_allocvec(kept).map_err(E::custom)?;
+    postcard::from_bytes(&bytes).map_err(E::custom)
+}
 
 /// What may be kept as state: it can be snapshot and restored.
 pub trait State: Record + Serialize + DeserializeOwned {}

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, de};
 use sketches_ddsketch::{Config, DDSketch};
 
-use super::Aggregate;
+use super::{Aggregate, of_checked};
 
 /// See [`quantiles`].
 #[derive(Clone, Debug)]
@@ -28,29 +29,96 @@ where
     Quantiles { field, wanted }
 }
 
+/// What is kept of values.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub struct Sketch(DDSketch);
+
+impl<'de> Deserialize<'de> for Sketch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let kept = Kept::deserialize(deserializer)?;
+        if !kept.is_sound() {
+            return Err(de::Error::custom("a sketch of quantiles is damaged"));
+        }
+        of_checked(&kept).map(Self)
+    }
+}
+
+/// A sketch, as the library writes it.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    config: Config,
+    store: Bins,
+    negative_store: Bins,
+    min: f64,
+    max: f64,
+    sum: f64,
+    zero_count: u64,
+}
+
+/// How many values there are of each size: the first bin is that of the key `offset`.
+#[derive(Serialize, Deserialize)]
+struct Bins {
+    bins: Vec<u64>,
+    count: u64,
+    min_key: i32,
+    max_key: i32,
+    offset: i32,
+    bin_limit: usize,
+    is_collapsed: bool,
+}
+
+/// More values than there will ever be, so that sums of some do not overflow.
+const VALUES: u64 = 1 << 56;
+/// More than the key of any number.
+const KEYS: i32 = 1 << 20;
+
+impl Kept {
+    fn is_sound(&self) -> bool {
+        let are_bins = |bins: &Bins| bins.are_sound(self.config.max_num_bins as usize);
+        let is_ours = self.config == Config::defaults() && self.zero_count <= VALUES;
+        is_ours && are_bins(&self.store) && are_bins(&self.negative_store)
+    }
+}
+
+impl Bins {
+    fn are_sound(&self, limit: usize) -> bool {
+        let len = self.bins.len() as i32;
+        let are_few = self.count <= VALUES && self.bins.iter().all(|bin| *bin <= VALUES);
+        let are_within = match (self.min_key, self.max_key) {
+            (i32::MAX, i32::MIN) => self.bins.is_empty() && self.count == 0,
+            (least, greatest) => {
+                let are_keys = [self.offset, least, greatest].iter().all(|key| (-KEYS..KEYS).contains(key));
+                are_keys && self.offset <= least && least <= greatest && greatest - self.offset < len
+            }
+        };
+        self.bin_limit == limit && self.bins.len() <= limit && are_few && are_within
+    }
+}
+
 impl<T, F: Fn(&T) -> f64 + Clone + Send + Sync + 'static> Aggregate<T> for Quantiles<F> {
     type Item = f64;
-    type Acc = DDSketch;
+    type Acc = Sketch;
     /// As many as were wanted, in that order; none without values.
     type Out = Vec<f64>;
 
     fn item(&self, record: &T) -> f64 {
         (self.field)(record)
     }
-    fn create(&self) -> DDSketch {
-        DDSketch::new(Config::defaults())
+    fn create(&self) -> Sketch {
+        Sketch(DDSketch::new(Config::defaults()))
     }
-    fn update(&self, acc: &mut DDSketch, item: f64) {
+    fn update(&self, acc: &mut Sketch, item: f64) {
         if !item.is_nan() {
-            acc.add(item);
+            acc.0.add(item);
         }
     }
-    fn merge(&self, acc: &mut DDSketch, other: DDSketch) {
-        let merged = acc.merge(&other);
+    fn merge(&self, acc: &mut Sketch, other: Sketch) {
+        let merged = acc.0.merge(&other.0);
         debug_assert!(merged.is_ok(), "all sketches have the same configuration");
     }
-    fn finish(&self, acc: DDSketch) -> Vec<f64> {
-        self.wanted.iter().filter_map(|q| acc.quantile(*q).ok().flatten()).collect()
+    fn finish(&self, acc: Sketch) -> Vec<f64> {
+        self.wanted.iter().filter_map(|q| acc.0.quantile(*q).ok().flatten()).collect()
     }
 }
 

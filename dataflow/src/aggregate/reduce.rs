@@ -1,6 +1,8 @@
 //! Two records become one, until one is left.
 
-use super::{Aggregate, State};
+use updraft_kernel::give_up;
+
+use super::{Aggregate, NOTHING_SEEN, State};
 
 /// See [`reduce`].
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,6 @@ impl<T: State, F: Fn(T, T) -> T + Clone + Send + Sync + 'static> Aggregate<T> fo
     }
     #[inline]
     fn finish(&self, acc: Option<T>) -> T {
-        acc.expect("a window that is emitted has seen a record")
+        acc.unwrap_or_else(|| give_up(NOTHING_SEEN))
     }
 }

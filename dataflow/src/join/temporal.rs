@@ -75,7 +75,7 @@ where
     }
 
     fn timer(&mut self, timer: Timer, history: &mut History<L, R>, cx: &mut Context<'_, K, J::Out>) {
-        let time = timer.at.0 - 1;
+        let time = timer.at.0.saturating_sub(1);
         let version = history.versions.range(..=time).next_back().map(|(_, version)| version);
         for left in history.waiting.remove(&time).unwrap_or_default() {
             if let Some(version) = version {

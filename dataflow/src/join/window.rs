@@ -431,7 +431,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
             let local = &locals[index % locals.len()];
             match record.read::<Saved<(K, L), (K, R)>>()? {
                 Saved::NextEnd(end) => lock(&self.retained[index]).next_end = Some(end),
-                Saved::Slice(start, left, right) => {
+                Saved::Slice(start, left, right) if self.slicing.slice(start).0 == start => {
                     // Sealed once more, with the next watermark.
                     let taken = local.take(Generation(0), start);
                     let mut slice = taken.unwrap_or_else(|| self.slice(Generation(0), start));
@@ -442,6 +442,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
                     self.bytes.fetch_sub(std::mem::replace(&mut slice.bytes, bytes), Ordering::Relaxed);
                     lock(&local.0).push(slice);
                 }
+                Saved::Slice(..) => return Err("the snapshot of a join has a slice that is none of its".into()),
             }
         }
         Ok(())

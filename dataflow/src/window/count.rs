@@ -76,7 +76,7 @@ where
 
     fn record(&mut self, record: T, counted: &mut Self::State, cx: &mut Context<'_, K, Self::Out>) {
         if counted.filled == 0 {
-            if counted.slices.len() == self.slices {
+            if counted.slices.len() >= self.slices {
                 counted.slices.pop_front();
             }
             counted.slices.push_back(self.aggregate.create());
@@ -84,11 +84,11 @@ where
         if let Some(last) = counted.slices.back_mut() {
             self.aggregate.update(last, self.aggregate.item(&record));
         }
-        counted.filled = (counted.filled + 1) % self.slice;
+        counted.filled = counted.filled.saturating_add(1) % self.slice;
         if counted.filled > 0 {
             return;
         }
-        counted.since = (counted.since + 1) % self.slide;
+        counted.since = counted.since.saturating_add(1) % self.slide;
         if counted.since == 0 {
             let mut all = self.aggregate.create();
             counted.slices.iter().for_each(|slice| self.aggregate.merge(&mut all, slice.clone()));

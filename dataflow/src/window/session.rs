@@ -176,7 +176,7 @@ where
             }
             let window = Window { start: Time(run.first), end: Time(run.last.saturating_add(self.gap)) };
             let row = Windowed { window, key: cx.key().clone(), value: self.aggregate.finish(run.value) };
-            cx.emit_at(Time(window.end.0 - 1), row);
+            cx.emit_at(Time(window.end.0.saturating_sub(1)), row);
         }
         if go_on.is_empty() {
             cx.clear();

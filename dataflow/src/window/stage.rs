@@ -103,11 +103,31 @@ impl<In, P, S: Store> WindowStage<In, P, S> {
 
     /// Puts the panes of all pieces back. All have the same slices, also those that none of a piece's keys are in: when
     /// they turn over must not depend on the keys.
-    fn restore_panes(&self, next_end: Option<i64>, mut sums: BTreeMap<(usize, Role, i64), Vec<S::Sum>>) {
+    ///
+    /// # Errors
+    /// When they are not before each other and the slices that are open, or the next window is none of theirs.
+    fn restore_panes(
+        &self,
+        next_end: Option<i64>,
+        open: Option<i64>,
+        mut sums: BTreeMap<(usize, Role, i64), Vec<S::Sum>>,
+    ) -> Result<(), Error> {
         let starts = |role: Role| -> BTreeSet<i64> {
             sums.keys().filter(|(_, other, _)| *other == role).map(|(_, _, start)| *start).collect()
         };
         let (front, back) = (starts(Role::Front), starts(Role::Back));
+        let slices = || front.iter().chain(&back);
+        if !slices().is_sorted_by(|one, next| one < next)
+            || open.is_some_and(|open| slices().any(|start| *start >= open))
+        {
+            return Err("the snapshot of a window has slices out of order".into());
+        }
+        let slicing = &self.slicer.slicing;
+        let next_end = next_end.zip(slices().next());
+        if next_end.is_some_and(|(end, first)| end < slicing.first_end_after(*first)) {
+            return Err("the snapshot of a window goes on with one that ended long ago".into());
+        }
+        let next_end = next_end.map(|(end, _)| end);
         for (index, panes) in self.pieces.iter().enumerate() {
             let mut sum = |role: Role, start: &i64| {
                 self.slicer.store.gather(sums.remove(&(index, role, *start)).unwrap_or_default())
@@ -120,6 +140,7 @@ impl<In, P, S: Store> WindowStage<In, P, S> {
             let after = panes.bytes(&self.slicer.store);
             self.slicer.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
         }
+        Ok(())
     }
 
     /// Adds the panes of a hash range to a snapshot: those that are in none yet are saved.
@@ -211,11 +232,16 @@ where
     }
 
     fn restore(&self, locals: &[Self::Local], _: Punctuation, saved: Records<'_>) -> Result<(), Error> {
-        let (mut next_end, mut sums) = (None, BTreeMap::<_, Vec<_>>::new());
+        let (mut next_end, mut open, mut sums) = (None, None::<i64>, BTreeMap::<_, Vec<_>>::new());
         for record in saved {
             let record = record?;
             let group = *record.groups.start();
             let (kept, rest) = record.begin()?;
+            if let Kept::Slice(_, start) = kept
+                && self.slicer.slicing.slice(start).0 != start
+            {
+                return Err("the snapshot of a window has a slice that is none of its".into());
+            }
             match kept {
                 Kept::NextEnd(end) => next_end = Some(end),
                 Kept::Slice(Role::Open, start) => {
@@ -225,6 +251,7 @@ where
                     let at = held.turn_to(start);
                     self.slicer.store.add(&mut held.slices[at].partial, sum);
                     held.put_back();
+                    open = Some(open.map_or(start, |open| open.min(start)));
                 }
                 Kept::Slice(role, start) => {
                     let place = (piece_of_group(group, self.slicer.pieces), role, start);
@@ -232,7 +259,6 @@ where
                 }
             }
         }
-        self.restore_panes(next_end, sums);
-        Ok(())
+        self.restore_panes(next_end, open, sums)
     }
 }

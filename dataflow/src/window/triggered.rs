@@ -122,7 +122,7 @@ impl<T: Record, W: Assign, A: Aggregate<T>> TriggeredWindows<T, W, A> {
             merged.ended |= pane.ended && pane.window.end >= merged.window.end;
             merged.window.end = merged.window.end.max(pane.window.end);
             self.aggregate.merge(&mut merged.acc, pane.acc);
-            merged.new += pane.new;
+            merged.new = merged.new.saturating_add(pane.new);
             merged.fired = merged.fired.max(pane.fired);
             merged.early = merged.early.into_iter().chain(pane.early).min();
         }
@@ -138,7 +138,7 @@ impl<T: Record, W: Assign, A: Aggregate<T>> TriggeredWindows<T, W, A> {
             std::mem::replace(&mut pane.acc, self.aggregate.create())
         };
         let row = Windowed { window: pane.window, key: cx.key().clone(), value: self.aggregate.finish(acc) };
-        let last = Time(pane.window.end.0 - 1);
+        let last = Time(pane.window.end.0.saturating_sub(1));
         // Never behind the watermark, so that what follows can still take it in.
         let time = match timing {
             Timing::Early if pane.window.end == Time::MAX => cx.watermark(),
@@ -147,7 +147,7 @@ impl<T: Record, W: Assign, A: Aggregate<T>> TriggeredWindows<T, W, A> {
         };
         cx.emit_at(time, Side::Left(Fired { row, timing, index: pane.fired }));
         (pane.new, pane.early) = (0, None);
-        pane.fired += 1;
+        pane.fired = pane.fired.saturating_add(1);
     }
 }
 
@@ -172,7 +172,7 @@ where
             taken = true;
             let pane = self.pane(panes, window);
             self.aggregate.update(&mut pane.acc, self.aggregate.item(&record));
-            pane.new += 1;
+            pane.new = pane.new.saturating_add(1);
             cx.set_timer(self.over(pane.window));
             if self.lateness > 0 {
                 cx.set_timer(self.forgotten(pane.window));

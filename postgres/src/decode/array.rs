@@ -2,8 +2,7 @@
 
 /// The items of an array; those that are arrays themselves as their texts. `None` where it is none.
 pub(super) fn parse(text: &str) -> Option<Vec<Option<String>>> {
-    // Where indices don't begin at 1 they are told first.
-    let text = if text.starts_with('[') { text.split_once('=')?.1 } else { text };
+    let text = if text.starts_with('[') { after_bounds(text)? } else { text };
     let mut rest = text.strip_prefix('{')?.strip_suffix('}')?;
     let mut items = Vec::new();
     if rest.is_empty() {
@@ -18,6 +17,13 @@ pub(super) fn parse(text: &str) -> Option<Vec<Option<String>>> {
             None => return None,
         }
     }
+}
+
+/// What follows after the bounds of its indices, which are told where these don't begin at 1: `[0:1]=`.
+pub(super) fn after_bounds(text: &str) -> Option<&str> {
+    let (bounds, rest) = text.split_once('=')?;
+    let are_bounds = bounds.chars().all(|char| char.is_ascii_digit() || "[]:+-".contains(char));
+    (are_bounds && bounds.starts_with('[') && bounds.ends_with(']')).then_some(rest)
 }
 
 /// The first item, and what follows.

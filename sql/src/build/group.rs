@@ -11,7 +11,9 @@
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMillisecondArray, UInt32Array};
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMillisecondArray, UInt32Array,
+};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion_common::{DataFusionError, Result};
@@ -476,7 +478,12 @@ impl Grouping for Groups {
     }
 
     fn load(&self, _: KeyGroup, bytes: &[u8]) -> std::result::Result<Sum, Error> {
-        Ok(Sum::Whole(concat_batches(&self.state_schema, &ipc::read_all(bytes)?)?))
+        let batches = ipc::read_all(bytes)?.into_iter().map(|batch| {
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            RecordBatch::try_new_with_options(self.state_schema.clone(), batch.columns().to_vec(), &options)
+        });
+        let batches = batches.collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(Sum::Whole(concat_batches(&self.state_schema, &batches)?))
     }
 }
 

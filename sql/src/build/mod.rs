@@ -11,7 +11,7 @@ mod common;
 pub(crate) mod expr;
 mod flow;
 mod greatest;
-mod group;
+pub(crate) mod group;
 mod grouping_sets;
 mod ids;
 mod join;

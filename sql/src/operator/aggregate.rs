@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat, prep_null_mask_filter};
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::Result;
 use datafusion_expr::{EmitTo, GroupsAccumulator};
 use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
@@ -33,7 +34,7 @@ impl Aggregate {
     }
 
     /// The same aggregate of all rows, where it is of those that are distinct.
-    pub(crate) fn of_all(&self, schema: &arrow::datatypes::SchemaRef) -> Result<Self> {
+    pub(crate) fn of_all(&self, schema: &SchemaRef) -> Result<Self> {
         let function = AggregateExprBuilder::new(Arc::new(self.function.fun().clone()), self.function.expressions())
             .schema(schema.clone())
             .alias(self.function.name())
@@ -47,6 +48,13 @@ impl Aggregate {
         let order = self.function.order_bys().iter().map(|sort| sort.expr.clone());
         let all = self.function.expressions().into_iter().chain(order);
         all.map(|argument| argument.evaluate(rows)?.into_array(rows.num_rows())).collect()
+    }
+
+    /// The types of these.
+    pub(crate) fn argument_types(&self, schema: &SchemaRef) -> Result<Vec<DataType>> {
+        let order = self.function.order_bys().iter().map(|sort| sort.expr.clone());
+        let all = self.function.expressions().into_iter().chain(order);
+        all.map(|argument| argument.data_type(schema)).collect()
     }
 
     /// The rows that count; `None` where all do.

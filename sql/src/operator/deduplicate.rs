@@ -301,6 +301,7 @@ impl ByKey for State {
 
     fn read(&mut self, ids: &[Id], Content { best, new, told }: Content) -> Result<()> {
         self.best.resize(self.keys.bound(), Best::default());
+        best.of_rows(ids.len())?;
         ids.iter().zip(best.numbers(0)?).for_each(|(id, time)| self.best[*id as usize].time = time);
         self.expiry.unpack(ids, best.numbers(1)?);
         self.new.unpack(ids, &new)?;

@@ -144,8 +144,7 @@ impl Log {
 
     /// Takes rows back that were written, of these numbers.
     pub(crate) fn unpack(&mut self, ids: &[Id], packed: &Packed) -> Result<()> {
-        let of: Vec<_> = packed.numbers(0)?.values().iter().map(|at| ids[*at as usize]).collect();
-        self.put(&of, packed.table(1, &self.schema)?)
+        self.put(&packed.of(ids)?, packed.table(1, &self.schema)?)
     }
 
     /// Bytes of memory.

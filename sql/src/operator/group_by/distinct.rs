@@ -95,7 +95,7 @@ impl Distinct {
 
     /// Takes them back.
     pub(super) fn unpack(&mut self, groups: &[Id], packed: &Packed) -> Result<()> {
-        let of: Vec<_> = packed.numbers(0)?.values().iter().map(|of| groups[*of as usize]).collect();
+        let of = packed.of(groups)?;
         let ids = self.keys.intern_with(&of, &packed.encode(2, &self.values)?);
         self.counts.resize(self.keys.bound(), Count::default());
         for ((group, id), times) in of.iter().zip(&ids).zip(packed.numbers(1)?.values()) {

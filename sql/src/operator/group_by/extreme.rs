@@ -101,9 +101,8 @@ impl Extreme {
     /// Takes them back.
     pub(super) fn unpack(&mut self, ids: &[Id], packed: &Packed) -> Result<()> {
         let values = packed.encode(2, &self.codec)?;
-        let (of, counts) = (packed.numbers(0)?, packed.numbers(1)?);
-        for row in 0..packed.len() {
-            self.change((ids[of.value(row) as usize], values.row(row).into()), counts.value(row));
+        for ((row, of), count) in packed.of(ids)?.into_iter().enumerate().zip(packed.numbers(1)?.values()) {
+            self.change((of, values.row(row).into()), *count);
         }
         Ok(())
     }

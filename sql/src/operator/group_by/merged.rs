@@ -11,7 +11,7 @@ use arrow::compute::kernels::numeric::{add_wrapping, sub_wrapping};
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{and, cast, is_null, kernels::cmp, nullif, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_common::{Result, ScalarValue};
+use datafusion_common::{Result, ScalarValue, internal_datafusion_err};
 use serde::{Deserialize, Serialize};
 
 use super::super::aggregate::{Aggregate, Groups};
@@ -288,6 +288,10 @@ impl Merged {
 
     /// Takes it back.
     pub(crate) fn unpack(&mut self, ids: &[Id], content: &MergedContent) -> Result<()> {
+        let distinct = self.parts.iter().filter(|part| part.distinct.is_some()).count();
+        if (content.plain.len(), content.distinct.len()) != (self.plain.len(), distinct) {
+            return Err(internal_datafusion_err!("what was saved is of other aggregates"));
+        }
         let plain = self.plain.iter_mut().zip(&content.plain);
         plain.into_iter().try_for_each(|((_, plain), packed)| plain.unpack(ids, packed))?;
         let distinct = self.parts.iter_mut().filter_map(|part| part.distinct.as_mut()).zip(&content.distinct);

@@ -136,6 +136,7 @@ impl Plain {
 
     /// Takes it back.
     pub(super) fn unpack(&mut self, ids: &[Id], packed: &Packed) -> Result<()> {
+        packed.of_rows(ids.len())?;
         let bound = ids.iter().max().map_or(0, |id| *id as usize + 1);
         self.groups.resize(bound.max(self.groups.len()), Group::default());
         let (counts, values) = (packed.numbers(0)?.values(), packed.numbers(1)?.values());

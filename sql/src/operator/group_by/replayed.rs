@@ -117,8 +117,8 @@ impl Replayed {
     pub(super) fn unpack(&mut self, ids: &[Id], packed: &Packed) -> Result<()> {
         let arguments = self.codec.encode(&self.aggregate.arguments(&packed.table(2, &self.input)?)?)?;
         let whole = packed.encode(2, &self.whole)?;
-        for (row, of) in packed.numbers(0)?.values().iter().enumerate() {
-            self.come((ids[*of as usize], whole.row(row).into()), arguments.row(row).into());
+        for (row, of) in packed.of(ids)?.into_iter().enumerate() {
+            self.come((of, whole.row(row).into()), arguments.row(row).into());
         }
         Ok(())
     }

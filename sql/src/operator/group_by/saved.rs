@@ -1,6 +1,6 @@
 //! What is saved of groups: all of each that has changed, its values too where they are kept one by one.
 
-use datafusion_common::Result;
+use datafusion_common::{Result, internal_datafusion_err};
 use serde::{Deserialize, Serialize};
 
 use super::super::keys::{Id, Keys};
@@ -38,6 +38,10 @@ impl ByKey for State {
 
     fn read(&mut self, ids: &[Id], Content { counts, merged, others, shown }: Content) -> Result<()> {
         self.counts.resize(self.keys.bound(), 0);
+        counts.of_rows(ids.len())?;
+        if others.len() != self.others.len() {
+            return Err(internal_datafusion_err!("what was saved is of other aggregates"));
+        }
         ids.iter().zip(counts.numbers(0)?.values()).for_each(|(id, count)| self.counts[*id as usize] = *count);
         self.expiry.unpack(ids, counts.numbers(1)?);
         self.merged.unpack(ids, &merged)?;

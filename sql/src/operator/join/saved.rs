@@ -130,7 +130,7 @@ impl<X: Extra> Entries for Store<X> {
 
     fn unpack(&mut self, packed: Packed, share: Share) -> Result<usize> {
         let (hashes, extras) = (packed.hashes()?, [packed.numbers(2)?, packed.numbers(3)?]);
-        let serials = packed.columns(1)[0].as_primitive_opt::<UInt64Type>();
+        let serials = packed.columns(1).first().and_then(|column| column.as_primitive_opt::<UInt64Type>());
         let serials = serials.ok_or_else(|| internal_datafusion_err!("what was saved has no serial numbers"))?;
         let own = share.own_rows(&hashes).unwrap_or_else(|| (0..packed.len() as u32).collect());
         if own.is_empty() {

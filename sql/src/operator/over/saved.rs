@@ -4,7 +4,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array};
 use arrow::compute::{concat, take};
-use datafusion_common::{Result, ScalarValue, internal_datafusion_err};
+use datafusion_common::{DataFusionError, Result, ScalarValue, internal_datafusion_err};
 use serde::{Deserialize, Serialize};
 
 use super::super::keys::{Id, Keys};
@@ -60,6 +60,10 @@ impl ByKey for State {
 
     fn read(&mut self, ids: &[Id], Content { numbers, times, calls }: Content) -> Result<()> {
         self.partitions.resize_with(self.keys.bound(), || None);
+        numbers.of_rows(ids.len())?;
+        if calls.len() != self.plan.calls.len() {
+            return Err(internal_datafusion_err!("what was saved is of other calls"));
+        }
         let columns = (0..5).map(|column| numbers.numbers(column)).collect::<Result<Vec<_>>>()?;
         for (row, id) in ids.iter().enumerate() {
             let mut partition = Partition::new(&self.plan)?;
@@ -69,8 +73,8 @@ impl ByKey for State {
             partition.last = columns[4].is_valid(row).then(|| columns[4].value(row));
             self.partitions[*id as usize] = Some(partition);
         }
-        for (of, time) in times.numbers(0)?.values().iter().zip(times.numbers(1)?.values()) {
-            self.partition_mut(ids[*of as usize])?.times.push_back(*time);
+        for (of, time) in times.of(ids)?.into_iter().zip(times.numbers(1)?.values()) {
+            self.partition_mut(of)?.times.push_back(*time);
         }
         calls.into_iter().enumerate().try_for_each(|(number, call)| self.read_call(number, ids, call))?;
         for id in ids {
@@ -162,25 +166,37 @@ impl State {
         match call {
             OfCall::Nothing | OfCall::Lag(None) => {}
             OfCall::Lag(Some(packed)) => {
-                let values = &packed.columns(1)[0];
-                for (row, of) in packed.numbers(0)?.values().iter().enumerate() {
-                    if let Computed::Lag(before) = &mut self.partition_mut(ids[*of as usize])?.calls[number] {
+                let Call::Lag { value, .. } = &self.plan.calls[number] else { return Err(other_call()) };
+                let values = &packed.of_types(1, [value.data_type(&self.plan.input)?])?[0];
+                for (row, of) in packed.of(ids)?.into_iter().enumerate() {
+                    if let Computed::Lag(before) = &mut self.partition_mut(of)?.calls[number] {
                         before.push_back(ScalarValue::try_from_array(values, row)?);
                     }
                 }
             }
             OfCall::States(packed) => {
+                let Call::Aggregate(aggregate) = &self.plan.calls[number] else { return Err(other_call()) };
+                let types = aggregate.function.state_fields()?.into_iter().map(|field| field.data_type().clone());
+                let columns = packed.of_rows(ids.len())?.of_types(0, types)?;
                 for (row, id) in ids.iter().enumerate() {
-                    let state: Vec<_> = packed.columns(0).iter().map(|column| column.slice(row, 1)).collect();
+                    let state: Vec<_> = columns.iter().map(|column| column.slice(row, 1)).collect();
                     let partition = self.partition_mut(*id)?;
                     let rows = partition.rows;
                     partition.sliding(number)?.restore(&state, rows)?;
                 }
             }
             OfCall::Frames(frames, packed) => {
+                let Call::Aggregate(aggregate) = &self.plan.calls[number] else { return Err(other_call()) };
+                frames.of_rows(ids.len())?;
                 let (start, end) = (frames.numbers(0)?, frames.numbers(1)?);
                 let of = packed.numbers(0)?.values();
-                let counted = packed.columns(1)[0].as_boolean();
+                let counted = packed.columns(1).first().and_then(|counted| counted.as_boolean_opt());
+                let counted = counted.ok_or_else(other_call)?;
+                // Where no frame has rows nobody knows of what columns they would be.
+                if packed.len() > 0 {
+                    let types = aggregate.argument_types(&self.plan.input)?;
+                    packed.of_types(2, types)?;
+                }
                 let mut from = 0;
                 for (at, id) in ids.iter().enumerate() {
                     let len = of[from..].iter().take_while(|of| **of == at as i64).count();
@@ -198,6 +214,10 @@ impl State {
         }
         Ok(())
     }
+}
+
+fn other_call() -> DataFusionError {
+    internal_datafusion_err!("what was saved is of another call")
 }
 
 impl Partition {

@@ -1,6 +1,6 @@
 //! [`ByKey`]: state that is kept by [key](Keys), saved as [`Entries`]: all of a key is written when something of it has changed.
 
-use datafusion_common::Result;
+use datafusion_common::{Result, internal_datafusion_err};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use updraft_dataflow::Object;
@@ -71,6 +71,12 @@ impl<S: ByKey> Entries for S {
         let before: Vec<_> = known.iter().filter_map(|known| self.keys().find(known)).collect();
         self.forget(&before)?;
         let ids: Vec<_> = known.iter().map(|known| self.keys_mut().id_of(known)).collect();
+        let mut each = ids.clone();
+        each.sort_unstable();
+        each.dedup();
+        if each.len() < ids.len() {
+            return Err(internal_datafusion_err!("what was saved has a key twice"));
+        }
         self.read(&ids, some.content)?;
         let others: Vec<_> =
             ids.iter().zip(&known).filter(|(_, known)| !share.owns(known.hash())).map(|(id, _)| *id).collect();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
 use arrow::compute::{cast, take_record_batch};
-use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef, UInt64Type};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt64Type};
 use datafusion_common::{Result, internal_datafusion_err};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
@@ -41,9 +41,30 @@ impl Packed {
         self.0.num_rows()
     }
 
-    /// The columns from one on.
+    /// The columns from one on; none where there are not as many.
     pub(crate) fn columns(&self, from: usize) -> &[ArrayRef] {
-        &self.0.columns()[from..]
+        self.0.columns().get(from..).unwrap_or_default()
+    }
+
+    /// The same, which must be of these types.
+    pub(crate) fn of_types(&self, from: usize, types: impl IntoIterator<Item = DataType>) -> Result<&[ArrayRef]> {
+        let columns = self.columns(from);
+        let types: Vec<_> = types.into_iter().collect();
+        let mut pairs = columns.iter().zip(&types);
+        let is_same = columns.len() == types.len() && pairs.all(|(column, of)| column.data_type().equals_datatype(of));
+        if is_same { Ok(columns) } else { Err(internal_datafusion_err!("what was saved is of other columns")) }
+    }
+
+    /// The same, of which there must be so many rows.
+    pub(crate) fn of_rows(&self, rows: usize) -> Result<&Self> {
+        if self.len() == rows { Ok(self) } else { Err(internal_datafusion_err!("what was saved is of other rows")) }
+    }
+
+    /// What each row is of: its place among `all` is in the first column.
+    pub(crate) fn of<T: Copy>(&self, all: &[T]) -> Result<Vec<T>> {
+        let of = |place: &i64| usize::try_from(*place).ok().and_then(|place| all.get(place)).copied();
+        let of: Option<_> = self.numbers(0)?.values().iter().map(of).collect();
+        of.ok_or_else(|| internal_datafusion_err!("what was saved is of a key that was not"))
     }
 
     /// A column of whole numbers.

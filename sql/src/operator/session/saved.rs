@@ -50,10 +50,9 @@ impl ByKey for State {
 
     fn read(&mut self, ids: &[Id], Content { sessions, made_of }: Content) -> Result<()> {
         self.open.resize_with(self.keys.bound(), Open::default);
-        let [of, first, last] = [0, 1, 2].map(|column| sessions.numbers(column));
+        let [first, last] = [1, 2].map(|column| sessions.numbers(column));
         let mut numbers = Vec::new();
-        for ((of, first), last) in of?.values().iter().zip(first?.values()).zip(last?.values()) {
-            let key = ids[*of as usize];
+        for ((key, first), last) in sessions.of(ids)?.into_iter().zip(first?.values()).zip(last?.values()) {
             let id = self.free.pop().unwrap_or(self.sessions);
             self.sessions = self.sessions.max(id + 1);
             numbers.push(id);
@@ -101,9 +100,9 @@ impl Contents {
             (Self::Rows { whole, rows, bytes }, MadeOf::Rows(packed)) => {
                 rows.resize_with(rows.len().max(bound as usize), Vec::new);
                 let encoded = packed.encode(2, whole)?;
-                for (row, of) in packed.numbers(0)?.values().iter().enumerate() {
+                for (row, session) in packed.of(sessions)?.into_iter().enumerate() {
                     *bytes += bytes_of(encoded.row(row));
-                    rows[sessions[*of as usize] as usize].push(encoded.row(row).into());
+                    rows[session as usize].push(encoded.row(row).into());
                 }
                 Ok(())
             }

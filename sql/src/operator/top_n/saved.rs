@@ -42,8 +42,9 @@ impl ByKey for State {
         self.tops.resize_with(self.keys.bound(), super::Top::default);
         let batch = rows.table(2, &self.plan.input)?;
         let (order, whole) = (self.order.encode(&batch)?, rows.encode(2, &self.whole)?);
-        for (row, of) in rows.numbers(0)?.values().iter().enumerate() {
-            let top = &mut self.tops[ids[*of as usize] as usize];
+        last.of_rows(ids.len())?;
+        for (row, of) in rows.of(ids)?.into_iter().enumerate() {
+            let top = &mut self.tops[of as usize];
             self.bytes += top.come((order.row(row).into(), self.arrived), whole.row(row));
             top.kept = top.rows.len();
             self.arrived += 1;

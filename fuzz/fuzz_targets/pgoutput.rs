@@ -1,0 +1,8 @@
+//! Fuzzes `checks::pgoutput`.
+#![no_main]
+
+#[path = "../../postgres/tests/checks/mod.rs"]
+#[allow(dead_code, reason = "each target runs one of the checks")]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| checks::pgoutput(input));
