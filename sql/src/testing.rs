@@ -16,7 +16,12 @@ use crate::operator::aggregate::Aggregate;
 ///
 /// # Errors
 /// When an aggregate has no state that can be kept.
-pub fn grouping(input: &SchemaRef, keys: &[usize], time: usize, aggregates: Vec<Aggregate>) -> Result<impl Grouping + use<>> {
+pub fn grouping(
+    input: &SchemaRef,
+    keys: &[usize],
+    time: usize,
+    aggregates: Vec<Aggregate>,
+) -> Result<impl Grouping + use<>> {
     let key = |at: &usize| Arc::new(Column::new(input.field(*at).name(), *at)) as Arc<dyn PhysicalExpr>;
     let output = (0..keys.len()).map(Output::Key).chain((0..aggregates.len()).map(Output::Aggregate)).collect();
     let of_keys = keys.iter().map(|at| input.field(*at).data_type());

@@ -47,7 +47,9 @@ pub(super) fn arrange_at(settings: &Settings, batch: &RecordBatch, times: &[i64]
             Column::Physical(_) => stored.next().cloned(),
             Column::Metadata(key) => match &**key {
                 "op_ts" => {
-                    let times = TimestampMicrosecondArray::from_iter_values(times.iter().map(|time| time + EPOCH));
+                    let times = TimestampMicrosecondArray::from_iter_values(
+                        times.iter().map(|time| time.saturating_add(EPOCH)),
+                    );
                     Some(arrow_cast::cast(&(Arc::new(times.with_timezone("UTC")) as ArrayRef), &metadata_type(key))?)
                 }
                 "table_name" => Some(same(&table.name, rows)),
