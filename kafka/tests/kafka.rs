@@ -7,5 +7,7 @@ mod client;
 mod sink;
 #[path = "cases/source.rs"]
 mod source;
+#[path = "cases/sql.rs"]
+mod sql;
 #[path = "cases/table.rs"]
 mod table;
