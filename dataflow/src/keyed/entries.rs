@@ -31,6 +31,8 @@ pub(super) struct Entries<K, V> {
     warm: Vec<(K, V)>,
     /// By how many of them there may be more room at a time.
     step: usize,
+    /// How many are to come, about, as who restores them knows.
+    expected: usize,
     /// Once something was spilled.
     cold: Option<Box<Cold>>,
 }
@@ -67,7 +69,7 @@ impl Known {
 
 impl<K, V> Default for Entries<K, V> {
     fn default() -> Self {
-        Self { warm: Vec::new(), step: usize::MAX, cold: None }
+        Self { warm: Vec::new(), step: usize::MAX, expected: 0, cold: None }
     }
 }
 
@@ -108,6 +110,11 @@ impl<K, V> Entries<K, V> {
     pub(super) fn spilling(spill: Option<&Arc<Spill>>) -> Self {
         let step = spill.map_or(usize::MAX, |spill| (spill.step() / size_of::<(K, V)>().max(1)).max(1));
         Self { step, ..Self::default() }
+    }
+
+    /// So many more are to come, about: room for them is not made by moving those that are there again and again.
+    pub(super) fn expect(&mut self, more: usize) {
+        self.expected = self.warm.len().saturating_add(more);
     }
 
     /// How many there are.
@@ -198,7 +205,11 @@ impl<K, V> Entries<K, V> {
     #[cold]
     fn grow(&mut self) {
         let len = self.warm.len();
-        let more = if self.cold.is_some() { len / 16 } else { len };
+        let more = match &self.cold {
+            Some(_) => len / 16,
+            // No more than what is there vouches for.
+            None => self.expected.saturating_sub(len).clamp(len, 7 * len),
+        };
         self.warm.reserve_exact(more.min(self.step).max(4));
     }
 

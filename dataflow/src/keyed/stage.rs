@@ -472,7 +472,7 @@ where
                 let change = |state: &P::State, sign: usize| {
                     heap.set(heap.get().wrapping_add(process.heap_bytes(state).wrapping_mul(sign)));
                 };
-                let insert = |keys: &mut Keys<K, Entry<P::State, X>>, key: K, mut entry: Entry<P::State, X>| {
+                let insert = |keys: &mut Keys<K, Entry<P::State, X>>, hash, key: K, mut entry: Entry<P::State, X>| {
                     change(&entry.state, 1);
                     if let Some(watched) = entry.aside.watched() {
                         watched.pending.iter().for_each(|timer| queues.of(timer.clock).push(timer.at, key.clone()));
@@ -480,7 +480,7 @@ where
                             expiries.push(watched.expires, key.clone());
                         }
                     }
-                    keys.locate_without(hash_of(&key), key, || entry);
+                    keys.locate_without(hash, key, || entry);
                 };
                 let forget = |entry: &Entry<P::State, X>| change(&entry.state, usize::MAX);
                 let fetch = |keys: &mut Keys<K, Entry<P::State, X>>, hashes: &mut dyn Iterator<Item = u64>| {
