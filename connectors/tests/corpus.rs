@@ -1,4 +1,5 @@
-//! Runs the checks of the fuzz targets over their corpus (`fuzz/corpus`), so that what fuzzing has found stays mended.
+//! Runs the checks of the fuzz targets over their corpus (`fuzz/corpus`), and over mutations of it, so that what fuzzing has found stays
+//! mended.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[allow(unreachable_pub, reason = "shared with the fuzz targets")]

@@ -336,14 +336,9 @@ mod tests {
         (written.collect(), journal)
     }
 
-    /// All, and then so many again and again.
-    fn again(len: usize) -> impl Fn(usize) -> std::ops::Range<usize> {
-        move |number| if number == 0 { 0..1_000 } else { 0..len }
-    }
-
     #[test]
     fn what_changes_all_the_time_is_written_once_each_time() {
-        let (written, journal) = written(100, again(100));
+        let (written, journal) = written(100, |number| if number == 0 { 0..1_000 } else { 0..100 });
         assert_eq!(written[1..], [100; 99]);
         assert_eq!(journal.objects().collect::<Vec<_>>(), [Object(0), Object(99)]);
     }

@@ -136,6 +136,43 @@ impl Stored {
     }
 }
 
+/// Two drivers take a snapshot after each of three epochs, then what is stored is damaged; three drivers go on from it, through two more
+/// epochs and a snapshot, if it can be restored. `give` gives a stage the records of an epoch, `watermark` tells where time is at its end,
+/// but for the last, which ends all. Returns the records that were damaged, as they were before.
+pub fn go_on_damaged<S: Stage>(
+    stage: impl Fn(usize) -> S,
+    give: impl Fn(&S, &[S::Local], i64),
+    watermark: impl Fn(i64) -> Time,
+    damage: impl FnOnce(&mut Stored),
+) -> Vec<Vec<u8>> {
+    let epoch = |stage: &S, locals: &[S::Local], number: i64, watermark: Time| {
+        give(stage, locals, number);
+        let at = Punctuation { epoch: Epoch(number as u64), watermark, now: Time(4 * number) };
+        for part in stage.seal(locals, at) {
+            let local = &locals[stage.owner(&part).unwrap_or_default()];
+            stage.part(local, part, &mut |_| {});
+        }
+        at
+    };
+    let (before, mut stored) = (stage(2), Stored::default());
+    let locals = [before.local(0), before.local(1)];
+    let [_, _, at] = [0, 1, 2].map(|number| {
+        let at = epoch(&before, &locals, number, watermark(number));
+        stored.take(&before, &locals, Generation(0));
+        at
+    });
+    let kept = stored.records().map(|record| record.bytes.clone()).collect();
+    damage(&mut stored);
+    let after = stage(3);
+    let locals = [after.local(0), after.local(1), after.local(2)];
+    if stored.restore(&after, &locals, at).is_ok() {
+        epoch(&after, &locals, 3, watermark(3));
+        stored.take(&after, &locals, Generation(0));
+        epoch(&after, &locals, 4, Time::MAX);
+    }
+    kept
+}
+
 /// Does what may [give up](updraft_kernel::give_up): whether it did not. Whoever panics panics.
 pub fn goes_through(work: impl FnOnce()) -> bool {
     let Err(ended) = catch_unwind(AssertUnwindSafe(work)) else { return true };

@@ -140,12 +140,7 @@ fn a_server_that_dies_and_comes_back_is_read_on() {
         server.restart();
     }
     ask(async {
-        let js = loop {
-            // It is about to be there.
-            if let Ok(client) = async_nats::connect(server.url()).await {
-                break async_nats::jetstream::new(client);
-            }
-        };
+        let js = client(&server).await;
         while js.get_stream("S").await.is_err() {}
         fill(&js, &mut Random::new(8), 2_000).await;
     });

@@ -1,6 +1,10 @@
 //! Messages of replication, made up, cut off and damaged: they are read as what they are, or refused.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[allow(dead_code, unreachable_pub, reason = "shared with the fuzz targets")]
+mod checks;
+
+use checks::write;
 use proptest::prelude::*;
 use updraft_postgres::pgoutput::{Column, Message, Old, Relation, Value, parse};
 
@@ -10,21 +14,6 @@ enum Cell {
     Null,
     Unchanged,
     Text(String),
-}
-
-fn row(cells: &[Cell], out: &mut Vec<u8>) {
-    out.extend((cells.len() as u16).to_be_bytes());
-    for cell in cells {
-        match cell {
-            Cell::Null => out.push(b'n'),
-            Cell::Unchanged => out.push(b'u'),
-            Cell::Text(text) => {
-                out.push(b't');
-                out.extend((text.len() as u32).to_be_bytes());
-                out.extend(text.as_bytes());
-            }
-        }
-    }
 }
 
 fn values(cells: &[Cell]) -> Vec<Value<'_>> {
@@ -44,16 +33,10 @@ fn cells() -> impl Strategy<Value = Vec<Cell>> {
 proptest! {
     #[test]
     fn rows_are_read(relation: u32, old in prop::option::of((any::<bool>(), cells())), new in cells(), cut: prop::sample::Index) {
-        let mut bytes = vec![b'U'];
-        bytes.extend(relation.to_be_bytes());
-        if let Some((is_key, old)) = &old {
-            bytes.push(if *is_key { b'K' } else { b'O' });
-            row(old, &mut bytes);
-        }
-        bytes.push(b'N');
-        row(&new, &mut bytes);
-        let told = old.as_ref().map(|(is_key, old)| if *is_key { Old::Key(values(old)) } else { Old::Row(values(old)) });
-        prop_assert_eq!(parse(&bytes).unwrap(), Message::Update { relation, old: told, new: values(&new) });
+        let old = old.as_ref().map(|(is_key, old)| if *is_key { Old::Key(values(old)) } else { Old::Row(values(old)) });
+        let message = Message::Update { relation, old, new: values(&new) };
+        let mut bytes = write(&message);
+        prop_assert_eq!(parse(&bytes), Ok(message));
         prop_assert!(parse(&bytes[..cut.index(bytes.len())]).is_err());
         bytes.push(0);
         prop_assert!(parse(&bytes).is_err());
@@ -61,25 +44,12 @@ proptest! {
 
     #[test]
     fn tables_are_read(id: u32, names in prop::collection::vec(("[a-zA-Z \"]{0,6}", any::<bool>(), any::<u32>(), any::<i32>()), 0..5)) {
-        let mut bytes = vec![b'R'];
-        bytes.extend(id.to_be_bytes());
-        bytes.extend(b"public\0t\0f");
-        bytes.extend((names.len() as u16).to_be_bytes());
-        for (name, is_key, data_type, modifier) in &names {
-            bytes.push(u8::from(*is_key));
-            bytes.extend(name.as_bytes());
-            bytes.push(0);
-            bytes.extend(data_type.to_be_bytes());
-            bytes.extend(modifier.to_be_bytes());
-        }
-        let column = |(name, is_key, data_type, modifier): &'_ (String, bool, u32, i32)| {
-            (name.clone(), *is_key, *data_type, *modifier)
-        };
-        let Message::Relation(Relation { columns, schema, name, identity, .. }) = parse(&bytes).unwrap() else { panic!() };
-        let found: Vec<_> =
-            columns.iter().map(|Column { name, is_key, data_type, modifier }| (name.to_string(), *is_key, *data_type, *modifier)).collect();
-        prop_assert_eq!((schema, name, identity), ("public", "t", b'f'));
-        prop_assert_eq!(found, names.iter().map(column).collect::<Vec<_>>());
+        let columns = names.iter().map(|(name, is_key, data_type, modifier)| {
+            Column { name, is_key: *is_key, data_type: *data_type, modifier: *modifier }
+        });
+        let message = Message::Relation(Relation { id, schema: "public", name: "t", identity: b'f', columns: columns.collect() });
+        let bytes = write(&message);
+        prop_assert_eq!(parse(&bytes), Ok(message));
     }
 
     #[test]

@@ -206,8 +206,8 @@ pub(super) fn save_more<K: Key, V: State>(keys: &mut Keys<K, V>, snapshot: &mut 
     Ok(is_left)
 }
 
-/// Takes a record back, as far as the driver owns its keys. `insert` puts an entry in, with its key's hash, `forget` hears of those that are taken out of
-/// memory, and `fetch` brings those into memory that have keys of these hashes.
+/// Takes a record back, as far as the driver owns its keys. `insert` puts an entry in, with its key's hash, `forget` hears of those that
+/// are taken out of memory, and `fetch` brings those into memory that have keys of these hashes.
 pub(super) fn load<K: Key, V: State>(
     keys: &mut Keys<K, V>,
     (driver, drivers): (usize, usize),

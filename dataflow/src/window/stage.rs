@@ -105,7 +105,7 @@ impl<In, P, S: Store> WindowStage<In, P, S> {
     /// they turn over must not depend on the keys.
     ///
     /// # Errors
-    /// When they are not before each other and the slices that are open, or the next window is none of theirs.
+    /// When they are not before each other and the slices that are open, or the next window ended long ago.
     fn restore_panes(
         &self,
         next_end: Option<i64>,

@@ -13,7 +13,7 @@ use updraft_dataflow::keyed::{
     BroadcastStage, Clock, Context, KeyedStage, Listen, Process, ShuffleStage, TimeToLive, Timer,
 };
 use updraft_dataflow::pipe::stamped;
-use updraft_dataflow::testing::{Stored, goes_through};
+use updraft_dataflow::testing::{Stored, go_on_damaged, goes_through};
 use updraft_dataflow::window::{CountWindows, Sliced, Trigger, TriggeredWindows, WindowStage};
 use updraft_dataflow::{
     Bundle, Cumulating, Epoch, Generation, Pipe, Punctuation, Record, Session, Sliding, Stage, Time, Tumbling,
@@ -145,7 +145,7 @@ fn side(time: i64) -> Side<i64, String> {
     if time % 3 == 0 { Side::Right(time.to_string()) } else { Side::Left(time) }
 }
 
-/// Two drivers keep a snapshot after each of three epochs; three go on, and keep one of their own.
+/// Goes on from a snapshot of stages that keep something by key, a record of it damaged.
 fn go_on_keyed<S: Stage, T: Record>(
     stage: impl Fn(usize) -> S,
     record: impl Fn(i64) -> T,
@@ -153,9 +153,7 @@ fn go_on_keyed<S: Stage, T: Record>(
     how: u8,
     bytes: &[u8],
 ) {
-    let (before, mut stored) = (stage(2), Stored::default());
-    let locals = [before.local(0), before.local(1)];
-    let epoch = |stage: &S, locals: &[S::Local], number: i64, watermark: Time| {
+    let give = |stage: &S, locals: &[S::Local], number: i64| {
         let shuffle = ShuffleStage::new(Timed, locals.len());
         // Some keys come once and are gone when the next snapshot is taken.
         let times = 4 * number..4 * number + 6;
@@ -168,27 +166,8 @@ fn go_on_keyed<S: Stage, T: Record>(
             let local = &locals[bundle.owner().unwrap_or_default()];
             stage.bundle(local, Generation(0), wrap(bundle), &mut |_| {});
         }
-        let at = Punctuation { epoch: Epoch(number as u64), watermark, now: Time(4 * number) };
-        for part in stage.seal(locals, at) {
-            let local = &locals[stage.owner(&part).unwrap_or_default()];
-            stage.part(local, part, &mut |_| {});
-        }
-        at
     };
-    let mut at = None;
-    for number in 0..3 {
-        at = Some(epoch(&before, &locals, number, Time(4 * (number + 1))));
-        stored.take(&before, &locals, Generation(0));
-    }
-    damage(&mut stored, how, bytes);
-    let after = stage(3);
-    let locals = [after.local(0), after.local(1), after.local(2)];
-    if at.is_none_or(|at| stored.restore(&after, &locals, at).is_err()) {
-        return;
-    }
-    epoch(&after, &locals, 3, Time(16));
-    stored.take(&after, &locals, Generation(0));
-    epoch(&after, &locals, 4, Time::MAX);
+    go_on_damaged(stage, give, |number| Time(4 * (number + 1)), |stored| damage(stored, how, bytes));
 }
 
 /// Records with their time and key.

@@ -32,7 +32,7 @@ pub fn pgoutput(bytes: &[u8]) {
 }
 
 /// As a server writes it, straight from the protocol's page.
-fn write(message: &Message<'_>) -> Vec<u8> {
+pub fn write(message: &Message<'_>) -> Vec<u8> {
     let (mut out, name) = (Vec::new(), |name: &str| [name.as_bytes(), &[0]].concat());
     match message {
         Message::Begin { commit, time, transaction } => {

@@ -215,6 +215,11 @@ impl Keys {
         self.keys.iter().enumerate().filter(|(_, key)| key.is_some()).map(|(id, _)| id as Id)
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
     /// More than any number in use.
     pub(crate) fn bound(&self) -> usize {
         self.keys.len()

@@ -12,11 +12,9 @@ use updraft_dataflow::join::Side;
 use updraft_dataflow::keyed::Dealt;
 use updraft_dataflow::operator::{Operator, OperatorStage};
 use updraft_dataflow::pipe::Identity;
-use updraft_dataflow::testing::{Stored, goes_through};
+use updraft_dataflow::testing::{Stored, go_on_damaged, goes_through};
 use updraft_dataflow::window::{Sliced, WindowStage};
-use updraft_dataflow::{
-    Bundle, Epoch, Error, Generation, Hashed, Punctuation, RowKind, Rows, Sliding, Stage, Time, Tumbling,
-};
+use updraft_dataflow::{Bundle, Error, Generation, Hashed, RowKind, Rows, Sliding, Stage, Time, Tumbling};
 use updraft_sql::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMillisecondArray};
 use updraft_sql::arrow::compute::concat_batches;
 use updraft_sql::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -329,39 +327,11 @@ fn deal<T: Dealt, O: Operator<T>>(
     });
 }
 
-/// Two drivers keep a snapshot after each of three epochs, of which one is damaged; three go on, and keep one of their own. Tells what was
-/// kept.
+/// Goes on from a damaged snapshot: its records as they were before. Time is an epoch behind, so that something waits.
 fn go_on<S: Stage>(
     stage: impl Fn(usize) -> S,
     give: impl Fn(&S, &[S::Local], i64),
     damage: &dyn Fn(&mut Stored),
 ) -> Vec<Vec<u8>> {
-    let (before, mut stored) = (stage(2), Stored::default());
-    let locals = [before.local(0), before.local(1)];
-    let epoch = |stage: &S, locals: &[S::Local], number: i64, watermark: Time| {
-        give(stage, locals, number);
-        let at = Punctuation { epoch: Epoch(number as u64), watermark, now: Time(4 * number) };
-        for part in stage.seal(locals, at) {
-            let local = &locals[stage.owner(&part).unwrap_or_default()];
-            stage.part(local, part, &mut |_| {});
-        }
-        at
-    };
-    let mut at = None;
-    for number in 0..3 {
-        // Time is an epoch behind: something waits.
-        at = Some(epoch(&before, &locals, number, Time::from_millis(8 * number)));
-        stored.take(&before, &locals, Generation(0));
-    }
-    let kept = stored.records().map(|record| record.bytes.clone()).collect();
-    damage(&mut stored);
-    let after = stage(3);
-    let locals = [after.local(0), after.local(1), after.local(2)];
-    if at.is_none_or(|at| stored.restore(&after, &locals, at).is_err()) {
-        return kept;
-    }
-    epoch(&after, &locals, 3, Time::from_millis(24));
-    stored.take(&after, &locals, Generation(0));
-    epoch(&after, &locals, 4, Time::MAX);
-    kept
+    go_on_damaged(stage, give, |number| Time::from_millis(8 * number), damage)
 }

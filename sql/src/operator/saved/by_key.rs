@@ -70,11 +70,9 @@ impl<S: ByKey> Entries for S {
         let known = self.keys().unpack(&some.keys)?;
         let before: Vec<_> = known.iter().filter_map(|known| self.keys().find(known)).collect();
         self.forget(&before)?;
+        let there = self.keys().len();
         let ids: Vec<_> = known.iter().map(|known| self.keys_mut().id_of(known)).collect();
-        let mut each = ids.clone();
-        each.sort_unstable();
-        each.dedup();
-        if each.len() < ids.len() {
+        if self.keys().len() < there + ids.len() {
             return Err(internal_datafusion_err!("what was saved has a key twice"));
         }
         self.read(&ids, some.content)?;
