@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use fjall::compaction::Leveled;
 use fjall::config::PinningPolicy;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use updraft_kernel::{Account, block_on, give_up};
 
 use self::folder::Folder;
@@ -30,8 +31,14 @@ const LEAST: usize = 16 << 10;
 const LEAST_BUDGET: usize = 1 << 20;
 /// Entries that are read at a time.
 const ENTRIES: usize = 256;
-/// Batches that may be written before what was written is merged.
-const UNMERGED: usize = 8;
+/// Batches that are merged at a time, and how many may be written before that: keys come in no order, so all that there is is merged
+/// each time.
+const MERGED: u8 = 8;
+const UNMERGED: usize = 2 * MERGED as usize;
+/// Bytes of an entry that is kept apart, so that merges have to do with where it is alone (Lu et al., "WiscKey", FAST 2016).
+const APART: u32 = 128;
+/// The share of a file of such entries that is no longer needed when the others are moved.
+const STALE: f32 = 0.5;
 
 /// See the module's page.
 pub struct Spill {
@@ -70,9 +77,10 @@ impl Spill {
         if own <= LEAST || !self.is_short(more) {
             return 0;
         }
-        // Some more, so that it is not asked for at once again. All drivers see the same, and each does its part.
+        // All drivers see the same, and each does its part. A good deal more, so that it is not asked for at once again: a batch costs
+        // files, which are synced, and a share of a merge, however small it is.
         let excess = self.account.excess(more, |budget| budget - budget / 4 - budget / 32);
-        (excess / self.drivers).max(own / 8).min(own - LEAST)
+        (excess / self.drivers).max(own / 3).min(own - LEAST)
     }
 
     /// By how many bytes a driver's entries may grow at once.
@@ -82,7 +90,7 @@ impl Spill {
 
     /// Bytes that are written at a time.
     pub(super) fn batch(&self) -> usize {
-        (self.account.limit() / 16 / self.drivers).clamp(64 << 10, 16 << 20)
+        (self.account.limit() / 8 / self.drivers).clamp(64 << 10, 16 << 20)
     }
 
     /// Bytes that are read at a time, about.
@@ -179,8 +187,12 @@ impl Disk {
                 .expect_point_read_hits(true)
                 .index_block_partitioning_policy(PinningPolicy::all(true))
                 .filter_block_partitioning_policy(PinningPolicy::all(true))
-                .index_block_pinning_policy(PinningPolicy::all(false))
-                .filter_block_pinning_policy(PinningPolicy::all(false))
+                .index_block_pinning_policy(PinningPolicy::new([true, false]))
+                .filter_block_pinning_policy(PinningPolicy::new([true, false]))
+                .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(MERGED)))
+                .with_kv_separation(Some(
+                    KvSeparationOptions::default().separation_threshold(APART).staleness_threshold(STALE),
+                ))
         })
     }
 }
