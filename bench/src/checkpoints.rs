@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Millions of records a second; as many as can be by default.
     #[arg(long)]
     rate: Option<f64>,
+    /// Seconds of event time that one partition may be ahead of the other; any number by default.
+    #[arg(long)]
+    drift: Option<f64>,
     /// Where checkpoints are kept.
     #[arg(long, default_value = "target/checkpoints")]
     folder: String,
@@ -102,13 +105,16 @@ fn job(work: Work, rate: f64, args: &Args) -> Job {
     macro_rules! source {
         ($make:expr) => {{
             let source = Generator::new($make).count(1 << 40).partitions(args.kernels);
-            match args.rate {
+            let source = match args.rate {
                 Some(rate) => job.source("records", source.rate(rate * 1e6)),
                 None => job.source("records", source),
             }
             .timestamps(|record: &(u64, u64)| Time((record.1 * STEP) as i64), Watermarks::monotonic())
-            .epochs(Epochs::WatermarkStep(Duration::from_millis(100)))
-            .stream()
+            .epochs(Epochs::WatermarkStep(Duration::from_millis(100)));
+            match args.drift {
+                Some(drift) => source.align(&Alignment::within(Duration::from_secs_f64(drift))).stream(),
+                None => source.stream(),
+            }
         }};
     }
     let second = Tumbling::of(Duration::from_secs(1));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use updraft_kernel::clock;
 
+use crate::alignment::Alignment;
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
 use crate::job::{Assembly, At, Job};
@@ -36,6 +37,7 @@ pub struct Input<S: Source> {
     name: Arc<str>,
     source: S,
     options: FeedOptions,
+    alignment: Option<Alignment>,
     late: Arc<Outlet<S::Item>>,
     dead: Arc<Outlet<DeadLetter>>,
 }
@@ -49,7 +51,7 @@ impl<S: Source> Input<S> {
             bad: BadRecords::Stop,
             by_arrival: false,
         };
-        Self { job, name, source, options, late: Arc::default(), dead: Arc::default() }
+        Self { job, name, source, options, alignment: None, late: Arc::default(), dead: Arc::default() }
     }
 
     /// Records in a bundle, at most. By default as many as make 128 KiB, between 256 and 8192; of
@@ -117,7 +119,7 @@ impl<S: Source> Input<S> {
     /// Adds the tasks that read it.
     fn read<E: Stamping<S::Item>>(self, stamp: impl Fn(Epochs) -> E + 'static) -> Arc<Outlet<S::Item>> {
         let outlet = Arc::new(Outlet::default());
-        let Self { job, name, source, options, late, dead } = self;
+        let Self { job, name, source, options, alignment, late, dead } = self;
         let feeds = outlet.clone();
         let timed = match (options.by_arrival, E::TIMED) {
             (true, _) => "event time is when a record comes",
@@ -125,7 +127,11 @@ impl<S: Source> Input<S> {
             (false, false) => "no event time",
         };
         let node = job.draw(|graph| {
-            let node = graph.source(&name, format!("{timed}, {}", options.epochs));
+            let mut about = format!("{timed}, {}", options.epochs);
+            if let Some(alignment) = &alignment {
+                about += &format!(", partitions within {:?}", alignment.drift());
+            }
+            let node = graph.source(&name, about);
             graph.gives(&outlet, "");
             graph.gives(&late, "late");
             graph.gives(&dead, "dead letters");
@@ -145,6 +151,7 @@ impl<S: Source> Input<S> {
             let metrics = assembly.source_metrics(name.clone());
             let open = Arc::new(AtomicUsize::new(partitions.len()));
             for partition in partitions {
+                let bell = assembly.shared.clock.sources.hang();
                 let mut feed = Feed {
                     options,
                     stamp: stamp(options.epochs),
@@ -155,7 +162,8 @@ impl<S: Source> Input<S> {
                     metrics: metrics.clone(),
                     partition: metrics.add_partition(),
                     open: open.clone(),
-                    bell: assembly.shared.clock.sources.hang(),
+                    aligned: alignment.as_ref().map(|alignment| alignment.join(bell.clone())),
+                    bell,
                     epoch: Epoch(0),
                     declared: Time::MIN,
                     closed: Time::MIN,
@@ -245,6 +253,13 @@ impl<S: Source, F, W> TimedInput<S, F, W> {
     #[must_use]
     pub fn bundle(mut self, records: usize) -> Self {
         self.input = self.input.bundle(records);
+        self
+    }
+
+    /// Partitions that are farther ahead of the slowest than that wait: of this source, and of all others that are given the same one.
+    #[must_use]
+    pub fn align(mut self, alignment: &Alignment) -> Self {
+        self.input.alignment = Some(alignment.clone());
         self
     }
 

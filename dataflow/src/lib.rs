@@ -9,6 +9,7 @@
 //! windows ([`window`]) and aggregates ([`aggregate`]); below it is the kernel ([`updraft_kernel`]).
 
 pub mod aggregate;
+pub mod alignment;
 pub mod bundle;
 pub mod checkpoint;
 pub mod connector;
@@ -42,6 +43,7 @@ pub mod time;
 pub mod window;
 mod worker;
 
+pub use alignment::Alignment;
 pub use bundle::{Bundle, Record};
 pub use container::EpochOrder;
 pub use epoch::Epochs;

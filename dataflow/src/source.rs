@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use updraft_kernel::Bell;
 use updraft_kernel::clock::{self, Nanos};
 
+use crate::alignment::Aligned;
 use crate::bundle::{Bundle, Record, Times};
 use crate::checkpoint::{Gate, Report, Taking, note_of};
 use crate::epoch::Epochs;
@@ -259,6 +260,8 @@ pub(crate) struct Feed<T, S> {
     pub(crate) open: Arc<AtomicUsize>,
     /// Rung when another partition closes an epoch, and when there is room.
     pub(crate) bell: Arc<Bell>,
+    /// Who it is not to get far ahead of.
+    pub(crate) aligned: Option<Aligned>,
     /// The epoch of what is read now.
     pub(crate) epoch: Epoch,
     /// The watermark declared by what was handed on. The stamp's is ahead while a batch is being cut up.
@@ -312,6 +315,7 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
         if note.watermark > Time::MIN {
             self.shared.clock.declare(note.watermark);
         }
+        self.align();
     }
 
     /// Where it stood in the newest checkpoint that is stored, if it has not been told yet.
@@ -359,11 +363,15 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
         !self.shared.draining.load(Ordering::Acquire)
     }
 
-    /// Whether what is downstream should be given time. With nothing queued there is nothing to wait for:
+    /// Whether others should be given time: those that it is ahead of, or what is downstream. With nothing queued there is nothing to wait for:
     /// then a bundle is let through even over budget, for only new records move windows on.
     fn is_blocked(&self) -> bool {
         let is_stopped = self.reporting.as_ref().is_some_and(|reporting| reporting.taking.is_stopped());
-        is_stopped || self.outlet.is_full(self.epoch) || self.shared.account.over_budget() && self.outlet.has_work()
+        let is_ahead = self.aligned.as_ref().is_some_and(|aligned| aligned.is_ahead(self.declared));
+        is_stopped
+            || is_ahead
+            || self.outlet.is_full(self.epoch)
+            || self.shared.account.over_budget() && self.outlet.has_work()
     }
 
     /// Waits for what has to be done although no record comes, and does it; whether the job goes on.
@@ -401,6 +409,7 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
     fn tick(&mut self, now: Nanos) {
         if self.options.idle.after.is_some_and(|after| now.since(self.active) >= after) {
             self.is_idle = true;
+            self.align();
             if self.watermark() > self.closed {
                 // What it has held back goes on now, not only with the next epoch of another partition.
                 self.close(now);
@@ -505,6 +514,13 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
         }
     }
 
+    /// Tells those that it is aligned with how far it is.
+    fn align(&self) {
+        if let Some(aligned) = &self.aligned {
+            aligned.declare(if self.is_idle || self.has_ended { Time::MAX } else { self.declared });
+        }
+    }
+
     /// How far this partition lets the job's watermark come.
     fn watermark(&self) -> Time {
         if self.is_idle { self.declared.max(self.shared.clock.frontier()) } else { self.declared }
@@ -550,6 +566,7 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
         self.dead.close(kernel, punctuation);
         self.metrics.close(self.partition, watermark, self.is_idle);
         self.closed = watermark;
+        self.align();
         if self.shared.clock.marks.is_marked(self.epoch) {
             self.report();
         }
@@ -560,6 +577,7 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
     async fn end(mut self) {
         let now = clock::now();
         self.has_ended = true;
+        self.align();
         self.shared.clock.end_partition(now);
         if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             // Who waits for the end of this source need not wait for somebody else to close the epoch.

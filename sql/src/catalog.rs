@@ -45,6 +45,14 @@ pub(crate) struct Rowtime {
     pub(crate) text: String,
 }
 
+/// How far its partitions may get ahead of the slowest of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Aligned {
+    pub(crate) drift: std::time::Duration,
+    /// Of all tables of the group, if there is one.
+    pub(crate) group: Option<String>,
+}
+
 /// A table that a connector reads or writes.
 #[derive(Debug)]
 pub(crate) struct ConnectorTable {
@@ -57,6 +65,7 @@ pub(crate) struct ConnectorTable {
     pub(crate) bad: BadRows,
     /// After how long without a row it stops holding others back.
     pub(crate) idle: Option<std::time::Duration>,
+    pub(crate) aligned: Option<Aligned>,
     /// All that was written after `WITH`.
     pub(crate) all_options: Options,
     /// The whole statement that made it.

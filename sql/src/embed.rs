@@ -115,6 +115,7 @@ impl Embedded {
             rowtime: rowtime.transpose()?,
             bad: BadRows::Fail,
             idle: None,
+            aligned: None,
             all_options: Options::default(),
             statement: format!("-- `{name}` is a stream of the program"),
             schema,

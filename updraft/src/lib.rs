@@ -73,8 +73,8 @@ pub mod prelude {
     pub use updraft_dataflow::operator::{Calls, Operator, Outbox};
     pub use updraft_dataflow::window::{Fired, Global, Timing, Trigger};
     pub use updraft_dataflow::{
-        BadRecords, Bundle, DeadLetter, Epochs, Idle, Job, Running, Session, Sink, Sliding, Source, Stream, Time,
-        Tumbling, Watermarks, Window, Windowed,
+        Alignment, BadRecords, Bundle, DeadLetter, Epochs, Idle, Job, Running, Session, Sink, Sliding, Source, Stream,
+        Time, Tumbling, Watermarks, Window, Windowed,
     };
     pub use updraft_kernel::{Class, Runtime};
 }

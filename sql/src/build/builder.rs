@@ -7,16 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion_common::{DataFusionError, Result, not_impl_err, plan_datafusion_err};
+use datafusion_common::{DataFusionError, Result, not_impl_err, plan_datafusion_err, plan_err};
 use updraft_dataflow::connector::AnySink;
 use updraft_dataflow::lateness::RowWatermarks;
-use updraft_dataflow::{BadRecords, DeadLetter, Epochs, Idle, Job, Rows, Stream};
+use updraft_dataflow::{Alignment, BadRecords, DeadLetter, Epochs, Idle, Job, Rows, Stream};
 
 use super::expr::Projection;
 use super::flow::Flow;
 use super::scan::{Disorder, Scanned, dead_letters, disorder, micros, watermarks};
 use super::{Clock, Node, ids};
-use crate::catalog::{BadRows, Side, dead_letter_schema};
+use crate::catalog::{Aligned, BadRows, Side, dead_letter_schema};
 use crate::gate::Gate;
 
 /// How often epochs are closed where no time is gone by.
@@ -33,6 +33,8 @@ pub(crate) struct Builder {
     /// Parts of the query that is being built which it has more than once: by number, and whether event time and processing
     /// time are gone by above.
     common: BTreeMap<(usize, bool, bool), Stream<Rows>>,
+    /// Groups of tables that are aligned.
+    alignments: BTreeMap<String, Alignment>,
     /// The sink of the query that is being built.
     sink: String,
     /// What operators with state are called.
@@ -134,6 +136,7 @@ impl Builder {
             sources: BTreeMap::new(),
             streams: BTreeMap::new(),
             common: BTreeMap::new(),
+            alignments: BTreeMap::new(),
             sink: String::new(),
             ids: BTreeSet::new(),
         };
@@ -237,7 +240,7 @@ impl Builder {
     }
 
     /// Adds a table's source to the job.
-    fn open(&self, reading: &Reading) -> Result<Source> {
+    fn open(&mut self, reading: &Reading) -> Result<Source> {
         let ((name, by_arrival), want) = (reading, &self.wants[reading]);
         let scanned = want.scanned.clone();
         if let Some(rows) = self.streams.get(name) {
@@ -276,6 +279,9 @@ impl Builder {
             .row_timestamps(move |rows| micros(rows.batch().column(time)), watermarks)
             .epochs(Epochs::WatermarkStep(Duration::from_micros(step as u64)));
         let late = (want.untimed || asks).then(|| input.late());
+        if let Some(aligned) = scanned.table.aligned.as_ref().filter(|_| !self.mode.batch) {
+            input = input.align(&alignment(&mut self.alignments, aligned)?);
+        }
         Ok(Source { rows: input.stream(), scanned, late, dead })
     }
 
@@ -323,6 +329,21 @@ impl Builder {
         self.node(query, Clocks::default())?.stream().sink(name, sink);
         Ok(())
     }
+}
+
+/// That of the group, or one of the table alone.
+fn alignment(groups: &mut BTreeMap<String, Alignment>, aligned: &Aligned) -> Result<Alignment> {
+    let alignment = Alignment::within(aligned.drift);
+    let Some(group) = &aligned.group else { return Ok(alignment) };
+    let of_group = groups.entry(group.clone()).or_insert(alignment);
+    if of_group.drift() != aligned.drift {
+        return plan_err!(
+            "tables of the alignment group '{group}' differ in how far ahead one may be: {:?} and {:?}",
+            of_group.drift(),
+            aligned.drift
+        );
+    }
+    Ok(of_group.clone())
 }
 
 /// The greatest common divisor.

@@ -10,14 +10,17 @@ use updraft_dataflow::connector::{Connector, OptionSpec, Options, Table, nearest
 
 use super::{Outcome, Result, Session, done, parts, reference};
 use crate::build::scan::base_schema;
-use crate::catalog::{BadRows, Column, ConnectorTable, Entry, Origin, Rowtime, View};
+use crate::catalog::{Aligned, BadRows, Column, ConnectorTable, Entry, Origin, Rowtime, View};
 use crate::parse::statement::{
     self as ast, AlterAction, AlterTable, AlterView, AlterViewAction, ColumnKind, CreateFunction, CreateNamespace,
     CreateTable, CreateView, Drop, Feature, Merging, Object, Setting, Watermark,
 };
 
+const MAX_DRIFT: &str = "scan.watermark.alignment.max-drift";
+const GROUP: &str = "scan.watermark.alignment.group";
+
 /// Options of every table, beside those of its connector.
-const COMMON: [OptionSpec; 3] = [
+const COMMON: [OptionSpec; 5] = [
     OptionSpec { name: "connector", about: "What kind of table it is." },
     OptionSpec {
         name: "bad-records",
@@ -26,6 +29,14 @@ const COMMON: [OptionSpec; 3] = [
     OptionSpec {
         name: "scan.watermark.idle-timeout",
         about: "After how long without a row it stops holding others back.",
+    },
+    OptionSpec {
+        name: MAX_DRIFT,
+        about: "How far, in event time, a partition may get ahead of the slowest: it waits then.",
+    },
+    OptionSpec {
+        name: GROUP,
+        about: "Tables of one group wait for each other so: all are given the same maximum drift.",
     },
 ];
 
@@ -99,6 +110,7 @@ impl Session {
             rowtime,
             bad,
             idle: idle(&options)?,
+            aligned: aligned(&options)?,
             statement,
             schema,
             all_options: options,
@@ -368,6 +380,7 @@ impl ConnectorTable {
             rowtime: self.rowtime.clone(),
             bad: bad_rows(&all)?,
             idle: idle(&all)?,
+            aligned: aligned(&all)?,
             statement: self.statement.clone(),
             schema: self.schema.clone(),
             all_options: all,
@@ -392,6 +405,16 @@ fn is_common(option: &str) -> bool {
 
 fn idle(options: &Options) -> Result<Option<std::time::Duration>> {
     options.get("scan.watermark.idle-timeout").map(super::settings::duration).transpose()
+}
+
+fn aligned(options: &Options) -> Result<Option<Aligned>> {
+    match (options.get(MAX_DRIFT), options.get(GROUP)) {
+        (Some(drift), group) => {
+            Ok(Some(Aligned { drift: super::settings::duration(drift)?, group: group.map(str::to_owned) }))
+        }
+        (None, Some(_)) => plan_err!("'{GROUP}' is nothing without '{MAX_DRIFT}': say how far ahead one may be"),
+        (None, None) => Ok(None),
+    }
 }
 
 /// The name of a column that another has too.
