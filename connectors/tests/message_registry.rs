@@ -324,6 +324,31 @@ fn schemas_may_differ_from_the_columns() {
 }
 
 #[test]
+fn a_record_is_not_followed_by_the_head_of_another() {
+    let registry = Registry::start();
+    let (schema, _) = people();
+    let id = registry.add(json!({ "type": "record", "name": "Person", "fields": [
+        { "name": "id", "type": "long" }, { "name": "name", "type": ["null", "string"] } ] }));
+    let formats = formats(&registry, &schema, &[]);
+    let head = message(id, &[]);
+    let messages = [
+        message(id, &[long(1), long(0)]),
+        message(id, &[long(2), long(0), head.clone()]),
+        message(id, &[long(3), long(0)]),
+        // The same bytes, of a name.
+        message(id, &[long(4), long(1), text(std::str::from_utf8(&head).unwrap())]),
+        head,
+        message(id, &[long(5), long(0)]),
+    ];
+    let got = decode(&registry, &formats, &schema, &messages).unwrap();
+    let told: Vec<_> = got.rejected.iter().map(|letter| (letter.line, letter.reason.as_str())).collect();
+    assert_eq!(told, [(1, "something follows the record: a message is one"), (4, "the record is cut off")]);
+    let rows = got.records.as_slice()[0].batch();
+    assert_eq!(rows.column(0).as_primitive::<Int64Type>().values(), &[1, 3, 4, 5]);
+    assert_eq!(rows.column(1).as_string_view().value(2), "\0\0\0\0\u{1}");
+}
+
+#[test]
 fn a_registry_that_fails_is_asked_again() {
     let registry = Registry::start();
     let (schema, want) = people();

@@ -1,14 +1,14 @@
 //! Avro: a message is one record, of the columns' own schema; or of one that a registry has (Confluent's), by the number in front of it.
 //!
 //! Records are read by the schema that they were written with, and what is wanted of them is then brought into the columns: by
-//! name, so that schemas may differ. Messages are gathered and decoded all at once; where one of them is bad, one by one.
+//! name, so that schemas may differ. Messages are gathered and decoded all at once; where one of them is bad, or looks like two, one by one.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, UInt32Array};
-use arrow_avro::reader::ReaderBuilder;
+use arrow_avro::reader::{Decoder, ReaderBuilder};
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SCHEMA_METADATA_KEY, SchemaStore};
 use arrow_avro::writer::format::AvroBinaryFormat;
 use arrow_avro::writer::{Encoder, WriterBuilder};
@@ -29,6 +29,8 @@ mod schema;
 /// What Confluent's messages begin with; the number of the schema follows, in four bytes.
 const MAGIC: u8 = 0;
 const HEAD: usize = 5;
+/// The number of the columns' own schema: one that records hardly end with.
+const OWN: u32 = u32::MAX;
 
 /// That columns can be written.
 pub(super) fn check(schema: &SchemaRef) -> Result<(), Error> {
@@ -40,7 +42,7 @@ pub(super) fn reader(schema: &SchemaRef, wanted: &[usize], registry: Option<Arc<
     let wanted = project(schema, wanted);
     let mut writers = HashMap::new();
     if registry.is_none() {
-        writers.insert(0, Ok(Writer::new(0, &schema::record(&schema::plain(schema))?, &wanted)?));
+        writers.insert(OWN, Ok(Writer::new(OWN, &schema::record(&schema::plain(schema))?, &wanted)?));
     }
     Ok(Reader { wanted, writers, registry, bytes: Vec::new(), messages: Vec::new() })
 }
@@ -62,50 +64,77 @@ struct Writer {
     json: String,
     /// The fields that are wanted, where others can be passed over.
     projection: Option<Vec<usize>>,
-    decoder: arrow_avro::reader::Decoder,
+    /// Decodes any number of records before they are taken.
+    many: Decoder,
+    /// Decodes one, and does not look at what follows.
+    one: Decoder,
 }
 
 impl Writer {
     fn new(id: u32, json: &str, wanted: &SchemaRef) -> Result<Self, Error> {
         let projection = projection(json, wanted)?;
-        let (projection, decoder) = match decoder(id, json, Some(projection.clone())) {
+        let (projection, many) = match decoder(id, json, Some(projection.clone()), usize::MAX) {
             Ok(decoder) => (Some(projection), decoder),
             // A type that has its name in a field that is not wanted.
-            Err(_) => (None, decoder(id, json, None)?),
+            Err(_) => (None, decoder(id, json, None, usize::MAX)?),
         };
-        Ok(Self { id, json: json.to_owned(), projection, decoder })
+        let one = decoder(id, json, projection.clone(), 1)?;
+        Ok(Self { id, json: json.to_owned(), projection, many, one })
     }
 
     /// Begins anew: what came of a bad message is nowhere to be told from good ones.
     fn reset(&mut self) -> Result<(), Error> {
-        self.decoder = decoder(self.id, &self.json, self.projection.clone())?;
+        (self.many, self.one) = (self.decoder(usize::MAX)?, self.decoder(1)?);
         Ok(())
     }
 
-    /// Decodes messages, all of which must be whole records.
+    fn decoder(&self, records: usize) -> Result<Decoder, Error> {
+        decoder(self.id, &self.json, self.projection.clone(), records)
+    }
+
+    /// Decodes messages that are whole records, and none of which ends with what could be the head of another: the decoder would wait for
+    /// its record, and take the next message for that.
     fn decode<'a>(
         &mut self,
-        messages: impl Iterator<Item = &'a [u8]>,
+        mut messages: impl Iterator<Item = &'a [u8]> + Clone,
         wanted: &SchemaRef,
     ) -> Result<RecordBatch, Error> {
-        for message in messages {
-            let before = self.decoder.capacity();
-            let read = self.decoder.decode(message).map_err(|error| format!("not a record of its schema: {error}"))?;
-            if read != message.len() || before.checked_sub(1) != Some(self.decoder.capacity()) {
-                return Err(match self.decoder.capacity().cmp(&before) {
-                    std::cmp::Ordering::Equal => "the record is cut off".into(),
-                    _ => "something follows the record: a message is one".into(),
-                });
-            }
+        if messages.clone().any(|message| message.len() > HEAD && message.ends_with(&message[..HEAD])) {
+            return Err("a message may be followed by the head of another".into());
         }
-        let Some(batch) = self.decoder.flush()? else { return Ok(RecordBatch::new_empty(wanted.clone())) };
-        let column = |field: &FieldRef| match batch.column_by_name(field.name()) {
-            Some(array) => conform(array, field),
-            None => absent(field, batch.num_rows()),
-        };
-        let columns = wanted.fields().iter().map(column).collect::<Result<_, _>>()?;
-        batch_of(wanted, columns, batch.num_rows())
+        messages.try_for_each(|message| feed(&mut self.many, message))?;
+        rows(self.many.flush()?, wanted)
     }
+
+    /// Decodes a message that is a whole record.
+    fn decode_one(&mut self, message: &[u8], wanted: &SchemaRef) -> Result<RecordBatch, Error> {
+        feed(&mut self.one, message)?;
+        rows(self.one.flush()?, wanted)
+    }
+}
+
+/// Gives a decoder a message, which has to be a whole record.
+fn feed(decoder: &mut Decoder, message: &[u8]) -> Result<(), Error> {
+    let before = decoder.capacity();
+    let read = decoder.decode(message).map_err(|error| format!("not a record of its schema: {error}"))?;
+    if read == message.len() && before.checked_sub(1) == Some(decoder.capacity()) {
+        return Ok(());
+    }
+    Err(match decoder.capacity().cmp(&before) {
+        std::cmp::Ordering::Equal => "the record is cut off".into(),
+        _ => "something follows the record: a message is one".into(),
+    })
+}
+
+/// What is wanted of records.
+fn rows(batch: Option<RecordBatch>, wanted: &SchemaRef) -> Result<RecordBatch, Error> {
+    let Some(batch) = batch else { return Ok(RecordBatch::new_empty(wanted.clone())) };
+    let column = |field: &FieldRef| match batch.column_by_name(field.name()) {
+        Some(array) => conform(array, field),
+        None => absent(field, batch.num_rows()),
+    };
+    let columns = wanted.fields().iter().map(column).collect::<Result<_, _>>()?;
+    batch_of(wanted, columns, batch.num_rows())
 }
 
 /// The fields of a schema that are wanted. There is one at least: rows are counted by it.
@@ -124,10 +153,11 @@ fn projection(json: &str, wanted: &SchemaRef) -> Result<Vec<usize>, Error> {
     Ok(found)
 }
 
-fn decoder(id: u32, json: &str, projection: Option<Vec<usize>>) -> Result<arrow_avro::reader::Decoder, Error> {
+/// Decodes so many records at most before they are taken.
+fn decoder(id: u32, json: &str, projection: Option<Vec<usize>>, records: usize) -> Result<Decoder, Error> {
     let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
     store.set(Fingerprint::Id(id), AvroSchema::new(json.to_owned()))?;
-    let mut builder = ReaderBuilder::new().with_batch_size(usize::MAX).with_writer_schema_store(store);
+    let mut builder = ReaderBuilder::new().with_batch_size(records).with_writer_schema_store(store);
     builder = builder.with_active_fingerprint(Fingerprint::Id(id));
     if let Some(projection) = projection {
         builder = builder.with_projection(projection);
@@ -139,7 +169,7 @@ impl Reader {
     /// The number of a message's schema.
     fn id(&self, bytes: &[u8]) -> Result<u32, String> {
         if self.registry.is_none() {
-            return Ok(0);
+            return Ok(OWN);
         }
         match bytes.split_first_chunk::<HEAD>() {
             Some((&[MAGIC, a, b, c, d], _)) => Ok(u32::from_be_bytes([a, b, c, d])),
@@ -161,7 +191,7 @@ impl Reader {
         writer.reset()?;
         let (mut batches, mut failed) = (Vec::new(), Vec::new());
         for number in numbers {
-            match writer.decode([message(number)].into_iter(), wanted) {
+            match writer.decode_one(message(number), wanted) {
                 Ok(batch) => batches.push(batch),
                 Err(error) => {
                     writer.reset()?;
@@ -199,7 +229,8 @@ impl Read for Reader {
         }
         let start = self.bytes.len();
         if self.registry.is_none() {
-            self.bytes.extend_from_slice(&[MAGIC, 0, 0, 0, 0]);
+            self.bytes.push(MAGIC);
+            self.bytes.extend_from_slice(&OWN.to_be_bytes());
         }
         self.bytes.extend_from_slice(bytes);
         self.messages.push((id, start..self.bytes.len()));
