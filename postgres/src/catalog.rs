@@ -9,7 +9,7 @@ use updraft_dataflow::Error;
 use updraft_dataflow::connector::nearest;
 
 use crate::name::TableName;
-use crate::session::failed;
+use crate::session::{Lost, lost};
 use crate::types;
 
 /// A column as the database has it.
@@ -59,13 +59,13 @@ const KEYS: &str = "SELECT i.indisprimary, array_agg(a.attname::text ORDER BY k.
 
 impl Described {
     /// Asks the database.
-    pub(crate) async fn of(client: &Client, table: &TableName) -> Result<Self, Error> {
+    pub(crate) async fn of(client: &Client, table: &TableName) -> Result<Self, Lost> {
         let shown = table.to_string();
-        let wrong = |error: tokio_postgres::Error| failed(&format!("table {shown}"), &error);
+        let wrong = |error: tokio_postgres::Error| lost(&format!("table {shown}"), &error);
         let found = client.query_opt(TABLE, &[&shown]).await.map_err(wrong)?;
         let Some(row) = found else {
             let hint = "create it, or check its schema and the case of its name";
-            return Err(format!("there is no table {shown} in the database: {hint}").into());
+            return Err(Lost::Job(format!("there is no table {shown} in the database: {hint}").into()));
         };
         let (oid, identity): (Oid, String) = (row.get(0), row.get(3));
         let name = TableName { schema: Some(row.get(1)), name: row.get(2) };

@@ -13,7 +13,7 @@ use crate::copy::Lines;
 use crate::decode::Columns;
 use crate::key::{Key, KeyValue};
 use crate::name::{list, literal};
-use crate::session::{Session, failed};
+use crate::session::{Lost, Session, lost};
 
 /// Bytes of a batch, at most, about.
 const BYTES: usize = 4 << 20;
@@ -46,15 +46,15 @@ pub(crate) struct Wanted<'a> {
 }
 
 /// Begins a transaction that reads what was there when `snapshot` was exported.
-pub(crate) async fn at(session: &Session, snapshot: &str) -> Result<(), Error> {
+pub(crate) async fn at(session: &Session, snapshot: &str) -> Result<(), Lost> {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT";
     let begun = session.client.batch_execute(&format!("{begin} {}", literal(snapshot))).await;
-    begun.map_err(|error| failed("reading all rows as of one moment", &error))
+    begun.map_err(|error| lost("reading all rows as of one moment", &error))
 }
 
 impl Reader {
     /// Reads within the session's transaction.
-    pub(crate) async fn open(session: Session, wanted: &Wanted<'_>) -> Result<Self, Error> {
+    pub(crate) async fn open(session: Session, wanted: &Wanted<'_>) -> Result<Self, Lost> {
         let Wanted { table, schema, key, only, after } = wanted;
         for field in schema.fields() {
             table.column(field.name())?;
@@ -66,7 +66,7 @@ impl Reader {
         let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
         let keys = exprs.join(", ");
         let query = format!("COPY (SELECT {names}{comma}{keys} FROM {name}{filter} ORDER BY {keys}) TO STDOUT");
-        let stream = session.client.copy_out(&query).await.map_err(|error| failed(&format!("table {name}"), &error))?;
+        let stream = session.client.copy_out(&query).await.map_err(|error| lost(&format!("table {name}"), &error))?;
         Ok(Self {
             table: name,
             stream: Box::pin(stream),
@@ -83,33 +83,35 @@ impl Reader {
 
     /// The next rows, `limit` or a few more, and the key of the last one: whoever goes on after it has all that follow. Rows that are equal come
     /// together.
-    pub(crate) async fn next(&mut self, limit: usize) -> Result<Option<(RecordBatch, KeyValue)>, Error> {
+    pub(crate) async fn next(&mut self, limit: usize) -> Result<Option<(RecordBatch, KeyValue)>, Lost> {
         if let Some((row, key)) = self.next.take() {
             self.push(&row, key);
         }
         while !self.has_ended {
             while let Some(row) = self.lines.next()? {
                 if row.len() < self.width {
-                    return Err(format!("table {}: a row has {} columns only", self.table, row.len()).into());
+                    return Err(Lost::Job(
+                        format!("table {}: a row has {} columns only", self.table, row.len()).into(),
+                    ));
                 }
                 let key = row[self.width..].iter().map(|value| value.clone().unwrap_or_default()).collect::<KeyValue>();
                 let row = row[..self.width].to_vec();
                 let is_full = self.columns.rows() >= limit.max(1) || self.columns.bytes() >= BYTES;
                 if is_full && (self.is_unique || self.last.as_ref() != Some(&key)) {
                     self.next = Some((row, key));
-                    return self.finish();
+                    return Ok(self.finish()?);
                 }
                 self.push(&row, key);
             }
             match self.stream.next().await {
                 Some(bytes) => {
-                    let bytes = bytes.map_err(|error| failed(&format!("table {}", self.table), &error))?;
+                    let bytes = bytes.map_err(|error| lost(&format!("table {}", self.table), &error))?;
                     self.lines.extend(&bytes);
                 }
                 None => self.has_ended = true,
             }
         }
-        self.finish()
+        Ok(self.finish()?)
     }
 
     fn push(&mut self, row: &[Option<String>], key: KeyValue) {

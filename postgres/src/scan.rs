@@ -12,7 +12,7 @@ use crate::key::{Key, KeyValue};
 use crate::name::{TableName, quoted};
 use crate::read::{Reader, Wanted, at};
 use crate::server::Server;
-use crate::session::{Session, failed};
+use crate::session::{Lost, Session, lost};
 
 /// Reads the rows of a table, and ends. All of them, of all partitions, are as of one moment.
 ///
@@ -93,17 +93,17 @@ struct Stood {
     ended: bool,
 }
 
-async fn moment(server: &Server) -> Result<Moment, Error> {
+async fn moment(server: &Server) -> Result<Moment, Lost> {
     let session = Session::open(server, "updraft").await?;
     let export = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-    let wrong = |error| failed("reading all rows as of one moment", &error);
+    let wrong = |error| lost("reading all rows as of one moment", &error);
     session.client.batch_execute(export).await.map_err(wrong)?;
     let row = session.client.query_one("SELECT pg_export_snapshot()", &[]).await.map_err(wrong)?;
     Ok(Moment { snapshot: row.get(0), _session: session })
 }
 
 impl TablePartition {
-    async fn open(&self) -> Result<Reader, Error> {
+    async fn open(&self) -> Result<Reader, Lost> {
         let TableSource { server, table, schema, .. } = &*self.source;
         let session = Session::open(server, "updraft").await?;
         if let Some(shared) = &self.moment {

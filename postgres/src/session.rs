@@ -68,20 +68,20 @@ pub(crate) struct Session {
 
 impl Session {
     /// Connects as the server says.
-    pub(crate) async fn open(server: &Server, application: &str) -> Result<Self, Error> {
+    pub(crate) async fn open(server: &Server, application: &str) -> Result<Self, Lost> {
         let (server, application) = (server.clone(), application.to_owned());
         runtime::run(async move {
             if server.user.is_empty() {
-                return Err(Error::from(format!("{server}: as whom? add 'username' = '…'")));
+                return Err(Lost::Job(format!("{server}: as whom? add 'username' = '…'").into()));
             }
-            let socket = dial(&server).await?;
+            let socket = dial(&server).await.map_err(Lost::Connection)?;
             let mut config = Config::new();
             config.user(&*server.user).dbname(&*server.database).application_name(application);
             config.options(options(&server));
             server.password.as_ref().map(|password| config.password(password));
             let connecting = tokio::time::timeout(CONNECT, config.connect_raw(socket, NoTls)).await;
-            let connected = connecting.map_err(|_| format!("{server}: no answer in time"))?;
-            let (client, connection) = connected.map_err(|error| failed(&server.to_string(), &error))?;
+            let connected = connecting.map_err(|_| Lost::Connection(format!("{server}: no answer in time").into()))?;
+            let (client, connection) = connected.map_err(|error| lost(&server.to_string(), &error))?;
             let connection = runtime::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!("a connection to PostgreSQL has ended: {error}");
@@ -99,6 +99,45 @@ fn options(server: &Server) -> String {
     let given = server.settings.iter().map(|(name, value)| (&**name, &**value));
     let escaped = |text: &str| text.replace('\\', "\\\\").replace(' ', "\\ ");
     given.chain(own).map(|(name, value)| format!("-c {name}={}", escaped(value))).collect::<Vec<_>>().join(" ")
+}
+
+/// Why something that was asked of a server has not been done.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// The connection is lost, or the server cannot do it just now.
+    Connection(Error),
+    /// It would go wrong again.
+    Job(Error),
+}
+
+/// Errors of one's own are not passing.
+impl From<Error> for Lost {
+    fn from(error: Error) -> Self {
+        Self::Job(error)
+    }
+}
+
+impl Lost {
+    /// The same, of something.
+    pub(crate) fn of(self, what: &str) -> Self {
+        match self {
+            Self::Connection(error) => Self::Connection(format!("{what}: {error}").into()),
+            Self::Job(error) => Self::Job(format!("{what}: {error}").into()),
+        }
+    }
+}
+
+impl From<Lost> for Error {
+    fn from(lost: Lost) -> Self {
+        let (Lost::Connection(error) | Lost::Job(error)) = lost;
+        error
+    }
+}
+
+/// What went wrong, and whether it may pass; `what` says with what.
+pub(crate) fn lost(what: &str, error: &tokio_postgres::Error) -> Lost {
+    let told = failed(what, error);
+    if is_passing(error) { Lost::Connection(told) } else { Lost::Job(told) }
 }
 
 /// What went wrong, in the server's words; `what` says with what.

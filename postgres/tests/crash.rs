@@ -170,13 +170,19 @@ fn who_follows_and_is_killed_misses_nothing() {
         let insert = "INSERT INTO orders SELECT n, md5(n::text) FROM generate_series";
         place.cluster.sql(&format!("{insert}({first}, {last}) n"));
         sleep(dice.moment(Duration::from_millis(1_500)));
-        if round % 7 == 6 {
+        let stops = round % 7 == 6;
+        if stops {
             place.cluster.stop(dice.below(2) == 0);
             place.cluster.resume();
         }
-        child.kill().unwrap();
+        let _ = child.kill();
         let output = child.wait_with_output().unwrap();
-        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told = String::from_utf8_lossy(&output.stderr);
+        // A server that is stopped waits until its log has been read; the source waits for the sink, and the sink for the server, until it
+        // gives up.
+        let gave_up =
+            ["shutting down", "cannot connect", "terminating connection"].iter().any(|why| told.contains(why));
+        assert!(told.is_empty() || stops && gave_up, "{told}");
         child = place.run(Some("copy"));
     }
     let begun = clock::now();

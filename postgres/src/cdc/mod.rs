@@ -29,7 +29,7 @@ use crate::name::TableName;
 use crate::read::Reader;
 use crate::replication::Lsn;
 use crate::server::Server;
-use crate::session::Session;
+use crate::session::{Lost, Session};
 pub(crate) use rows::{METADATA, metadata_type};
 
 use parts::Parts;
@@ -223,21 +223,6 @@ impl ChangePartition {
                 _ => self.open().await?,
             }
         }
-    }
-}
-
-/// Why it cannot go on.
-pub(crate) enum Lost {
-    /// The connection is lost.
-    Connection(Error),
-    /// It would be lost again.
-    Job(Error),
-}
-
-/// Errors of one's own are not passing.
-impl From<Error> for Lost {
-    fn from(error: Error) -> Self {
-        Self::Job(error)
     }
 }
 

@@ -4,7 +4,7 @@ use updraft_dataflow::Error;
 use updraft_kernel::clock;
 
 use super::streaming::Streaming;
-use super::{ChangePartition, Found, Lost, Settings, Startup, State, Stood};
+use super::{ChangePartition, Found, Settings, Startup, State, Stood};
 use crate::catalog::Described;
 use crate::key::Key;
 use crate::name::{literal, quoted};
@@ -13,7 +13,7 @@ use crate::replication::Lsn;
 use crate::replication::stream::Stream;
 use crate::replication::wire::Wire;
 use crate::runtime;
-use crate::session::{Session, failed, is_passing};
+use crate::session::{Lost, Session, lost};
 
 /// A slot as the server has it.
 struct Slot {
@@ -28,11 +28,6 @@ struct Slot {
 /// How often somebody who reads the slot is asked to go.
 const TRIES: u32 = 40;
 
-fn lost(what: &str, error: &tokio_postgres::Error) -> Lost {
-    let told = failed(what, error);
-    if is_passing(error) { Lost::Connection(told) } else { Lost::Job(told) }
-}
-
 impl ChangePartition {
     /// Connects, and begins to read or to follow, from where it stands.
     pub(super) async fn open(&mut self) -> Result<(), Lost> {
@@ -43,7 +38,7 @@ impl ChangePartition {
         }
         // Whoever takes the lock over throws this out, too.
         let name = if follows { format!("updraft slot {}", settings.slot) } else { "updraft".to_owned() };
-        let session = Session::open(&settings.server, &name).await.map_err(Lost::Connection)?;
+        let session = Session::open(&settings.server, &name).await?;
         let table = Described::of(&session.client, &settings.table).await?;
         let found = Found { key: Key::of(&table), table };
         if follows {
@@ -113,7 +108,7 @@ impl ChangePartition {
         }
         let slot = &self.settings.slot;
         let name = format!("updraft slot {slot}");
-        let session = Session::open(&self.settings.server, &name).await.map_err(Lost::Connection)?;
+        let session = Session::open(&self.settings.server, &name).await?;
         let what = format!("the lock of the replication slot '{slot}'");
         for _ in 0..TRIES {
             let take = "SELECT pg_try_advisory_lock(hashtext('updraft'), hashtext($1))";
@@ -254,8 +249,8 @@ async fn create(settings: &Settings) -> Result<Lsn, Lost> {
     tracing::info!("{create}");
     let (server, name) = (settings.server.clone(), settings.slot.clone());
     let rows = runtime::run(async move {
-        let mut wire = Wire::open(&server, "updraft").await?;
-        wire.query(&create).await.map_err(|error| Error::from(format!("the replication slot '{name}': {error}")))
+        let mut wire = Wire::open(&server, "updraft").await.map_err(Lost::Connection)?;
+        wire.query(&create).await.map_err(|lost| lost.of(&format!("the replication slot '{name}'")))
     })
     .await?;
     let lsn = rows?.into_iter().next().and_then(|row| Lsn::parse(row.get(1)?.as_deref()?));
@@ -275,11 +270,8 @@ async fn read(session: Session, settings: &Settings, found: &Found, stood: &Stoo
     let create = format!("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT", quoted(&name));
     let exported = runtime::run(async move {
         let mut wire = Wire::open(&server, "updraft").await.map_err(Lost::Connection)?;
-        let rows = wire.query(&create).await.map_err(|error| {
-            Lost::Job(
-                format!("a temporary replication slot, to read the table as of a place in the log: {error}").into(),
-            )
-        })?;
+        let what = "a temporary replication slot, to read the table as of a place in the log";
+        let rows = wire.query(&create).await.map_err(|lost| lost.of(what))?;
         let row = rows.into_iter().next().unwrap_or_default();
         let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
         Ok::<_, Lost>((wire, text(1), text(2)))

@@ -6,11 +6,12 @@ use arrow_schema::SchemaRef;
 use updraft_dataflow::{Error, RowKind, Rows};
 use updraft_kernel::clock;
 
-use super::{Found, Lost, Settings, Stood, rows, setup};
+use super::{Found, Settings, Stood, rows, setup};
 use crate::decode::Columns;
 use crate::replication::Lsn;
 use crate::replication::pgoutput::{self, Message, Old, Relation, Value};
 use crate::replication::stream::{Event, Stream};
+use crate::session::Lost;
 
 /// How long it waits for changes before it tells where it stands, if that has moved.
 const QUIET: Duration = Duration::from_millis(200);

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use updraft_dataflow::Error;
 
 use crate::server::Server;
-use crate::session::{SETTINGS, Socket, dial};
+use crate::session::{Lost, SETTINGS, Socket, dial};
 
 /// What stands before a stream in both directions: `postgres-protocol` does not know it.
 const COPY_BOTH: u8 = b'W';
@@ -137,9 +137,9 @@ impl Wire {
     }
 
     /// The rows that a statement gives.
-    pub(crate) async fn query(&mut self, statement: &str) -> Result<Vec<Row>, Error> {
-        frontend::query(statement, &mut self.to_send)?;
-        self.send().await?;
+    pub(crate) async fn query(&mut self, statement: &str) -> Result<Vec<Row>, Lost> {
+        frontend::query(statement, &mut self.to_send).map_err(|error| Lost::Job(error.into()))?;
+        self.send().await.map_err(Lost::Connection)?;
         let (mut rows, mut failed) = (Vec::new(), None);
         loop {
             match self.next().await {
@@ -148,13 +148,15 @@ impl Wire {
                     let value = |range: Option<std::ops::Range<usize>>| {
                         Ok(range.map(|range| String::from_utf8_lossy(&buffer[range]).into_owned()))
                     };
-                    rows.push(ranges.map(value).collect::<Vec<_>>()?);
+                    rows.push(ranges.map(value).collect::<Vec<_>>().map_err(|error| Lost::Connection(error.into()))?);
                 }
-                Ok(Come::Known(Message::ReadyForQuery(_))) => return failed.map_or(Ok(rows), Err),
+                Ok(Come::Known(Message::ReadyForQuery(_))) => {
+                    return failed.map_or(Ok(rows), |error| Err(Lost::Job(error)));
+                }
                 Ok(_) => {}
                 // Of a statement that was refused the end is still to come; a connection that is lost says nothing more.
                 Err(error) if failed.is_none() => failed = Some(error),
-                Err(_) => return Err(failed.unwrap_or_else(|| "the connection was closed".into())),
+                Err(error) => return Err(Lost::Connection(failed.unwrap_or(error))),
             }
         }
     }

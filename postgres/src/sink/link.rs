@@ -14,7 +14,7 @@ use super::{Buffer, Settings, blame};
 use crate::catalog::Described;
 use crate::encode::{Encoder, HEADER, TRAILER};
 use crate::server::Server;
-use crate::session::{Session, failed, is_passing};
+use crate::session::{Lost, Session, failed, is_passing};
 
 /// How long is waited before the first repetition, and at most: in all long enough for a server that is started again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -58,9 +58,37 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Connection(error) => Self::Passing(error),
+            Lost::Job(error) => Self::Lasting(error),
+        }
+    }
+}
+
+/// Waits before something is tried once more, that was so often.
+async fn pause(tries: u32) {
+    clock::sleep(LONGEST.min(PAUSE * 5_u32.saturating_pow(tries))).await;
+}
+
 impl Link {
     /// Connects, and looks whether the table is as it is said to be.
     pub(super) async fn open(server: &Server, settings: &Settings, application: &str) -> Result<Self, Error> {
+        let mut tries = 0;
+        loop {
+            match Self::connect(server, settings, application).await {
+                Err(Lost::Connection(error)) if tries < settings.retries => {
+                    tracing::warn!("{error}; it is tried again");
+                }
+                opened => return Ok(opened?),
+            }
+            pause(tries).await;
+            tries += 1;
+        }
+    }
+
+    async fn connect(server: &Server, settings: &Settings, application: &str) -> Result<Self, Lost> {
         let session = Session::open(server, application).await?;
         let described = Described::of(&session.client, &settings.table).await?;
         let plan = Plan::new(settings, &described)?;
@@ -68,11 +96,11 @@ impl Link {
         Ok(Self { server, application, retries, plan, session: Some(session) })
     }
 
-    async fn session(&mut self) -> Result<&mut Session, Error> {
+    async fn session(&mut self) -> Result<&mut Session, Lost> {
         if self.session.as_ref().is_none_or(|session| session.client.is_closed()) {
             self.session = Some(Session::open(&self.server, &self.application).await?);
         }
-        self.session.as_mut().ok_or_else(|| "there is no connection".into())
+        self.session.as_mut().ok_or_else(|| Lost::Connection("there is no connection".into()))
     }
 
     /// Does `work` in a transaction.
@@ -104,7 +132,7 @@ impl Link {
                 return Err(Failure::Passing(error));
             }
             tracing::warn!("a transaction is tried again: {error}");
-            clock::sleep(LONGEST.min(PAUSE * 5_u32.saturating_pow(tries))).await;
+            pause(tries).await;
             tries += 1;
         }
     }
@@ -115,7 +143,7 @@ impl Link {
         work: &impl AsyncFn(&Plan, &Transaction<'_>) -> Result<T, Failure>,
         doubtful: &mut Option<(i64, T)>,
     ) -> Result<T, Failure> {
-        self.session().await.map_err(Failure::Passing)?;
+        self.session().await?;
         let Some(session) = &mut self.session else { return Err(Failure::Lasting("there is no connection".into())) };
         while let Some((number, _)) = doubtful {
             let row = session.client.query_one("SELECT txid_status($1)", &[number]).await?;
@@ -166,7 +194,7 @@ impl Link {
     pub(super) async fn blame_stage(&mut self, stage: &str, error: tokio_postgres::Error) -> Error {
         match (self.session().await.map(|_| ()), &mut self.session) {
             (Ok(()), Some(session)) => blame::stage(&mut session.client, &self.plan, stage, error).await,
-            (Err(lost), _) => lost,
+            (Err(lost), _) => lost.into(),
             _ => "there is no connection".into(),
         }
     }
