@@ -69,7 +69,9 @@ impl Aligned {
     /// How far it has come: to the last moment if it is to hold nobody back.
     pub(crate) fn declare(&self, watermark: Time) {
         self.change(|each| {
-            each.get_mut(&self.number).into_iter().for_each(|member| member.watermark = watermark);
+            if let Some(member) = each.get_mut(&self.number) {
+                member.watermark = watermark;
+            }
         });
     }
 

@@ -157,7 +157,7 @@ pub(crate) fn said(error: &tokio_postgres::Error) -> String {
 }
 
 /// Whether the same may succeed when it is tried once more.
-pub(crate) fn is_passing(error: &tokio_postgres::Error) -> bool {
+fn is_passing(error: &tokio_postgres::Error) -> bool {
     let Some(code) = error.code() else { return true };
     let passing = [
         SqlState::T_R_DEADLOCK_DETECTED,

@@ -14,7 +14,7 @@ use super::{Buffer, Settings, blame};
 use crate::catalog::Described;
 use crate::encode::{Encoder, HEADER, TRAILER};
 use crate::server::Server;
-use crate::session::{Lost, Session, failed, is_passing};
+use crate::session::{Lost, Session, failed, lost};
 
 /// How long is waited before the first repetition, and at most: in all long enough for a server that is started again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -45,9 +45,8 @@ impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
         // Classes of errors: data that do not fit, and constraints that are violated.
         match error.code().map(|code| code.code().get(..2)) {
-            _ if is_passing(&error) => Self::Passing(failed("PostgreSQL", &error)),
             Some(Some("22" | "23")) => Self::Refused(error),
-            _ => Self::Lasting(failed("PostgreSQL", &error)),
+            _ => lost("PostgreSQL", &error).into(),
         }
     }
 }

@@ -66,8 +66,8 @@ struct Writer {
     projection: Option<Vec<usize>>,
     /// Decodes any number of records before they are taken.
     many: Decoder,
-    /// Decodes one, and does not look at what follows.
-    one: Decoder,
+    /// Decodes one, and does not look at what follows: made when it is needed.
+    one: Option<Decoder>,
 }
 
 impl Writer {
@@ -78,38 +78,39 @@ impl Writer {
             // A type that has its name in a field that is not wanted.
             Err(_) => (None, decoder(id, json, None, usize::MAX)?),
         };
-        let one = decoder(id, json, projection.clone(), 1)?;
-        Ok(Self { id, json: json.to_owned(), projection, many, one })
-    }
-
-    /// Begins anew: what came of a bad message is nowhere to be told from good ones.
-    fn reset(&mut self) -> Result<(), Error> {
-        (self.many, self.one) = (self.decoder(usize::MAX)?, self.decoder(1)?);
-        Ok(())
+        Ok(Self { id, json: json.to_owned(), projection, many, one: None })
     }
 
     fn decoder(&self, records: usize) -> Result<Decoder, Error> {
         decoder(self.id, &self.json, self.projection.clone(), records)
     }
 
-    /// Decodes messages that are whole records, and none of which ends with what could be the head of another: the decoder would wait for
+    /// Decodes messages, if all are whole records, and none of them ends with what could be the head of another: the decoder would wait for
     /// its record, and take the next message for that.
     fn decode<'a>(
         &mut self,
         mut messages: impl Iterator<Item = &'a [u8]> + Clone,
         wanted: &SchemaRef,
-    ) -> Result<RecordBatch, Error> {
+    ) -> Result<Option<RecordBatch>, Error> {
         if messages.clone().any(|message| message.len() > HEAD && message.ends_with(&message[..HEAD])) {
-            return Err("a message may be followed by the head of another".into());
+            return Ok(None);
         }
-        messages.try_for_each(|message| feed(&mut self.many, message))?;
-        rows(self.many.flush()?, wanted)
+        let decoded = messages.try_for_each(|message| feed(&mut self.many, message));
+        if let Ok(batch) = decoded.and_then(|()| rows(self.many.flush()?, wanted)) {
+            return Ok(Some(batch));
+        }
+        // What came of a bad message is nowhere to be told from good ones.
+        self.many = self.decoder(usize::MAX)?;
+        Ok(None)
     }
 
-    /// Decodes a message that is a whole record.
+    /// Decodes a message that is a whole record. The decoder of a bad one is not used again.
     fn decode_one(&mut self, message: &[u8], wanted: &SchemaRef) -> Result<RecordBatch, Error> {
-        feed(&mut self.one, message)?;
-        rows(self.one.flush()?, wanted)
+        let mut one = self.one.take().map_or_else(|| self.decoder(1), Ok)?;
+        feed(&mut one, message)?;
+        let rows = rows(one.flush()?, wanted)?;
+        self.one = Some(one);
+        Ok(rows)
     }
 }
 
@@ -185,18 +186,14 @@ impl Reader {
         let Self { wanted, writers, bytes, messages, .. } = self;
         let Some(Ok(writer)) = writers.get_mut(&id) else { return Err(format!("schema {id} is not known").into()) };
         let message = |number: &u32| &bytes[messages[*number as usize].1.clone()];
-        if let Ok(batch) = writer.decode(numbers.iter().map(message), wanted) {
+        if let Some(batch) = writer.decode(numbers.iter().map(message), wanted)? {
             return Ok((batch, Vec::new()));
         }
-        writer.reset()?;
         let (mut batches, mut failed) = (Vec::new(), Vec::new());
         for number in numbers {
             match writer.decode_one(message(number), wanted) {
                 Ok(batch) => batches.push(batch),
-                Err(error) => {
-                    writer.reset()?;
-                    failed.push((*number, error.to_string()));
-                }
+                Err(error) => failed.push((*number, error.to_string())),
             }
         }
         let rows = batches.iter().map(RecordBatch::num_rows).sum();
