@@ -81,6 +81,13 @@ pub trait Stage: Send + Sync + 'static {
         punctuation.watermark
     }
 
+    /// What it keeps by time is kept from here on when it has consumed `watermark`; none if it keeps nothing so. Just when that has moved on it
+    /// keeps the least.
+    fn kept_from(&self, watermark: Time) -> Option<Time> {
+        let _ = watermark;
+        None
+    }
+
     /// Does a piece of what [`seal`](Stage::seal) returned.
     fn part(&self, local: &Self::Local, part: Self::Part, emit: Emit<'_, Self::Out>);
 

@@ -21,7 +21,7 @@ use crate::snapshot::{Records, Snapshot};
 use crate::source::Error;
 use crate::stage::Stage;
 use crate::sync::{Mutex, lock};
-use crate::time::{Epoch, Generation, Punctuation};
+use crate::time::{Epoch, Generation, Punctuation, Time};
 
 /// What the tasks of a job share.
 pub(crate) struct Shared {
@@ -87,6 +87,8 @@ pub(crate) trait Runner: Send + Sync {
     fn parts(&self) -> usize;
     /// Restores such a part, before the first epoch; the objects of the next snapshot are numbered from `next` on.
     fn restore(&self, part: usize, at: Punctuation, next: u64, saved: Records<'_>) -> Result<(), Error>;
+    /// From when on it keeps what it keeps by time, if it does, at this watermark of the sources.
+    fn kept_from(&self, watermark: Time) -> Option<Time>;
     /// So many bytes of its last snapshot were written.
     fn stored(&self, bytes: u64);
 }
@@ -337,6 +339,10 @@ impl<S: Stage> Runner for StageRunner<S> {
         let restored = self.stage.restore(locals, at, &mut saved.inspect(|_| self.charge()));
         self.charge();
         restored
+    }
+
+    fn kept_from(&self, watermark: Time) -> Option<Time> {
+        self.stage.kept_from(watermark)
     }
 
     fn stored(&self, bytes: u64) {

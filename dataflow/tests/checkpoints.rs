@@ -25,7 +25,7 @@ use updraft_dataflow::keyed::{Context, KeyedStage, Process};
 use updraft_dataflow::operator::{Operator, Outbox};
 use updraft_dataflow::sim::{Faults, Sim, slow, stalling};
 use updraft_dataflow::testing::{Ledger, Scripted, Stored};
-use updraft_dataflow::{Bundle, Error, Generation, Job, Sink, Stage, Time, Tumbling, Watermarks};
+use updraft_dataflow::{Bundle, Epochs, Error, Generation, Job, Sink, Stage, Time, Tumbling, Watermarks};
 
 /// How a process of the job ends.
 #[derive(Clone, Debug)]
@@ -198,6 +198,38 @@ fn the_schedule_changes_while_the_job_runs() {
     assert!((3..=5).contains(&taken_in(1_000)));
     schedule.every(Duration::from_secs(3_600));
     assert!(taken_in(2_000) <= 1);
+}
+
+/// Those that are due are taken when windows have just closed; who asks for one does not wait for that.
+#[test]
+fn checkpoints_wait_for_windows_to_close() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let sim = Sim::builder(1).kernels(2).build();
+    let opened = sim.block_on(Checkpoints::open(store, &Path::from("job"))).unwrap();
+    let job = Job::new("windows").checkpoints(opened.every(Duration::from_secs(20)));
+    // A record about each 20 ms, 40 in a window, each with a key of its own.
+    let source = stalling(Scripted(vec![(0..100_000).map(|n| vec![n]).collect()]), Duration::from_millis(40));
+    let numbers = job.source("numbers", source).timestamps(|n: &i64| Time(*n), Watermarks::monotonic());
+    let windows =
+        numbers.epochs(Epochs::Records(1)).stream().key_by(|n| *n).window(Tumbling::of(Duration::from_micros(40)));
+    windows.aggregate(sum(|n: &i64| *n)).sink("rows", Blackhole);
+    let running = job.start(sim.handle()).unwrap();
+    let saved = |wait: u64, asks: bool| {
+        sim.run_for(Duration::from_millis(wait));
+        let before = running.metrics().checkpoints.count();
+        if asks {
+            running.checkpoint();
+        }
+        while running.metrics().checkpoints.count() == before {
+            sim.run_for(Duration::from_millis(10));
+        }
+        running.metrics().stages.iter().map(|stage| stage.saved()).sum::<u64>()
+    };
+    saved(0, false);
+    let asked: Vec<_> = (0..40).map(|n| saved(n * 7, true)).collect();
+    let due: Vec<_> = (0..10).map(|_| saved(0, false)).collect();
+    let (most, most_due) = (asked.iter().max().unwrap(), due.iter().max().unwrap());
+    assert!(2 * most_due < *most, "{asked:?} bytes of those asked for, {due:?} of those that were due");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use updraft_checkpoint::{Error as StoreError, Folder, Manifest, Part as Stage};
 use updraft_kernel::clock::{self, Nanos};
-use updraft_kernel::{Group, KernelId, block_on, yield_point};
+use updraft_kernel::{Bell, Group, KernelId, block_on, yield_point};
 
 use super::Checkpoints;
 use super::stored::{StageNote, Stored};
@@ -24,6 +24,9 @@ use crate::worker::{Runner, Shared};
 const RETRY: Duration = Duration::from_millis(200);
 /// How often it tries to store the last checkpoint of a job.
 const TRIES: u32 = 10;
+
+/// Of the interval, how long a checkpoint waits at most until windows have just closed: one in so many.
+const MOMENT: u32 = 10;
 
 /// Records that wait for each part of a stage that is being restored.
 const AHEAD: usize = 16;
@@ -43,9 +46,10 @@ pub(crate) fn start(
     let (own, shared, taking, metrics) = (group.clone(), shared.clone(), taking.clone(), metrics.clone());
     group.spawn_stackful(KernelId(0), "checkpoints", move || {
         let Checkpoints { folder, from, settings, .. } = checkpoints;
-        let (parts, stored) = (taking.parts(), BTreeMap::new());
+        let (parts, stored, closed) = (taking.parts(), BTreeMap::new(), shared.clock.sources.hang());
         taking.set(|now| *now = settings);
-        let mut coordinator = Coordinator { group: own, shared, taking, folder, parts, stages, stored, metrics };
+        let mut coordinator =
+            Coordinator { group: own, shared, taking, folder, parts, stages, stored, metrics, closed };
         let is_first = from.is_none();
         let run = async {
             coordinator.restore(from.map(|(_, manifest)| manifest)).await?;
@@ -67,6 +71,8 @@ struct Coordinator {
     /// The state of stages, by part.
     stored: BTreeMap<usize, Stored>,
     metrics: Arc<JobMetrics>,
+    /// Rung when an epoch is closed.
+    closed: Arc<Bell>,
 }
 
 impl Coordinator {
@@ -124,7 +130,10 @@ impl Coordinator {
         self.taking.begins();
         let (mut begun, mut stored) = (begun, begun);
         loop {
-            self.wait(begun, stored).await;
+            if self.is_due(begun, stored).await {
+                self.windows_close().await;
+            }
+            self.taking.wanted.store(false, Ordering::Release);
             begun = clock::now();
             // After the last epoch of the job there is nothing to ask for: that one was marked when it was known.
             self.taking.stopped.store(self.taking.settings().stops, Ordering::Release);
@@ -172,22 +181,50 @@ impl Coordinator {
     }
 
     /// Waits until it is time for a checkpoint after one that was begun and stored then, or somebody wants one, or the job's last
-    /// epoch is known.
-    async fn wait(&self, begun: Nanos, stored: Nanos) {
-        let (taking, clock) = (&self.taking, &self.shared.clock);
-        let is_wanted = || taking.wanted.load(Ordering::Acquire) || clock.last().is_some();
-        while !is_wanted() {
+    /// epoch is known: whether it is for the time.
+    async fn is_due(&self, begun: Nanos, stored: Nanos) -> bool {
+        let taking = &self.taking;
+        while !self.is_wanted() {
             let settings = taking.settings();
             // A job that stops for checkpoints has to come to something in between.
             let from = if settings.stops { stored } else { begun };
             let due = (from + settings.every).max(stored + settings.pause);
             tokio::select! {
                 biased;
-                () = taking.bell.wait(|| is_wanted() || taking.settings() != settings) => {}
-                () = clock::sleep_until(due) => break,
+                () = taking.bell.wait(|| self.is_wanted() || taking.settings() != settings) => {}
+                () = clock::sleep_until(due) => return true,
             }
         }
-        taking.wanted.store(false, Ordering::Release);
+        false
+    }
+
+    /// Whether somebody wants one now, or there will be no other occasion.
+    fn is_wanted(&self) -> bool {
+        self.taking.wanted.load(Ordering::Acquire) || self.shared.clock.last().is_some()
+    }
+
+    /// Waits until windows have just closed, if they do so within a [share](MOMENT) of the interval: what is open then is least, and so is what has
+    /// to be saved before the next ones close.
+    async fn windows_close(&self) {
+        let at_most = clock::now() + self.taking.settings().every / MOMENT;
+        let before = self.kept_from();
+        if before.is_empty() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = self.closed.wait(|| self.kept_from() != before) => {}
+            () = self.taking.bell.wait(|| self.is_wanted()) => {}
+            () = clock::sleep_until(at_most) => {}
+        }
+    }
+
+    /// From when on windows are open, by stage, as far as all sources have come.
+    fn kept_from(&self) -> Vec<Time> {
+        let partitions = self.metrics.sources.iter().flat_map(|source| source.partitions());
+        let watermark = partitions.filter(|partition| !partition.is_idle).map(|partition| partition.watermark).min();
+        let kept_from = |stage: &Arc<dyn Runner>| stage.kept_from(watermark?);
+        self.stages.values().filter_map(kept_from).collect()
     }
 
     /// All reports of a marked epoch. Of the last one of the job sinks alone report: nothing else goes on from there.

@@ -105,7 +105,8 @@ impl Checkpoints {
         self
     }
 
-    /// How often they are taken; each 10 s by default.
+    /// How often they are taken; each 10 s by default. Where windows close within a tenth of that, it is just after they have: then there is
+    /// the least to be saved.
     #[must_use]
     pub fn every(mut self, interval: Duration) -> Self {
         self.settings.every = interval;

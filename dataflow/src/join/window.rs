@@ -383,6 +383,10 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
         std::iter::from_fn(part).collect()
     }
 
+    fn kept_from(&self, watermark: Time) -> Option<Time> {
+        (!self.slicing.is_whole()).then(|| Time(self.slicing.edge(watermark.0)))
+    }
+
     fn part(&self, _: &Self::Local, part: Self::Part, emit: Emit<'_, J::Out>) {
         if self.slicing.tumbles() {
             self.join_slices(part.partitions, emit);

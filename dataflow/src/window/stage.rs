@@ -21,7 +21,7 @@ use crate::source::Error;
 use crate::stage::{Emit, Keeps, Stage};
 use crate::sync::{Mutex, lock};
 use crate::table::Key;
-use crate::time::{Generation, Punctuation};
+use crate::time::{Generation, Punctuation, Time};
 use updraft_kernel::yield_point;
 
 /// See the module's page.
@@ -192,6 +192,10 @@ where
 
     fn seal(&self, locals: &[Self::Local], punctuation: Punctuation) -> Vec<Self::Part> {
         self.slicer.seal(locals.iter().map(|local| &local.open), punctuation)
+    }
+
+    fn kept_from(&self, watermark: Time) -> Option<Time> {
+        (!self.slicer.slicing.is_whole()).then(|| Time(self.slicer.slicing.edge(watermark.0)))
     }
 
     fn part(&self, _: &Self::Local, part: Self::Part, emit: Emit<'_, Self::Out>) {
