@@ -4,6 +4,7 @@
 //! ratios within a row mean anything on a shared machine. Next: [`data`] (the records), [`engine`] (who runs them).
 
 mod checkpoints;
+mod control;
 mod data;
 mod engine;
 mod latency;
@@ -70,6 +71,8 @@ enum Suite {
     Sql(sql::Args),
     /// What checkpoints cost.
     Checkpoints(checkpoints::Args),
+    /// What control operations cost.
+    Control(control::Args),
     /// What state costs that memory has no room for.
     Spill(spill::Args),
     /// How soon the program answers.
@@ -126,6 +129,7 @@ fn main() {
     match &args.suite {
         Some(Suite::Sql(args)) => return sql::run(args),
         Some(Suite::Checkpoints(args)) => return checkpoints::compare(args),
+        Some(Suite::Control(args)) => return control::compare(args),
         Some(Suite::Spill(args)) => return spill::compare(args),
         Some(Suite::Start(args)) => return start::run(args),
         None => {}

@@ -22,6 +22,9 @@ pub struct Manifest {
     /// Whether the job has come to its end: then it is of sinks alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub finished: bool,
+    /// What had been set while the job ran, as its owner writes it.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub control: serde_json::Value,
     /// Sources, stages and sinks.
     pub parts: BTreeMap<String, Part>,
 }

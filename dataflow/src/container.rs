@@ -35,6 +35,10 @@ pub(crate) struct Container {
     sealed: AtomicBool,
     /// Whether it is a snapshot.
     saved: AtomicBool,
+    /// Whether its records have been counted: then it is complete, but for messages of control.
+    counted: AtomicBool,
+    /// Records that were taken in, and given on.
+    records: [AtomicU64; 2],
 }
 
 impl Container {
@@ -48,7 +52,25 @@ impl Container {
             queued: AtomicUsize::new(0),
             sealed: AtomicBool::new(false),
             saved: AtomicBool::new(false),
+            counted: AtomicBool::new(false),
+            records: std::array::from_fn(|_| AtomicU64::new(0)),
         }
+    }
+
+    /// Records of the epoch were taken in.
+    pub(crate) fn took(&self, records: usize) {
+        self.records[0].fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    /// Records were given on.
+    pub(crate) fn gave(&self, records: usize) {
+        self.records[1].fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    /// Records that were taken in and given on, when none is to come any more; none to who asks again.
+    pub(crate) fn count(&self) -> Option<[u64; 2]> {
+        let load = |records: &AtomicU64| records.load(Ordering::Relaxed);
+        (!self.counted.swap(true, Ordering::AcqRel)).then(|| self.records.each_ref().map(load))
     }
 
     /// What closes the epoch; final when nothing is pending.

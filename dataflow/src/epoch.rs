@@ -17,7 +17,8 @@ use crate::time::{Epoch, Time, micros};
 ///
 /// Whichever partition of a job closes one, the others follow with the watermark that they declared last, so that
 /// epochs are job-wide and a slow source holds up no more than its own watermark.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Epochs {
     /// Each time the watermark has advanced by this much. Which records are late is a function of the
     /// partition's records alone.
@@ -135,6 +136,18 @@ impl EpochClock {
         self.marks.mark(epoch);
         self.advance(closed, now);
         Ok(epoch)
+    }
+
+    /// Has `put` put something on the current epoch, and begins the next one: which it was. None once the last one is known.
+    pub(crate) fn carry(&self, now: Nanos, put: impl FnOnce(Epoch)) -> Option<Epoch> {
+        let closed = &mut *lock(&self.closed);
+        if self.last().is_some() {
+            return None;
+        }
+        let epoch = self.current();
+        put(epoch);
+        self.advance(closed, now);
+        Some(epoch)
     }
 
     /// A job goes on at this calendar time, or later.

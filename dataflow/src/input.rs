@@ -8,6 +8,7 @@ use std::time::Duration;
 use updraft_kernel::clock;
 
 use crate::alignment::Alignment;
+use crate::control::{Knobs, Seen};
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
 use crate::job::{Assembly, At, Job};
@@ -149,6 +150,7 @@ impl<S: Source> Input<S> {
             let part = assembly.source_part(node, partitions.len());
             let mut notes = notes.into_iter().flatten();
             let metrics = assembly.source_metrics(name.clone());
+            let (options, own) = assembly.source_control(&name, options, partitions.len());
             let open = Arc::new(AtomicUsize::new(partitions.len()));
             for partition in partitions {
                 let bell = assembly.shared.clock.sources.hang();
@@ -174,6 +176,9 @@ impl<S: Source> Input<S> {
                     place: partition.place(),
                     has_ended: false,
                     reported: VecDeque::new(),
+                    own: own.clone(),
+                    knobs: Knobs::new(options.bundle),
+                    seen: Seen::default(),
                     reporting: assembly.shared.taking.clone().zip(part).map(|(taking, part)| Reporting {
                         gate: taking.gate(),
                         taking,

@@ -11,12 +11,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use updraft_kernel::{Bell, Bells, Class, Failure, Group, GroupError, Handle, KernelId, Runtime, clock};
 
 use crate::bundle::Record;
 use crate::checkpoint::ids::{self, Id};
 use crate::checkpoint::{self, Checkpoints, Stages, Taking, read_note};
 use crate::container::{EpochOrder, Service};
+use crate::control::parameter::Parameters;
+use crate::control::{self, Ask, Asked, Control, Controller, Parameter, Part, PartKind};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
 use crate::explain::{Exchange, Explanation, Graph, NodeKind};
@@ -24,7 +28,7 @@ use crate::input::Input;
 use crate::keyed::Spill;
 use crate::metrics::{JobMetrics, SourceMetrics, StageMetrics};
 use crate::sink::{self, Prepared, Sink};
-use crate::source::{Error, PartitionNote, Source};
+use crate::source::{Error, FeedOptions, PartitionNote, Source};
 use crate::stage::{Keeps, Stage};
 use crate::worker::{self, Runner, Shared, StageRunner};
 
@@ -74,6 +78,7 @@ pub(crate) struct Plan {
     checkpoints: Option<Checkpoints>,
     /// Sinks that are gone, of which others commit what they have prepared.
     committed: Vec<Arc<str>>,
+    parameters: Arc<Parameters>,
     steps: Vec<Step>,
     graph: Graph,
 }
@@ -132,6 +137,21 @@ impl Assembly {
             )
             .into()),
         }
+    }
+
+    /// How a source is read, after what was set of it in a run before; and what it is to control operations.
+    pub(crate) fn source_control(
+        &self,
+        name: &Arc<str>,
+        mut options: FeedOptions,
+        partitions: usize,
+    ) -> (FeedOptions, Arc<Part>) {
+        let control = &self.shared.control;
+        if let Some(set) = control.settings.now().sources.get(&**name) {
+            options.bundle = set.bundle.unwrap_or(options.bundle);
+            options.epochs = set.epochs.unwrap_or(options.epochs);
+        }
+        (options, control.add_part(PartKind::Source, name.clone(), partitions))
     }
 
     /// Which part of checkpoints a source is, if the job takes any.
@@ -216,6 +236,7 @@ impl Job {
             spill_to: None,
             checkpoints: None,
             committed: Vec::new(),
+            parameters: Arc::default(),
             steps: Vec::new(),
             graph: Graph::default(),
         };
@@ -297,6 +318,17 @@ impl Job {
     pub fn ignore_boundaries(self) -> Self {
         self.plan.borrow_mut().boundaries = false;
         self
+    }
+
+    /// A value that operators use, and that can be [set](crate::control::Set) while the job runs.
+    ///
+    /// # Panics
+    /// If it has one of that name, of another type.
+    pub fn parameter<T>(&self, name: impl Into<Arc<str>>, value: T) -> Parameter<T>
+    where
+        T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.plan.borrow().parameters.add(name.into(), value)
     }
 
     /// Reads a source.
@@ -422,6 +454,8 @@ impl Job {
             checkpoints.as_ref().map(|checkpoints| Arc::new(Taking::new(checkpoints.attempt(), clock.ended.clone())));
         let metrics = JobMetrics::default();
         let (account, spilled) = (group.account().clone(), metrics.spilled.clone());
+        let kept = checkpoints.as_ref().map(Checkpoints::control).transpose().map_err(failed)?.unwrap_or_default();
+        let control = Arc::new(Control::new(plan.parameters.clone(), kept, taking.clone()));
         let spill = plan.spills.then(|| Arc::new(Spill::new(account, kernels, plan.spill_to.take(), spilled)));
         let shared = Arc::new(Shared {
             kernels,
@@ -437,6 +471,7 @@ impl Job {
             draining: AtomicBool::new(false),
             taking,
             spill,
+            control,
         });
         let mut assembly = Assembly {
             shared: shared.clone(),
@@ -524,6 +559,11 @@ impl Running {
         self.shared.clock.sources.ring_all();
     }
 
+    /// Begins a [control operation](crate::control), and gives what comes of it.
+    pub fn control<C: Controller>(&self, operation: impl Into<Ask<C>>) -> Asked<C::Outcome> {
+        control::ask::ask(&self.handle, &self.group, &self.shared, &self.metrics, operation.into())
+    }
+
     /// Has a checkpoint taken now, if it takes any.
     pub fn checkpoint(&self) {
         self.shared.taking.iter().for_each(|taking| taking.want());
@@ -534,23 +574,57 @@ impl Running {
         self.shared.taking.clone().map(checkpoint::Schedule)
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Has a checkpoint taken now; `None` if it takes none. What comes of it is its number, of all that was read by now, or none if the job has ended
+    /// before it was stored.
+    pub fn checkpointed(&self) -> Option<impl Future<Output = Option<u64>> + use<>> {
+        let (running, taking) = (self.clone(), self.shared.taking.clone()?);
+        Some(self.wait("checkpoint", async move || {
+            running.stored_anew(&taking).await;
+            let is_stored = !running.is_ended();
+            running.metrics.checkpoints.last().filter(|_| is_stored).map(|(number, ..)| number)
+        }))
+    }
+
     /// Has it take a checkpoint and end then, to go on from there another time; `None` if it takes none. Its windows do not fire. Who waits
     /// for it hears that it was cancelled, unless it has come to its end meanwhile.
     pub fn suspend(&self) -> Option<impl Future<Output = ()> + use<>> {
         let (running, taking) = (self.clone(), self.shared.taking.clone()?);
-        // It waits by the clock, which kernels have; and not as part of the job, which would not come to its end then.
-        let group = running.handle.group("suspend", Class::Stream);
-        let wait = move || async move {
-            let before = running.metrics.checkpoints.count();
-            taking.want();
-            let is_done = || running.metrics.checkpoints.count() > before && !taking.has_uncommitted();
-            while !is_done() && !running.is_ended() {
+        Some(self.wait("suspend", async move || {
+            running.stored_anew(&taking).await;
+            while taking.has_uncommitted() && !running.is_ended() {
                 clock::sleep(POLL).await;
             }
             running.cancel();
-        };
-        // Should the runtime go meanwhile, the job has gone with it.
-        Some(async move { group.spawn(KernelId(0), "suspend", wait).await.unwrap_or_default() })
+        }))
+    }
+
+    /// Has a checkpoint taken, and waits until one is stored that was begun after that, or the job has ended.
+    async fn stored_anew(&self, taking: &Taking) {
+        let begun = taking.begun_so_far();
+        taking.want();
+        while taking.newest_stored() <= begun && !self.is_ended() {
+            clock::sleep(POLL).await;
+        }
+    }
+
+    /// Waits for something by the clock, which kernels have; and not as part of the job, which would not come to its end then. Should the
+    /// runtime go meanwhile, the job has gone with it.
+    fn wait<T, W>(&self, name: &'static str, wait: W) -> impl Future<Output = T> + use<T, W>
+    where
+        T: Default + Send + 'static,
+        W: AsyncFnOnce() -> T + Send + 'static,
+    {
+        let group = self.handle.group(name, Class::Stream);
+        let waits = group.spawn(KernelId(0), name, move || async move { wait().await });
+        async move {
+            let _group = group;
+            waits.await.unwrap_or_default()
+        }
     }
 
     /// Ends it where it stands.

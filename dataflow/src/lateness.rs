@@ -141,6 +141,23 @@ impl<T, F: Fn(&T) -> Time> Stamp<T, F> {
         }
     }
 
+    /// Epochs are closed otherwise from now on.
+    pub(crate) fn close(&mut self, epochs: Epochs) {
+        (self.epochs, self.left) = (epochs, epochs.quota());
+        self.threshold = self.first_threshold();
+    }
+
+    /// Where the epoch ends that the newest record is of.
+    fn first_threshold(&self) -> i64 {
+        match self.epochs {
+            Epochs::WatermarkStep(step) if self.newest != i64::MIN => {
+                let reached = self.newest.saturating_sub(self.disorder());
+                self.threshold_after(reached.saturating_sub(reached.rem_euclid(micros(step).max(1))))
+            }
+            _ => i64::MAX,
+        }
+    }
+
     fn threshold_after(&self, declared: i64) -> i64 {
         match self.epochs {
             Epochs::WatermarkStep(step) => declared.saturating_add(micros(step).max(1)).saturating_add(self.disorder()),
@@ -217,11 +234,7 @@ impl<T, F: Fn(&T) -> Time> Stamp<T, F> {
         }
         if first && self.newest != i64::MIN {
             // The first record declares nothing, or each partition would begin with an epoch of one.
-            let reached = self.newest.saturating_sub(self.disorder());
-            if let Epochs::WatermarkStep(step) = self.epochs {
-                let step = micros(step).max(1);
-                self.threshold = self.threshold_after(reached.saturating_sub(reached.rem_euclid(step)));
-            }
+            self.threshold = self.first_threshold();
         }
     }
 

@@ -14,6 +14,7 @@ pub mod bundle;
 pub mod checkpoint;
 pub mod connector;
 pub mod container;
+pub mod control;
 pub mod epoch;
 mod exchange;
 pub mod explain;

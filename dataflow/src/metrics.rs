@@ -8,6 +8,7 @@ use std::time::Duration;
 use updraft_kernel::clock;
 use updraft_kernel::metrics::Histogram;
 
+use crate::control::Seen;
 use crate::source::Progress;
 use crate::sync::{Mutex, lock};
 use crate::time::{Punctuation, Time, micros};
@@ -117,6 +118,10 @@ pub struct StageMetrics {
     epochs: AtomicU64,
     watermark: AtomicI64,
     saved: AtomicU64,
+    /// Nanoseconds in which kernels have worked for it.
+    busy: AtomicU64,
+    /// Records taken in and given on in complete epochs.
+    complete: [AtomicU64; 2],
 }
 
 impl StageMetrics {
@@ -128,7 +133,30 @@ impl StageMetrics {
             epochs: AtomicU64::new(0),
             watermark: AtomicI64::new(Time::MIN.0),
             saved: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            complete: [const { AtomicU64::new(0) }; 2],
         }
+    }
+
+    /// A kernel has worked for it so long.
+    pub(crate) fn work(&self, span: Duration) {
+        self.busy.fetch_add(span.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// So many records of a complete epoch were taken in and given on.
+    pub(crate) fn count(&self, records: [u64; 2]) {
+        add(&self.complete, records.map(|records| records as usize));
+    }
+
+    /// What it has done in complete epochs.
+    pub(crate) fn seen(&self, state: usize) -> Seen {
+        let [records_in, records_out] = self.complete.each_ref().map(|records| records.load(Ordering::Relaxed));
+        Seen { records_in, records_out, busy: self.busy(), state: state as u64, ..Seen::default() }
+    }
+
+    /// Time in which kernels have worked for it, added up.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.busy.load(Ordering::Relaxed))
     }
 
     pub(crate) fn save(&self, bytes: u64) {

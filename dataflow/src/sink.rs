@@ -15,6 +15,7 @@ use updraft_kernel::{Bell, clock};
 use crate::bundle::{Bundle, Record};
 use crate::checkpoint::{Report, Taking};
 use crate::container::{Container, Containers, EpochOrder, Service};
+use crate::control::{Part, PartKind};
 use crate::exchange::Port;
 use crate::metrics::{JobMetrics, StageMetrics};
 use crate::source::Error;
@@ -120,6 +121,8 @@ pub(crate) struct SinkPort<T> {
     in_hand: AtomicUsize,
     /// Which part of checkpoints it is, if the job takes any, and what was prepared for the one that it goes on from.
     part: Option<(usize, Vec<Prepared>)>,
+    /// What it is to control operations.
+    own: Arc<Part>,
 }
 
 /// What a sink is given.
@@ -141,6 +144,7 @@ impl<T> SinkPort<T> {
         shared.unfinished.fetch_add(1, Ordering::AcqRel);
         let service = Service { order: EpochOrder::of(in_order), stealing: false, priority: true };
         let last = shared.complete.hang();
+        let own = shared.control.add_part(PartKind::Sink, metrics.name.clone(), 1);
         Self {
             // A transaction of a sink is of the epochs up to a marked one, and of no other.
             containers: Containers::new(1, service).stopping_at(shared.clock.marks.clone()),
@@ -150,6 +154,7 @@ impl<T> SinkPort<T> {
             metrics,
             in_hand: AtomicUsize::new(0),
             part,
+            own,
         }
     }
 
@@ -184,6 +189,9 @@ impl<T: Record> Port<T> for SinkPort<T> {
     }
 
     fn close(&self, _: usize, punctuation: Punctuation) {
+        if let Some(message) = self.shared.control.riding_on(punctuation.epoch) {
+            message.comes(&self.own);
+        }
         if let Some(container) = self.containers.close(punctuation) {
             self.settle(container);
         }
@@ -225,9 +233,12 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
             Taken::Bundle(bundle) => {
                 let (bytes, len) = (bundle.bytes(), bundle.count());
                 port.in_hand.store(bytes, Ordering::Relaxed);
+                let begun = clock::now();
                 open.sink.write(bundle).await?;
+                port.metrics.work(clock::now().since(begun));
                 port.in_hand.store(0, Ordering::Relaxed);
                 port.metrics.add_in(len);
+                container.took(len);
                 shared.account.release(bytes);
             }
             Taken::Complete(punctuation) => {
@@ -238,6 +249,11 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
                     transactions.prepare(&mut open.sink, punctuation.epoch, part).await?;
                 }
                 port.metrics.complete(punctuation);
+                container.count().into_iter().for_each(|records| port.metrics.count(records));
+                if let Some(message) = shared.control.riding_on(punctuation.epoch) {
+                    message.meets(&port.own, 0, punctuation, port.metrics.seen(0));
+                    message.goes_on(&port.own);
+                }
                 if let Some(closed) = shared.clock.complete(punctuation.epoch) {
                     job.complete(clock::now().since(closed));
                 }

@@ -18,6 +18,8 @@ use updraft_kernel::clock::{self, Nanos};
 use crate::alignment::Aligned;
 use crate::bundle::{Bundle, Record, Times};
 use crate::checkpoint::{Gate, Report, Taking, note_of};
+use crate::control::ride::Carriage;
+use crate::control::{Instance, Knobs, Part, Seen};
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
 use crate::lateness::{Piece, Stamped, Stamping};
@@ -234,6 +236,7 @@ where
         };
         match batch {
             Some(batch) => {
+                feed.resumed().await;
                 let place = feed.reporting.as_ref().and_then(|_| partition.place());
                 feed.take(batch, place)?;
             }
@@ -282,6 +285,10 @@ pub(crate) struct Feed<T, S> {
     pub(crate) reporting: Option<Reporting>,
     /// Where it stood at the end of marked epochs whose checkpoints it has not heard of yet.
     pub(crate) reported: VecDeque<(Epoch, Option<Place>)>,
+    /// What it is to control operations, what these can set, and what they are told.
+    pub(crate) own: Arc<Part>,
+    pub(crate) knobs: Knobs,
+    pub(crate) seen: Seen,
 }
 
 /// Where a partition reports to: as which part of the job.
@@ -344,23 +351,37 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
 
     /// Waits for room, and follows the other partitions meanwhile; whether the job goes on.
     async fn room(&mut self) -> bool {
-        if !self.is_blocked() {
-            return !self.shared.draining.load(Ordering::Acquire);
+        self.wait_while(Self::is_blocked).await;
+        !self.is_draining()
+    }
+
+    /// Waits until it may go on with what it has read, if it was paused meanwhile.
+    async fn resumed(&mut self) {
+        self.wait_while(|feed| feed.knobs.is_paused).await;
+    }
+
+    /// Waits while it is held up, unless the job drains, and follows the other partitions meanwhile.
+    async fn wait_while(&mut self, is_held: impl Fn(&Self) -> bool) {
+        if !is_held(self) {
+            return;
         }
         let since = clock::now();
-        while self.is_blocked() && !self.shared.draining.load(Ordering::Acquire) {
-            let (shared, epoch) = (&self.shared, self.epoch);
-            let blocked = || self.is_blocked();
-            self.bell
-                .wait(|| !blocked() || shared.clock.current() > epoch || shared.draining.load(Ordering::Acquire))
-                .await;
+        while is_held(self) && !self.is_draining() {
+            let clock = &self.shared.clock;
+            self.bell.wait(|| !is_held(self) || clock.current() > self.epoch || self.is_draining()).await;
             self.follow();
         }
         let now = clock::now();
-        self.metrics.blocked.fetch_add(now.since(since).as_nanos() as u64, Ordering::Relaxed);
+        let waited = now.since(since);
+        self.metrics.blocked.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+        self.seen.blocked += waited;
         // Waiting for others is not being idle.
         self.active = now;
-        !self.shared.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether it is to read nothing more.
+    fn is_draining(&self) -> bool {
+        self.knobs.is_draining || self.shared.draining.load(Ordering::Acquire)
     }
 
     /// Whether others should be given time: those that it is ahead of, or what is downstream. With nothing queued there is nothing to wait for:
@@ -370,6 +391,7 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
         let is_ahead = self.aligned.as_ref().is_some_and(|aligned| aligned.is_ahead(self.declared));
         is_stopped
             || is_ahead
+            || self.knobs.is_paused
             || self.outlet.is_full(self.epoch)
             || self.shared.account.over_budget() && self.outlet.has_work()
     }
@@ -388,7 +410,7 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
         }
         self.follow();
         self.tick(clock::now());
-        !self.shared.draining.load(Ordering::Acquire)
+        !self.is_draining()
     }
 
     /// When there is something to do although no record comes.
@@ -456,8 +478,12 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
             let (ends, watermark) = (piece.ends, piece.watermark);
             self.hand_on(piece);
             self.declared = self.declared.max(watermark);
-            // A marked epoch does not end within a batch, for the partition stands at its end then: what follows is of the same epoch.
-            if ends && self.shared.clock.advance_past_unmarked(self.epoch, now) {
+            // A marked epoch does not end within a batch, for the partition stands at its end then: what follows is of the same epoch. Nor
+            // does one that a message of control rides on.
+            if ends
+                && self.shared.clock.advance_past_unmarked(self.epoch, now)
+                && self.shared.control.riding_on(self.epoch).is_none()
+            {
                 self.close_own(now);
             }
         }
@@ -480,11 +506,14 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
 
     fn hand_on(&mut self, piece: Piece<T>) {
         let kernel = here().0;
+        self.seen.records_in += (piece.late.count() + piece.in_time.count()) as u64;
         if !piece.late.is_empty() {
             self.metrics.late.fetch_add(piece.late.count() as u64, Ordering::Relaxed);
+            self.seen.late += piece.late.count() as u64;
             self.late.add(kernel, self.epoch, piece.late);
         }
         if !piece.in_time.is_empty() {
+            self.seen.records_out += piece.in_time.count() as u64;
             let arrival = Times::Same(if self.options.by_arrival { self.declared } else { Time::MIN });
             self.outlet.add(kernel, self.epoch, piece.in_time.with_times(arrival));
         }
@@ -492,6 +521,7 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
 
     fn reject(&mut self, rejected: Vec<DeadLetter>) -> Result<(), Error> {
         self.metrics.rejected.fetch_add(rejected.len() as u64, Ordering::Relaxed);
+        self.seen.rejected += rejected.len() as u64;
         match (self.options.bad, rejected.first()) {
             (_, None) => {}
             (BadRecords::SetAside, Some(_)) => {
@@ -561,9 +591,12 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
     fn punctuate(&mut self, watermark: Time) {
         let punctuation = Punctuation { epoch: self.epoch, watermark, now: self.shared.clock.begun(self.epoch.next()) };
         let kernel = here().0;
+        let message = self.shared.control.riding_on(self.epoch);
+        message.iter().for_each(|message| self.visit(&**message, punctuation));
         self.outlet.close(kernel, punctuation);
         self.late.close(kernel, punctuation);
         self.dead.close(kernel, punctuation);
+        message.iter().for_each(|message| message.goes_on_from(&self.own, self.partition));
         self.metrics.close(self.partition, watermark, self.is_idle);
         self.closed = watermark;
         self.align();
@@ -571,6 +604,19 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
             self.report();
         }
         self.epoch = self.epoch.next();
+    }
+
+    /// Has a message of control dealt with, at the end of an epoch.
+    fn visit(&mut self, message: &dyn Carriage, at: Punctuation) {
+        message.comes_to(&self.own, self.partition);
+        let (number, seen) = (self.partition, self.seen);
+        let mut instance = Instance { part: &self.own, number, at, seen, knobs: Some(&mut self.knobs) };
+        message.completes(&self.own, &mut instance);
+        self.options.bundle = self.knobs.bundle;
+        if let Some(epochs) = self.knobs.epochs.take() {
+            self.options.epochs = epochs;
+            self.stamp.close(epochs);
+        }
     }
 
     /// The partition is exhausted: it holds nobody back, and follows until all others are.

@@ -12,6 +12,8 @@ use updraft_kernel::{Account, Bell, Bells, KernelId, block_on, context, give_up,
 use crate::bundle::Bundle;
 use crate::checkpoint::{Report, Spool, StageNote, Taking, Waiting, note_of};
 use crate::container::{Container, Containers, EpochOrder, Service};
+use crate::control::ride::Carriage;
+use crate::control::{Control, Part, PartKind};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
 use crate::keyed::Spill;
@@ -44,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) taking: Option<Arc<Taking>>,
     /// Where keyed state goes that memory has no room for.
     pub(crate) spill: Option<Arc<Spill>>,
+    /// What watches and changes the job.
+    pub(crate) control: Arc<Control>,
 }
 
 impl Shared {
@@ -100,6 +104,8 @@ enum Work<T, P> {
     Part(P),
     /// A driver's share of a snapshot.
     Snapshot(usize),
+    /// What a driver does with a message of control.
+    Control(usize),
 }
 
 /// Runs a stage: its containers, its state on each kernel, and where its results go.
@@ -124,6 +130,8 @@ pub(crate) struct StageRunner<S: Stage> {
     /// The snapshot that is being taken.
     taken: Mutex<Taken>,
     saving: Vec<Saving>,
+    /// What it is to control operations.
+    own: Arc<Part>,
 }
 
 /// What there is of a snapshot.
@@ -161,6 +169,7 @@ impl<S: Stage> StageRunner<S> {
         in_order: bool,
     ) -> Self {
         shared.unfinished.fetch_add(1, Ordering::AcqRel);
+        let own = shared.control.add_part(PartKind::Stage, name.clone(), shared.kernels);
         let order = if S::KEYED || in_order { EpochOrder::In } else { shared.service.order };
         let service = Service { order, stealing: shared.service.stealing && !S::KEYED, ..shared.service };
         Self {
@@ -178,17 +187,21 @@ impl<S: Stage> StageRunner<S> {
             part,
             next_object: Arc::default(),
             taken: Mutex::default(),
+            own,
         }
     }
 
     /// Does a piece of work: how many pieces are done with that, and what they have given is given on.
-    fn consume(&self, kernel: usize, epoch: Epoch, work: Work<S::In, S::Part>) -> usize {
+    fn consume(&self, kernel: usize, container: &Container, work: Work<S::In, S::Part>) -> usize {
+        let epoch = container.epoch;
         let mut give = |bundle: Bundle<S::Out>| {
             self.metrics.add_out(bundle.count());
+            container.gave(bundle.count());
             let epoch = if self.shared.boundaries { epoch } else { self.shared.clock.stray(epoch) };
             self.outlet.add(kernel, epoch, bundle);
         };
         let mut done = 1;
+        context::set_epoch(epoch.0);
         match work {
             Work::Bundle(bundle, number) => {
                 let (bytes, len) = (bundle.bytes(), bundle.count());
@@ -203,11 +216,17 @@ impl<S: Stage> StageRunner<S> {
                     self.stage.bundle(local, generation, bundle, &mut give);
                 }
                 self.metrics.add_in(len);
+                container.took(len);
                 self.in_hand.fetch_sub(bytes, Ordering::Relaxed);
                 self.shared.account.release(bytes);
             }
             Work::Part(part) => self.stage.part(&self.locals[kernel], part, &mut give),
             Work::Snapshot(driver) => self.snapshot(driver, epoch),
+            Work::Control(driver) => {
+                if let Some(message) = self.shared.control.riding_on(epoch) {
+                    self.visit(&*message, driver, container.punctuation());
+                }
+            }
         }
         self.charge();
         done
@@ -234,10 +253,18 @@ impl<S: Stage> StageRunner<S> {
             let punctuation = container.punctuation();
             if self.is_saved_at(punctuation.epoch) {
                 if container.save() {
-                    self.deal_out_snapshot(&container);
+                    self.deal_out_each(&container, Work::Snapshot);
                     return;
                 }
                 self.add(Snapshot::new(self.next_object.clone()), |taken| taken.at = Some(punctuation));
+            }
+            let message = self.shared.control.riding_on(punctuation.epoch);
+            if let Some(records) = container.count() {
+                self.metrics.count(records);
+                if message.as_ref().is_some_and(|message| message.is_blocking()) {
+                    self.deal_out_each(&container, Work::Control);
+                    return;
+                }
             }
             // Sealing may have let go of something; and kernels that charge at the same time may overtake each other.
             self.charge();
@@ -245,6 +272,12 @@ impl<S: Stage> StageRunner<S> {
             let watermark = self.stage.watermark(punctuation);
             self.outlet.close(kernel, Punctuation { watermark, ..punctuation });
             self.metrics.complete(punctuation);
+            if let Some(message) = message {
+                if !message.is_blocking() {
+                    (0..self.locals.len()).for_each(|driver| self.visit(&*message, driver, punctuation));
+                }
+                message.goes_on(&self.own);
+            }
             if self.shared.clock.last() == Some(punctuation.epoch) {
                 self.shared.finished();
                 return;
@@ -267,13 +300,18 @@ impl<S: Stage> StageRunner<S> {
             && clock.last() != Some(epoch)
     }
 
-    /// Adds the work of taking a snapshot.
-    fn deal_out_snapshot(&self, container: &Arc<Container>) {
+    /// Adds a piece of work for each driver.
+    fn deal_out_each(&self, container: &Arc<Container>, work: impl Fn(usize) -> Work<S::In, S::Part>) {
         container.expect(self.shared.kernels);
         for driver in 0..self.shared.kernels {
-            self.containers.push(driver, container.clone(), Work::Snapshot(driver));
+            self.containers.push(driver, container.clone(), work(driver));
         }
         self.shared.work.ring_all();
+    }
+
+    /// Has a message dealt with by a driver, at the end of an epoch.
+    fn visit(&self, message: &dyn Carriage, driver: usize, at: Punctuation) {
+        message.meets(&self.own, driver, at, self.metrics.seen(self.stage.state_bytes()));
     }
 
     /// Begins with a driver's share, and saves as much of it as is saved at a time; the rest is the driver's affair.
@@ -366,15 +404,17 @@ impl<S: Stage> Runner for StageRunner<S> {
             self.shared.work.ring_all();
         }
         let room = is_half && self.shared.consumed();
-        let begun = self.saving[kernel].is_on.load(Ordering::Acquire).then(clock::now);
-        for _ in 0..self.consume(kernel, container.epoch, work) {
+        let (begun, is_saving) = (clock::now(), self.saving[kernel].is_on.load(Ordering::Acquire));
+        for _ in 0..self.consume(kernel, &container, work) {
             if container.done() {
                 self.settle(kernel, container.clone());
             }
         }
-        if let Some(begun) = begun {
-            let now = clock::now();
-            let owed = now.since(begun).as_nanos() as i64 / SAVING;
+        let now = clock::now();
+        let took = now.since(begun);
+        self.metrics.work(took);
+        if is_saving {
+            let owed = took.as_nanos() as i64 / SAVING;
             let is_due = self.saving[kernel].owed.fetch_add(owed, Ordering::Relaxed) + owed >= 0;
             // What had to be saved before it changed should not wait then.
             let is_short = || self.shared.spill.as_ref().is_some_and(|spill| spill.is_short(0));
@@ -422,6 +462,9 @@ impl<S: Stage> Port<S::In> for StageRunner<S> {
     }
 
     fn close(&self, kernel: usize, punctuation: Punctuation) {
+        if let Some(message) = self.shared.control.riding_on(punctuation.epoch) {
+            message.comes(&self.own);
+        }
         if let Some(container) = self.containers.close(punctuation) {
             self.settle(kernel, container);
         }

@@ -30,6 +30,7 @@ pub(crate) struct TaskContext {
     pub(crate) kernels: usize,
     place: RefCell<Option<Arc<str>>>,
     position: Cell<u64>,
+    epoch: Cell<Option<u64>>,
 }
 
 thread_local! {
@@ -40,7 +41,16 @@ impl TaskContext {
     pub(crate) fn new(name: Arc<str>, group: Group, meta: Arc<Meta>, kernel: &Kernel) -> Rc<Self> {
         let span = tracing::info_span!("task", kernel = meta.home.id.0, job = group.name(), task = &*name);
         let kernels = kernel.kernels;
-        Rc::new(Self { name, group, meta, span, kernels, place: RefCell::default(), position: Cell::new(0) })
+        Rc::new(Self {
+            name,
+            group,
+            meta,
+            span,
+            kernels,
+            place: RefCell::default(),
+            position: Cell::new(0),
+            epoch: Cell::new(None),
+        })
     }
 
     /// Makes this the running task until the guard is dropped.
@@ -128,6 +138,16 @@ pub fn set_deadline(deadline: Nanos) {
             task.meta.deadline.store(deadline.0, Ordering::Relaxed);
         }
     });
+}
+
+/// Says which epoch the running task works on from now on. Does nothing outside a task.
+pub fn set_epoch(epoch: u64) {
+    CURRENT.with_borrow(|current| current.iter().for_each(|task| task.epoch.set(Some(epoch))));
+}
+
+/// The epoch that the running task works on, if it has said so.
+pub fn epoch() -> Option<u64> {
+    CURRENT.with_borrow(|current| current.as_ref()?.epoch.get())
 }
 
 /// Leaves a trace of what the running task is doing, and where in its input it is: told with the error when it panics.

@@ -28,6 +28,8 @@
 //! [`kernel`] (tasks on cores, without dataflow), [`sim`] (testing jobs under a simulated runtime), the chapters in `docs/` and
 //! the numbered examples beside this crate.
 
+pub mod control;
+
 pub use updraft_connectors as connectors;
 pub use updraft_dataflow as dataflow;
 #[cfg(feature = "kafka")]
@@ -88,6 +90,8 @@ mod chapters {
     mod sql {}
     #[doc = include_str!("../../docs/state.md")]
     mod state {}
+    #[doc = include_str!("../../docs/control.md")]
+    mod control {}
     #[doc = include_str!("../../docs/postgres.md")]
     mod postgres {}
     #[doc = include_str!("../../docs/operators.md")]

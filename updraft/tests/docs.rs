@@ -44,6 +44,8 @@ fn check_with(document: &str, here: impl FnOnce(String) -> String) {
     for (command, printed) in commands {
         let mut shell = Command::new("bash");
         shell.args(["-euo", "pipefail", "-c", &command]).current_dir(folder.path()).env("PATH", &path);
+        // Jobs of other tests are not to be seen.
+        shell.env("UPDRAFT_CONTROL", folder.path().join(".control"));
         let output = shell.output().unwrap();
         assert!(output.status.success(), "{document}: {command}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(String::from_utf8_lossy(&output.stdout), printed, "{document}: {command}");
@@ -58,6 +60,11 @@ fn sql() {
 #[test]
 fn state() {
     check("docs/state.md");
+}
+
+#[test]
+fn control() {
+    check("docs/control.md");
 }
 
 #[test]

@@ -11,9 +11,10 @@ use updraft_checkpoint::{Error as StoreError, Folder, Manifest, Part as Stage};
 use updraft_kernel::clock::{self, Nanos};
 use updraft_kernel::{Bell, Group, KernelId, block_on, yield_point};
 
-use super::Checkpoints;
 use super::stored::{StageNote, Stored};
-use super::taking::{Kind, Part, Report, Reports, Taking, read_note};
+use super::taking::{Kind, Part, Report, Reports, Taking, note_of, read_note};
+use super::{Checkpoints, Settings};
+use crate::control::settings::Kept;
 use crate::metrics::JobMetrics;
 use crate::snapshot::Saved;
 use crate::source::Error;
@@ -47,7 +48,8 @@ pub(crate) fn start(
     group.spawn_stackful(KernelId(0), "checkpoints", move || {
         let Checkpoints { folder, from, settings, .. } = checkpoints;
         let (parts, stored, closed) = (taking.parts(), BTreeMap::new(), shared.clock.sources.hang());
-        taking.set(|now| *now = settings);
+        let every = shared.control.settings.now().checkpoints.unwrap_or(settings.every);
+        taking.set(|now| *now = Settings { every, ..settings });
         let mut coordinator =
             Coordinator { group: own, shared, taking, folder, parts, stages, stored, metrics, closed };
         let is_first = from.is_none();
@@ -121,7 +123,7 @@ impl Coordinator {
     async fn run(&mut self, is_first: bool) -> Result<(), Error> {
         self.taking.bell.wait(|| self.taking.has_none_gone()).await;
         let begun = clock::now();
-        let first = if is_first { self.shared.clock.mark(begun).ok() } else { None };
+        let first = if is_first { self.mark(begun).ok() } else { None };
         self.taking.is_restored();
         if let Some(epoch) = first {
             // Of nothing, before anything is read: whoever comes after this process knows of its sinks then, whenever it dies.
@@ -137,7 +139,7 @@ impl Coordinator {
             begun = clock::now();
             // After the last epoch of the job there is nothing to ask for: that one was marked when it was known.
             self.taking.stopped.store(self.taking.settings().stops, Ordering::Release);
-            let marked = self.shared.clock.mark(begun);
+            let marked = self.mark(begun);
             let (Ok(epoch) | Err(epoch)) = marked;
             self.checkpoint(epoch, marked.is_err(), begun).await?;
             if marked.is_err() {
@@ -147,6 +149,12 @@ impl Coordinator {
             self.shared.consumed();
             stored = clock::now();
         }
+    }
+
+    /// Begins one, by marking an epoch: which it is; the last one of the job, which is marked already, if that is known.
+    fn mark(&self, now: Nanos) -> Result<Epoch, Epoch> {
+        self.taking.starts();
+        self.shared.clock.mark(now)
     }
 
     /// Takes the checkpoint of a marked epoch, asked for at `begun`. One that cannot be stored is given up, unless it is the last.
@@ -159,6 +167,7 @@ impl Coordinator {
             match self.store(&mut manifest, begun).await {
                 Ok((number, bytes)) => {
                     self.taking.commit(epoch);
+                    self.taking.stored_newest();
                     self.metrics.checkpoints.stored(number, bytes, clock::now().since(begun));
                     tracing::debug!("checkpoint {number} of {epoch} is stored: {bytes} bytes are new");
                     return self.sweep().await;
@@ -249,7 +258,13 @@ impl Coordinator {
         let mut notes = BTreeMap::<usize, Vec<Value>>::new();
         let at = micros(clock::wall());
         let (job, kernels) = (self.group.name().into(), self.shared.kernels as u64);
-        let mut manifest = Manifest { job, epoch: epoch.0, at, kernels, finished, ..Manifest::default() };
+        let settings = &self.shared.control.settings;
+        let control = match settings.as_of(epoch) {
+            nothing if nothing == Kept::default() => Value::Null,
+            kept => note_of(&kept),
+        };
+        settings.forget_before(epoch);
+        let mut manifest = Manifest { control, job, epoch: epoch.0, at, kernels, finished, ..Manifest::default() };
         if finished {
             self.stored.clear();
         }

@@ -17,6 +17,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use updraft_checkpoint::Folder;
 
+use crate::control::settings;
 use crate::job::Job;
 use crate::source::Error;
 
@@ -211,6 +212,12 @@ impl Checkpoints {
         let goes = |id: &String| matches!(plan.parts.get(id), None | Some(Becomes::Rebuilt(_) | Becomes::Dropped));
         manifest.parts.retain(|id, _| !goes(id));
         Ok(())
+    }
+
+    /// What had been set by control operations.
+    pub(crate) fn control(&self) -> Result<settings::Kept, Error> {
+        let set = self.from.as_ref().map(|(_, manifest)| &manifest.control).filter(|set| !set.is_null());
+        set.map_or_else(|| Ok(settings::Kept::default()), |set| read_note("what was set", set))
     }
 
     /// Newer checkpoints that are damaged.

@@ -69,6 +69,9 @@ pub(crate) struct Taking {
     begun: AtomicBool,
     /// Whether sources are to stop until the checkpoint that is being taken is stored.
     pub(super) stopped: AtomicBool,
+    /// How many checkpoints were begun, and which of them was stored last, from 1.
+    started: AtomicU64,
+    stored: AtomicU64,
     /// Whether somebody wants a checkpoint now.
     pub(super) wanted: AtomicBool,
     /// Transactions of sinks that are prepared and not committed.
@@ -97,6 +100,8 @@ impl Taking {
             restored: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            started: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
             uncommitted: AtomicUsize::new(0),
             gone: AtomicUsize::new(0),
@@ -184,6 +189,26 @@ impl Taking {
     pub(super) fn commit(&self, epoch: Epoch) {
         self.committed.store(epoch.0 + 1, Ordering::Release);
         self.sinks.ring_all();
+    }
+
+    /// Another checkpoint is begun.
+    pub(super) fn starts(&self) {
+        self.started.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The one that was begun last is stored.
+    pub(super) fn stored_newest(&self) {
+        self.stored.store(self.begun_so_far(), Ordering::Release);
+    }
+
+    /// How many checkpoints were begun.
+    pub(crate) fn begun_so_far(&self) -> u64 {
+        self.started.load(Ordering::Acquire)
+    }
+
+    /// Which of them was stored last, from 1.
+    pub(crate) fn newest_stored(&self) -> u64 {
+        self.stored.load(Ordering::Acquire)
     }
 
     /// Where a partition of a source waits.

@@ -135,6 +135,10 @@ where
         self.stamp.declare();
     }
 
+    fn close(&mut self, epochs: Epochs) {
+        self.stamp.close(epochs);
+    }
+
     fn save(&self) -> Stamped {
         self.stamp.save()
     }

@@ -53,6 +53,9 @@ pub(crate) trait Stamping<T>: Send + 'static {
     /// Declares how far the records have come, at the end of an epoch.
     fn declare(&mut self) {}
 
+    /// Epochs are closed otherwise from now on.
+    fn close(&mut self, epochs: Epochs);
+
     /// What it has come to.
     fn save(&self) -> Stamped;
 
@@ -87,6 +90,10 @@ impl<T: Record, F: Fn(&T) -> Time + Send + 'static> Stamping<T> for Stamp<T, F> 
 
     fn declare(&mut self) {
         self.declare();
+    }
+
+    fn close(&mut self, epochs: Epochs) {
+        self.close(epochs);
     }
 
     fn save(&self) -> Stamped {
@@ -166,6 +173,10 @@ fn piece<T: 'static>(in_time: Bundle<T>, ends: bool) -> Piece<T> {
 
 impl<T: Record> Stamping<T> for ByCount {
     const TIMED: bool = false;
+
+    fn close(&mut self, epochs: Epochs) {
+        *self = Self::new(epochs);
+    }
 
     fn save(&self) -> Stamped {
         Stamped { newest: i64::MIN, declared: i64::MIN, threshold: i64::MAX, left: self.left }

@@ -15,6 +15,7 @@ use updraft_kernel::{Bell, clock};
 
 use crate::bundle::{Bundle, Record, Times};
 use crate::container::{Container, Containers, EpochOrder, Service};
+use crate::control::{Part, PartKind};
 use crate::exchange::{Outlet, Port};
 use crate::explain::{Exchange, NodeKind};
 use crate::job::At;
@@ -79,6 +80,7 @@ where
             let metrics = assembly.stage_metrics("map_async".into());
             let shared = assembly.shared.clone();
             shared.unfinished.fetch_add(1, Ordering::AcqRel);
+            let own = shared.control.add_part(PartKind::Stage, metrics.name.clone(), 1);
             let order = if upstream.in_order { EpochOrder::In } else { shared.service.order };
             let node = Arc::new(Node {
                 calls,
@@ -90,6 +92,7 @@ where
                 shared,
                 metrics,
                 in_hand: AtomicUsize::new(0),
+                own,
             });
             assembly.connect(&upstream, node.clone());
             let outlet = node.outlet.clone();
@@ -122,6 +125,8 @@ struct Node<T, U> {
     metrics: Arc<StageMetrics>,
     /// Bytes of the bundles that calls are being made for.
     in_hand: AtomicUsize,
+    /// What it is to control operations.
+    own: Arc<Part>,
 }
 
 impl<T: Record, U: Record> Node<T, U> {
@@ -140,8 +145,12 @@ impl<T: Record, U: Record> Node<T, U> {
         while let Some(container) = settled {
             let punctuation = container.punctuation();
             self.ordered.complete(punctuation.epoch);
+            container.count().into_iter().for_each(|records| self.metrics.count(records));
+            let message = self.shared.control.riding_on(punctuation.epoch);
+            message.iter().for_each(|message| message.meets(&self.own, 0, punctuation, self.metrics.seen(0)));
             self.outlet.close(kernel, punctuation);
             self.metrics.complete(punctuation);
+            message.iter().for_each(|message| message.goes_on(&self.own));
             if self.shared.clock.last() == Some(punctuation.epoch) {
                 self.shared.finished();
                 self.ring_all();
@@ -160,11 +169,11 @@ impl<T: Record, U: Record> Node<T, U> {
         });
     }
 
-    fn give(&self, kernel: usize, epoch: Epoch, results: Vec<(Time, U)>) {
-        if !results.is_empty() {
-            let bundle = bundle(results);
+    fn give(&self, kernel: usize, container: &Container, bundle: Bundle<U>) {
+        if !bundle.is_empty() {
             self.metrics.add_out(bundle.len());
-            self.outlet.add(kernel, epoch, bundle);
+            container.gave(bundle.len());
+            self.outlet.add(kernel, container.epoch, bundle);
         }
     }
 
@@ -172,7 +181,7 @@ impl<T: Record, U: Record> Node<T, U> {
     async fn make<Fut>(
         &self,
         kernel: usize,
-        epoch: Epoch,
+        container: Arc<Container>,
         (records, number): (Bundle<T>, u64),
         call: impl Fn(T) -> Fut,
         permits: &Semaphore,
@@ -205,17 +214,17 @@ impl<T: Record, U: Record> Node<T, U> {
             let results: Vec<Result<_, Error>> = calls.buffered(self.calls.limit).collect().await;
             let results = bundle(results.into_iter().collect::<Result<Vec<_>, _>>()?);
             let results = if results.is_empty() { Vec::new() } else { vec![results] };
-            done = self.ordered.pass(epoch, number, results, &self.shared.account, |bundle| {
-                self.metrics.add_out(bundle.len());
-                self.outlet.add(kernel, epoch, bundle);
+            done = self.ordered.pass(container.epoch, number, results, &self.shared.account, |bundle| {
+                self.give(kernel, &container, bundle);
             });
         } else {
             let mut results = calls.buffer_unordered(self.calls.limit).ready_chunks(self.calls.limit);
             while let Some(ready) = results.next().await {
-                self.give(kernel, epoch, ready.into_iter().collect::<Result<Vec<_>, _>>()?);
+                self.give(kernel, &container, bundle(ready.into_iter().collect::<Result<Vec<_>, _>>()?));
             }
         }
         self.metrics.add_in(len);
+        container.took(len);
         self.in_hand.fetch_sub(bytes, Ordering::Relaxed);
         self.shared.account.release(bytes);
         Ok(done)
@@ -240,6 +249,9 @@ impl<T: Record, U: Record> Port<T> for Node<T, U> {
     }
 
     fn close(&self, kernel: usize, punctuation: Punctuation) {
+        if let Some(message) = self.shared.control.riding_on(punctuation.epoch) {
+            message.comes(&self.own);
+        }
         if let Some(container) = self.containers.close(punctuation) {
             self.settle(kernel, container);
         }
@@ -290,7 +302,7 @@ where
         {
             // Here, not where the calls are made: that may not be before the task's next turn.
             node.in_hand.fetch_add(work.0.bytes(), Ordering::Relaxed);
-            let made = node.make(kernel, container.epoch, work, &call, &permits);
+            let made = node.make(kernel, container.clone(), work, &call, &permits);
             bundles.push(made.map(|done| (container, done)));
             // Who waits for room here looks again.
             node.shared.consumed();

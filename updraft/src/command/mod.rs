@@ -2,6 +2,7 @@
 
 mod bench;
 mod completions;
+mod control;
 mod demo;
 mod explain;
 mod savepoint;
@@ -29,6 +30,14 @@ enum Command {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Explain(explain::Explain),
+    Ps(control::ps::Ps),
+    Top(control::top::Top),
+    Set(control::change::SetJob),
+    Pause(control::change::PauseJob),
+    Resume(control::change::ResumeJob),
+    Drain(control::change::DrainJob),
+    Cancel(control::change::CancelJob),
+    Checkpoint(control::change::CheckpointJob),
     Savepoint(savepoint::Savepoint),
     State(state::State),
     Completions(completions::Completions),
@@ -43,6 +52,14 @@ impl Cli {
             Command::Demo(demo) => demo.run(),
             Command::Bench(bench) => bench.run(),
             Command::Explain(explain) => explain.run(),
+            Command::Ps(ps) => ps.run(),
+            Command::Top(top) => top.run(),
+            Command::Set(set) => set.run(),
+            Command::Pause(pause) => pause.run(),
+            Command::Resume(resume) => resume.run(),
+            Command::Drain(drain) => drain.run(),
+            Command::Cancel(cancel) => cancel.run(),
+            Command::Checkpoint(checkpoint) => checkpoint.run(),
             Command::Savepoint(savepoint) => savepoint.run(),
             Command::State(state) => state.run(),
             Command::Completions(completions) => completions.run(),

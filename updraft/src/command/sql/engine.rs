@@ -7,6 +7,7 @@ use std::time::Duration;
 use updraft::connectors::Blackhole;
 use updraft::connectors::console::{Console, ConsoleLayout};
 use updraft::connectors::stdout::Closed;
+use updraft::control::{self, Jobs, Serving};
 use updraft::dataflow::connector::AnySink;
 use updraft::dataflow::metrics::JobMetrics;
 use updraft::kernel::signals::{self, Shutdown};
@@ -32,6 +33,10 @@ pub(in crate::command) struct Engine {
     running: Vec<Running>,
     /// Where the state of jobs is kept.
     state: State,
+    /// All jobs, for who asks at the control socket.
+    jobs: Jobs,
+    /// That socket, from the first job on.
+    serving: Option<Serving>,
 }
 
 /// What a statement was about when it went wrong: the statement itself, or the job.
@@ -58,6 +63,8 @@ impl Engine {
             runtime: None,
             running: Vec::new(),
             state: State::default(),
+            jobs: Jobs::default(),
+            serving: None,
         })
     }
 
@@ -210,7 +217,14 @@ impl Engine {
         if let Some(tables) = fills {
             job = self.state.keep(job, tables, &self.session, runtime)?;
         }
-        Ok(job.start(runtime.handle())?)
+        let running = job.start(runtime.handle())?;
+        self.jobs.add(&running);
+        if self.serving.is_none() {
+            // A job runs without a socket, too.
+            let served = control::serve(&self.jobs, control::place::own());
+            self.serving = served.map_err(|error| tracing::warn!("jobs cannot be watched: {error}")).ok();
+        }
+        Ok(running)
     }
 
     /// Waits for a job; when the process is asked to end, the job's sources stop, and it ends well.

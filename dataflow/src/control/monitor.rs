@@ -1,0 +1,187 @@
+//! [`Monitor`]: what each part of a job has done by the end of an epoch.
+//!
+//! It is a *cut*: what is counted at each part are the records of the same epochs, so what a stage has taken in is what those before it
+//! have given, to the record, however far ahead some are. Two cuts give rates: [`Cut::since`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use updraft_kernel::clock::{self, Nanos};
+
+use super::{Answer, Controller, Instance, Message, Part, PartKind, Round, View};
+use crate::metrics::JobMetrics;
+use crate::source::Error;
+use crate::time::{Epoch, Punctuation, Time};
+use crate::worker::Shared;
+
+/// See the module's page. It costs each part a few loads, and holds nothing up.
+#[derive(Default)]
+pub struct Monitor {
+    job: Option<(Arc<Shared>, Arc<JobMetrics>)>,
+    begun: (Epoch, Nanos),
+    seen: BTreeMap<usize, PartCut>,
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Monitor").field("begun", &self.begun).field("seen", &self.seen).finish_non_exhaustive()
+    }
+}
+
+/// What a part has done by the end of an epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Seen {
+    /// Records taken in; of a source, those read.
+    pub records_in: u64,
+    /// Records given on; nothing, for a sink.
+    pub records_out: u64,
+    /// Records of a source that came after the watermark had passed them.
+    pub late: u64,
+    /// Records of a source that could not be decoded.
+    pub rejected: u64,
+    /// Time in which kernels have worked for it, added up.
+    pub busy: Duration,
+    /// Time in which a source waited for room, for others or for a resumption, added up over its partitions.
+    pub blocked: Duration,
+    /// Bytes that a stage keeps.
+    pub state: u64,
+}
+
+/// A part of a job in a [`Cut`].
+#[derive(Clone, Debug)]
+pub struct PartCut {
+    /// Which one.
+    pub part: Arc<Part>,
+    /// What it has done.
+    pub seen: Seen,
+    /// The watermark that the epoch was closed with there; the least of a source's partitions.
+    pub watermark: Time,
+}
+
+/// What each part of a job has done by the end of an epoch.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// How long it took from when it was asked for until the last part had answered.
+    pub took: Duration,
+    /// When it was asked for, by the monotonic clock.
+    pub at: Nanos,
+    /// Sources first, then stages in the order of the data, then sinks.
+    pub parts: Vec<PartCut>,
+    /// Epochs that were closed at a source and not complete at a sink when the last part had answered.
+    pub epochs_in_flight: usize,
+    /// Bytes in queues and as state then.
+    pub memory: usize,
+    /// How much event time is unfinished: from the sinks' watermark to the newest record that was read.
+    pub watermark_lag: Duration,
+    /// How long results of the last epochs took, at most 1,024: the median and the 99th percentile. None before the first.
+    pub latency: Option<(Duration, Duration)>,
+}
+
+impl Cut {
+    /// Records a second that each part has taken in and given on since an earlier cut, and the share of a kernel that it has used.
+    pub fn since(&self, earlier: &Self) -> Vec<(Arc<Part>, Rate)> {
+        let seconds = self.at.since(earlier.at).as_secs_f64().max(1e-9);
+        let before: BTreeMap<_, _> = earlier.parts.iter().map(|cut| (cut.part.number, cut.seen)).collect();
+        let rate = |cut: &PartCut| {
+            let was = before.get(&cut.part.number).copied().unwrap_or_default();
+            let a_second = |now: u64, was: u64| now.saturating_sub(was) as f64 / seconds;
+            let share = |now: Duration, was: Duration| now.saturating_sub(was).as_secs_f64() / seconds;
+            let rate = Rate {
+                records_in: a_second(cut.seen.records_in, was.records_in),
+                records_out: a_second(cut.seen.records_out, was.records_out),
+                busy: share(cut.seen.busy, was.busy),
+                blocked: share(cut.seen.blocked, was.blocked) / cut.part.instances as f64,
+            };
+            (cut.part.clone(), rate)
+        };
+        self.parts.iter().map(rate).collect()
+    }
+}
+
+/// What a part does in a second.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rate {
+    /// Records taken in.
+    pub records_in: f64,
+    /// Records given on.
+    pub records_out: f64,
+    /// Kernels that work for it, on the average.
+    pub busy: f64,
+    /// The share of the time in which a source could not go on, from 0 to 1.
+    pub blocked: f64,
+}
+
+/// What each instance is asked: what its part has done.
+#[derive(Debug)]
+pub struct Tell;
+
+impl Message for Tell {
+    type Visit = ();
+    type Answer = (Seen, Punctuation);
+
+    fn on_init(&self, _: &Part, _: usize) {}
+
+    fn on_complete(&self, (): &mut (), instance: &mut Instance<'_>) -> Self::Answer {
+        (instance.seen, instance.at)
+    }
+}
+
+impl Controller for Monitor {
+    type Message = Tell;
+    type Outcome = Cut;
+    const NAME: &'static str = "monitor";
+
+    fn on_init(&mut self, job: &View<'_>) -> Result<Tell, Error> {
+        self.job = Some((job.shared.clone(), job.metrics.clone()));
+        Ok(Tell)
+    }
+
+    fn on_begin(&mut self, epoch: Epoch) {
+        self.begun = (epoch, clock::now());
+    }
+
+    fn on_next(&mut self, Answer { part, number, said: (seen, at) }: Answer<(Seen, Punctuation)>) {
+        let is_source = part.kind == PartKind::Source;
+        let cut = self.seen.entry(part.number).or_insert_with(|| PartCut {
+            part,
+            seen: Seen::default(),
+            watermark: Time::MAX,
+        });
+        cut.watermark = cut.watermark.min(at.watermark);
+        // Drivers of a stage all tell of the whole stage, partitions of a source each of itself.
+        if is_source {
+            cut.seen.records_in += seen.records_in;
+            cut.seen.records_out += seen.records_out;
+            cut.seen.late += seen.late;
+            cut.seen.rejected += seen.rejected;
+            cut.seen.blocked += seen.blocked;
+        } else if number == 0 {
+            cut.seen = seen;
+        }
+    }
+
+    fn on_complete(&mut self) -> Result<Round<Tell, Cut>, Error> {
+        let (epoch, at) = self.begun;
+        let Some((shared, metrics)) = self.job.take() else { return Err("it has not begun".into()) };
+        let mut parts: Vec<_> = std::mem::take(&mut self.seen).into_values().collect();
+        parts.sort_by_key(|cut| (cut.part.kind, cut.part.number));
+        let (_, mut latencies) = metrics.latencies.after(0);
+        latencies.sort_unstable();
+        let quantile = |percent: usize| latencies.get(latencies.len() * percent / 100).copied();
+        Ok(Round::Done(Cut {
+            epoch,
+            took: clock::now().since(at),
+            at,
+            parts,
+            epochs_in_flight: shared.clock.in_flight(),
+            memory: shared.account.used(),
+            watermark_lag: metrics.watermark_lag(),
+            latency: quantile(50).zip(quantile(99)),
+        }))
+    }
+}

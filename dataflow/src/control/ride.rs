@@ -1,0 +1,286 @@
+//! How messages travel: [`Control`] is what the tasks of a job look at when they close or complete an epoch, [`Ride`] is one message on its
+//! way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use updraft_kernel::Bell;
+
+use super::parameter::Parameters;
+use super::settings::{Kept, Settings};
+use super::{Answer, Instance, Message, Part, PartKind, Seen};
+use crate::checkpoint::{Schedule, Taking};
+use crate::epoch::Epochs;
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::time::{Epoch, Punctuation};
+
+/// What can be set of a partition of a source.
+#[derive(Debug)]
+pub(crate) struct Knobs {
+    /// Records in a bundle.
+    pub(crate) bundle: usize,
+    /// When epochs are closed, if that was changed.
+    pub(crate) epochs: Option<Epochs>,
+    /// Whether it is not to be read for now.
+    pub(crate) is_paused: bool,
+    /// Whether it is not to be read any more.
+    pub(crate) is_draining: bool,
+}
+
+impl Knobs {
+    /// As it begins.
+    pub(crate) fn new(bundle: usize) -> Self {
+        Self { bundle, epochs: None, is_paused: false, is_draining: false }
+    }
+}
+
+/// The operations of a job.
+#[derive(Default)]
+pub(crate) struct Control {
+    parts: Mutex<Vec<Arc<Part>>>,
+    riding: Mutex<BTreeMap<Epoch, Arc<dyn Carriage>>>,
+    /// How many there are: most often nobody has to look further.
+    count: AtomicU64,
+    turns: Mutex<Turns>,
+    /// Told when an operation is over.
+    over: Notify,
+    pub(crate) parameters: Arc<Parameters>,
+    pub(crate) settings: Settings,
+    /// How often checkpoints are taken, in a job that takes any.
+    taking: Option<Arc<Taking>>,
+}
+
+#[derive(Default)]
+struct Turns {
+    next: u64,
+    /// What those change that are not over, by their number.
+    waiting: BTreeMap<u64, BTreeSet<usize>>,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("parts", &self.parts()).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Of a job that begins with what was set in a run before.
+    pub(crate) fn new(parameters: Arc<Parameters>, kept: Kept, taking: Option<Arc<Taking>>) -> Self {
+        for (name, value) in &kept.parameters {
+            match parameters.fits(name, value) {
+                Ok(()) => parameters.set_after(None, name, value),
+                Err(error) => tracing::warn!("what was set before is not any more: {error}"),
+            }
+        }
+        Self { parameters, settings: Settings::new(kept), taking, ..Self::default() }
+    }
+
+    /// How often the job takes checkpoints, if it takes any.
+    pub(crate) fn schedule(&self) -> Option<Schedule> {
+        self.taking.clone().map(Schedule)
+    }
+
+    /// One more part of the job.
+    pub(crate) fn add_part(&self, kind: PartKind, name: Arc<str>, instances: usize) -> Arc<Part> {
+        let parts = &mut *lock(&self.parts);
+        let part = Arc::new(Part { number: parts.len(), kind, name, instances });
+        parts.push(part.clone());
+        part
+    }
+
+    /// All parts: sources first, then stages in the order of the data, then sinks.
+    pub(super) fn parts(&self) -> Vec<Arc<Part>> {
+        let mut parts = lock(&self.parts).clone();
+        parts.sort_by_key(|part| (part.kind, part.number));
+        parts
+    }
+
+    /// What rides on the punctuation that closes `epoch`.
+    pub(crate) fn riding_on(&self, epoch: Epoch) -> Option<Arc<dyn Carriage>> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        lock(&self.riding).get(&epoch).cloned()
+    }
+
+    /// Puts a message on an epoch that nobody has closed yet.
+    pub(super) fn put(&self, epoch: Epoch, carriage: Arc<dyn Carriage>) {
+        let before = lock(&self.riding).insert(epoch, carriage);
+        debug_assert!(before.is_none(), "one message rides on {epoch}");
+        self.count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// All have answered what rides on `epoch`.
+    pub(super) fn take(&self, epoch: Epoch) {
+        if lock(&self.riding).remove(&epoch).is_some() {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.parameters.forget_before(epoch);
+        if self.taking.is_none() {
+            self.settings.forget_before(epoch);
+        }
+    }
+
+    /// The place in line of an operation that changes these parts.
+    pub(super) fn queue(self: &Arc<Self>, changes: BTreeSet<usize>) -> Turn {
+        let turns = &mut *lock(&self.turns);
+        let number = turns.next;
+        turns.next += 1;
+        turns.waiting.insert(number, changes);
+        Turn { control: self.clone(), number }
+    }
+
+    /// Whether none that is before `number` changes what that one does.
+    fn may_go(&self, number: u64) -> bool {
+        let turns = lock(&self.turns);
+        let own = turns.waiting.get(&number);
+        turns.waiting.range(..number).all(|(_, other)| own.is_none_or(|own| own.is_disjoint(other)))
+    }
+}
+
+/// A place in line, until it is dropped.
+pub(super) struct Turn {
+    control: Arc<Control>,
+    number: u64,
+}
+
+impl Turn {
+    pub(super) async fn comes(&self) {
+        loop {
+            let over = self.control.over.notified();
+            if self.control.may_go(self.number) {
+                return;
+            }
+            over.await;
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        lock(&self.control.turns).waiting.remove(&self.number);
+        self.control.over.notify_waiters();
+    }
+}
+
+/// A message on its way, whatever it is.
+pub(crate) trait Carriage: Send + Sync {
+    /// Whether the punctuation waits for it at a stage.
+    fn is_blocking(&self) -> bool;
+    /// One of an instance's inputs has closed the epoch.
+    fn comes_to(&self, part: &Part, number: usize);
+    /// The epoch is over at an instance.
+    fn completes(&self, part: &Arc<Part>, instance: &mut Instance<'_>);
+    /// The punctuation has gone on from an instance.
+    fn goes_on_from(&self, part: &Part, number: usize);
+}
+
+impl dyn Carriage + '_ {
+    /// The epoch is over at an instance of a stage or of a sink.
+    pub(crate) fn meets(&self, part: &Arc<Part>, number: usize, at: Punctuation, seen: Seen) {
+        self.completes(part, &mut Instance { part, number, at, seen, knobs: None });
+    }
+
+    /// One of a part's inputs has closed the epoch.
+    pub(crate) fn comes(&self, part: &Part) {
+        (0..part.instances).for_each(|number| self.comes_to(part, number));
+    }
+
+    /// The punctuation has gone on from a part.
+    pub(crate) fn goes_on(&self, part: &Part) {
+        (0..part.instances).for_each(|number| self.goes_on_from(part, number));
+    }
+}
+
+/// A message on its way through a job.
+pub(super) struct Ride<M: Message> {
+    message: M,
+    state: Mutex<State<M>>,
+    /// Rung at each answer.
+    pub(super) answered: Arc<Bell>,
+}
+
+struct State<M: Message> {
+    visits: BTreeMap<(usize, usize), M::Visit>,
+    /// Answers that nobody has taken yet.
+    answers: Vec<Answer<M::Answer>>,
+    /// The instances that have not answered.
+    left: BTreeMap<(usize, usize), Arc<Part>>,
+}
+
+impl<M: Message> Ride<M> {
+    pub(super) fn new(message: M, parts: &[Arc<Part>]) -> Self {
+        let of = |part: &Arc<Part>| {
+            let part = part.clone();
+            (0..part.instances).map(move |number| ((part.number, number), part.clone()))
+        };
+        let left = parts.iter().filter(|part| message.concerns(part)).flat_map(of).collect();
+        let state = State { visits: BTreeMap::new(), answers: Vec::new(), left };
+        Self { message, state: Mutex::new(state), answered: Arc::default() }
+    }
+
+    /// The answers that have come since, and whether none is left to come.
+    pub(super) fn take(&self) -> (Vec<Answer<M::Answer>>, bool) {
+        let state = &mut *lock(&self.state);
+        (std::mem::take(&mut state.answers), state.left.is_empty())
+    }
+
+    /// Whether there are answers to be taken, or none is left to come.
+    pub(super) fn has_news(&self) -> bool {
+        let state = lock(&self.state);
+        !state.answers.is_empty() || state.left.is_empty()
+    }
+
+    /// Who has not answered.
+    pub(super) fn late(&self) -> Vec<String> {
+        let state = lock(&self.state);
+        let told = |((_, number), part): (&(usize, usize), &Arc<Part>)| match (part.kind, part.instances) {
+            (_, 1) => part.to_string(),
+            (PartKind::Source, _) => format!("partition {number} of {part}"),
+            _ => format!("driver {number} of {part}"),
+        };
+        state.left.iter().map(told).collect()
+    }
+}
+
+impl<M: Message> Carriage for Ride<M> {
+    fn is_blocking(&self) -> bool {
+        M::BLOCKING
+    }
+
+    fn comes_to(&self, part: &Part, number: usize) {
+        if !self.message.concerns(part) {
+            return;
+        }
+        let visits = &mut lock(&self.state).visits;
+        let visit = visits.entry((part.number, number)).or_insert_with(|| {
+            let mut visit = self.message.on_init(part, number);
+            self.message.on_begin(&mut visit);
+            visit
+        });
+        self.message.on_next(visit);
+    }
+
+    fn completes(&self, part: &Arc<Part>, instance: &mut Instance<'_>) {
+        if !self.message.concerns(part) {
+            return;
+        }
+        let place = (part.number, instance.number);
+        // Taken out: no lock is held while the message is at work.
+        let visit = lock(&self.state).visits.remove(&place);
+        let mut visit = visit.unwrap_or_else(|| self.message.on_init(part, instance.number));
+        let said = self.message.on_complete(&mut visit, instance);
+        let state = &mut *lock(&self.state);
+        state.visits.insert(place, visit);
+        state.answers.push(Answer { part: part.clone(), number: instance.number, said });
+        state.left.remove(&place);
+        self.answered.ring();
+    }
+
+    fn goes_on_from(&self, part: &Part, number: usize) {
+        let visit = lock(&self.state).visits.remove(&(part.number, number));
+        visit.into_iter().for_each(|visit| self.message.on_dispose(visit));
+    }
+}

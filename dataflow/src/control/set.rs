@@ -1,0 +1,173 @@
+//! [`Set`]: settings that change while the job runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::settings::Kept;
+use super::{Answer, Control, Controller, Instance, Message, Part, PartKind, Round, View};
+use crate::epoch::Epochs;
+use crate::source::Error;
+use crate::time::Epoch;
+
+/// Changes settings, all of them between the same two epochs. Its outcome is the last epoch with the old ones. A job that goes on from a later checkpoint has
+/// the new ones.
+#[derive(Debug, Default)]
+pub struct Set {
+    /// By source; none for all of them.
+    sources: Vec<(Option<String>, SourceChange)>,
+    parameters: BTreeMap<String, Value>,
+    checkpoints: Option<Duration>,
+    begun: Option<Begun>,
+}
+
+/// What is needed of the job from when it is its turn.
+#[derive(Debug)]
+struct Begun {
+    control: Arc<Control>,
+    /// The sources that change, by name.
+    sources: Vec<(Arc<str>, SourceChange)>,
+    epoch: Epoch,
+}
+
+/// What changes of a source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct SourceChange {
+    pub(super) bundle: Option<usize>,
+    pub(super) epochs: Option<Epochs>,
+    pub(super) pause: Option<bool>,
+    pub(super) drain: bool,
+}
+
+impl Set {
+    /// Nothing so far.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Records in a bundle of a source, as [`Input::bundle`](crate::input::Input::bundle).
+    #[must_use]
+    pub fn bundle(self, source: impl Into<String>, records: usize) -> Self {
+        self.change(Some(source.into()), SourceChange { bundle: Some(records.max(1)), ..SourceChange::default() })
+    }
+
+    /// When a source closes epochs, as [`Input::epochs`](crate::input::Input::epochs). Which records are late may change with it.
+    #[must_use]
+    pub fn epochs(self, source: impl Into<String>, epochs: Epochs) -> Self {
+        self.change(Some(source.into()), SourceChange { epochs: Some(epochs), ..SourceChange::default() })
+    }
+
+    /// The value of a [parameter](crate::Job::parameter).
+    #[must_use]
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
+        // What is no JSON fits no parameter, and is told when it is its turn.
+        self.parameters.insert(name.into(), serde_json::to_value(value).unwrap_or_default());
+        self
+    }
+
+    /// How often checkpoints are taken.
+    #[must_use]
+    pub fn checkpoints(mut self, every: Duration) -> Self {
+        self.checkpoints = Some(every);
+        self
+    }
+
+    pub(super) fn change(mut self, source: Option<String>, change: SourceChange) -> Self {
+        self.sources.push((source, change));
+        self
+    }
+}
+
+/// What rides to the sources.
+#[derive(Debug)]
+pub struct SetSources(Vec<(usize, SourceChange)>);
+
+impl Message for SetSources {
+    type Visit = ();
+    type Answer = ();
+
+    fn on_init(&self, _: &Part, _: usize) {}
+
+    fn on_complete(&self, (): &mut (), instance: &mut Instance<'_>) {
+        let number = instance.part.number;
+        let Some(knobs) = instance.knobs.as_deref_mut() else { return };
+        for (_, change) in self.0.iter().filter(|(source, _)| *source == number) {
+            knobs.bundle = change.bundle.unwrap_or(knobs.bundle);
+            knobs.epochs = change.epochs.or(knobs.epochs);
+            knobs.is_paused = change.pause.unwrap_or(knobs.is_paused);
+            knobs.is_draining |= change.drain;
+        }
+    }
+}
+
+impl Controller for Set {
+    type Message = SetSources;
+    type Outcome = Epoch;
+    const NAME: &'static str = "set";
+
+    fn changes(&self, part: &Part) -> bool {
+        // Sources are where settings begin to hold, also those of parameters.
+        part.kind == PartKind::Source
+    }
+
+    fn on_init(&mut self, job: &View<'_>) -> Result<SetSources, Error> {
+        for (name, value) in &self.parameters {
+            job.control.parameters.fits(name, value)?;
+        }
+        if self.checkpoints.is_some() && job.control.schedule().is_none() {
+            return Err("the job takes no checkpoints".into());
+        }
+        let mut sources = Vec::new();
+        for (name, change) in &self.sources {
+            match name {
+                Some(name) => sources.push((job.part(PartKind::Source, name)?, *change)),
+                None => {
+                    sources.extend(
+                        job.parts.iter().filter(|part| part.kind == PartKind::Source).map(|part| (part, *change)),
+                    );
+                }
+            }
+        }
+        let named = sources.iter().map(|(part, change)| (part.name.clone(), *change)).collect();
+        self.begun = Some(Begun { control: job.control.clone(), sources: named, epoch: Epoch::default() });
+        Ok(SetSources(sources.into_iter().map(|(part, change)| (part.number, change)).collect()))
+    }
+
+    fn on_begin(&mut self, epoch: Epoch) {
+        let Some(begun) = &mut self.begun else { return };
+        begun.epoch = epoch;
+        for (name, value) in &self.parameters {
+            begun.control.parameters.set_after(Some(epoch), name, value);
+        }
+        if let Some((every, schedule)) = self.checkpoints.zip(begun.control.schedule()) {
+            schedule.every(every);
+        }
+        begun.control.settings.change(epoch, |kept| keep(kept, &begun.sources, &self.parameters, self.checkpoints));
+    }
+
+    fn on_next(&mut self, _: Answer<()>) {}
+
+    fn on_complete(&mut self) -> Result<Round<SetSources, Epoch>, Error> {
+        Ok(Round::Done(self.begun.as_ref().map(|begun| begun.epoch).unwrap_or_default()))
+    }
+}
+
+/// Notes what a job that goes on from a checkpoint is to have.
+fn keep(
+    kept: &mut Kept,
+    sources: &[(Arc<str>, SourceChange)],
+    parameters: &BTreeMap<String, Value>,
+    checkpoints: Option<Duration>,
+) {
+    for (name, SourceChange { bundle, epochs, .. }) in sources {
+        if bundle.is_some() || epochs.is_some() {
+            let source = kept.sources.entry(name.to_string()).or_default();
+            (source.bundle, source.epochs) = (bundle.or(source.bundle), epochs.or(source.epochs));
+        }
+    }
+    kept.parameters.extend(parameters.clone());
+    kept.checkpoints = checkpoints.or(kept.checkpoints);
+}

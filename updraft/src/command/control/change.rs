@@ -1,0 +1,166 @@
+//! `updraft pause`, `resume`, `drain`, `cancel`, `checkpoint` and `set`.
+
+use clap::Args;
+use serde_json::{Value, json};
+use updraft::control::{Done, Set, Sources};
+
+use super::{Outcome, one, wait};
+
+/// Which job.
+#[derive(Args)]
+pub(in crate::command) struct Which {
+    /// The job, as `updraft ps` shows it: its id, its process or its name. It need not be said if there is but one.
+    job: Option<String>,
+}
+
+/// Which job, and which of its sources.
+#[derive(Args)]
+pub(in crate::command) struct WhichSource {
+    #[command(flatten)]
+    which: Which,
+    /// One source alone.
+    #[arg(long)]
+    source: Option<String>,
+}
+
+/// Have a job read nothing for a while.
+///
+/// It is done when all that was read is worked on to its end. `updraft resume` has it go on.
+#[derive(Args)]
+pub(in crate::command) struct PauseJob {
+    #[command(flatten)]
+    which: WhichSource,
+}
+
+/// Have a job that was paused go on.
+#[derive(Args)]
+pub(in crate::command) struct ResumeJob {
+    #[command(flatten)]
+    which: WhichSource,
+}
+
+/// Have a job read nothing more, fire its windows, and end.
+#[derive(Args)]
+pub(in crate::command) struct DrainJob {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// End a job; one with state takes a checkpoint before, and goes on from there another time.
+#[derive(Args)]
+pub(in crate::command) struct CancelJob {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Have a job take a checkpoint now.
+///
+/// It is told when that is stored; `updraft savepoint` then copies it.
+#[derive(Args)]
+pub(in crate::command) struct CheckpointJob {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Change settings of a job while it runs, all of them between the same two epochs.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  updraft set --checkpoints 1000\n  updraft set alerts --parameter threshold=50\n  updraft set 4242 --bundle orders=1000 --id smaller-bundles"
+)]
+pub(in crate::command) struct SetJob {
+    #[command(flatten)]
+    which: Which,
+    /// The value of a parameter, as JSON; what is none is text.
+    #[arg(long, value_name = "NAME=VALUE")]
+    parameter: Vec<String>,
+    /// Records that a source gives at a time.
+    #[arg(long, value_name = "SOURCE=RECORDS")]
+    bundle: Vec<String>,
+    /// Milliseconds between checkpoints.
+    #[arg(long, value_name = "MILLISECONDS")]
+    checkpoints: Option<u64>,
+    /// A name of this change that no other has: asked for again, it is done once.
+    #[arg(long)]
+    id: Option<String>,
+}
+
+/// Asks for something that is done at the end of an epoch.
+fn done(which: Which, what: &str, body: impl serde::Serialize) -> Outcome {
+    let done: Done = wait(async {
+        let mut found = one(which.job.as_deref()).await?;
+        let path = found.path(what);
+        Ok(found.client.post(&path, &body).await?)
+    })?;
+    eprintln!("done after epoch {}", done.epoch);
+    Ok(())
+}
+
+impl PauseJob {
+    pub(in crate::command) fn run(self) -> Outcome {
+        let WhichSource { which, source } = self.which;
+        done(which, "/pause", Sources { source })
+    }
+}
+
+impl ResumeJob {
+    pub(in crate::command) fn run(self) -> Outcome {
+        let WhichSource { which, source } = self.which;
+        done(which, "/resume", Sources { source })
+    }
+}
+
+impl DrainJob {
+    pub(in crate::command) fn run(self) -> Outcome {
+        done(self.which, "/drain", json!({}))
+    }
+}
+
+impl CancelJob {
+    pub(in crate::command) fn run(self) -> Outcome {
+        wait(async {
+            let mut found = one(self.which.job.as_deref()).await?;
+            let path = found.path("/cancel");
+            found.client.post::<Value>(&path, &json!({})).await?;
+            eprintln!("ended");
+            Ok(())
+        })
+    }
+}
+
+impl CheckpointJob {
+    pub(in crate::command) fn run(self) -> Outcome {
+        wait(async {
+            let mut found = one(self.which.job.as_deref()).await?;
+            let path = found.path("/checkpoint");
+            let taken: Value = found.client.post(&path, &json!({})).await?;
+            eprintln!("checkpoint {} is stored", taken["checkpoint"]);
+            Ok(())
+        })
+    }
+}
+
+impl SetJob {
+    pub(in crate::command) fn run(self) -> Outcome {
+        let Self { which, parameter, bundle, checkpoints, id } = self;
+        let parameters = parameter.iter().map(|text| {
+            let (name, value) = pair(text)?;
+            Ok((name, serde_json::from_str(value).unwrap_or_else(|_| value.into())))
+        });
+        let bundle = bundle.iter().map(|text| {
+            let (source, records) = pair(text)?;
+            Ok((source, records.parse().map_err(|_| format!("--bundle {text}: `{records}` is no number of records"))?))
+        });
+        let (parameters, bundle) = (parameters.collect::<Result<_, String>>()?, bundle.collect::<Result<_, String>>()?);
+        let set = Set { id, parameters, bundle, checkpoints };
+        if set == (Set { id: set.id.clone(), ..Set::default() }) {
+            return Err("there is nothing to be set: see `updraft set --help`".into());
+        }
+        done(which, "/set", set)
+    }
+}
+
+/// `name=value`.
+fn pair(text: &str) -> Result<(String, &str), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
+    Ok((name.to_owned(), value))
+}

@@ -1,0 +1,76 @@
+//! Commands that watch and change jobs of other processes, at their control sockets. One file each for what is watched; what is changed is in
+//! [`change`].
+
+pub(super) mod change;
+pub(super) mod ps;
+pub(super) mod top;
+
+use std::future::Future;
+
+use updraft::control::{Client, JobView, place};
+
+use super::Outcome;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A job of a process.
+struct Found {
+    process: u32,
+    job: JobView,
+    client: Client,
+}
+
+impl Found {
+    /// What it is called on the command line.
+    fn id(&self) -> String {
+        format!("{}.{}", self.process, self.job.number)
+    }
+
+    /// The path of what is asked of it.
+    fn path(&self, what: &str) -> String {
+        format!("/v1/jobs/{}{what}", self.job.number)
+    }
+}
+
+/// Does something that waits for sockets.
+fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?.block_on(work)
+}
+
+/// All jobs of this user.
+async fn all() -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    let sockets = place::all().map_err(|error| format!("{}: {error}", place::folder().display()))?;
+    for (process, path) in sockets {
+        let Ok(mut client) = Client::connect(&path).await else {
+            // A process that was killed has left its socket.
+            let _ = std::fs::remove_file(&path);
+            continue;
+        };
+        let jobs: Vec<JobView> = client.get("/v1/jobs").await.map_err(|error| format!("process {process}: {error}"))?;
+        for job in jobs {
+            found.push(Found { process, job, client: Client::connect(&path).await? });
+        }
+    }
+    Ok(found)
+}
+
+/// The job that is meant: by process and number, by process if that has one, by name, or none if there is but one.
+async fn one(wanted: Option<&str>) -> Result<Found> {
+    let all = all().await?;
+    let names: Vec<_> = all.iter().map(|found| format!("{} ({})", found.id(), found.job.name)).collect();
+    let is_meant = |found: &Found| {
+        wanted.is_none_or(|wanted| {
+            found.id() == wanted || found.process.to_string() == wanted || found.job.name == wanted
+        })
+    };
+    let mut meant: Vec<_> = all.into_iter().filter(is_meant).collect();
+    match (meant.pop(), meant.is_empty()) {
+        (Some(found), true) => Ok(found),
+        (Some(_), false) => Err(format!("several jobs are meant: name one of {}", names.join(", ")).into()),
+        (None, _) if names.is_empty() => Err("no job runs: `updraft run` starts one".into()),
+        (None, _) => {
+            Err(format!("there is no job `{}`; there are {}", wanted.unwrap_or_default(), names.join(", ")).into())
+        }
+    }
+}

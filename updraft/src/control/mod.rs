@@ -1,0 +1,131 @@
+//! The control socket: jobs of this process, watched and changed from outside, by HTTP with JSON.
+//!
+//! [`serve`] opens a Unix socket that only its owner can use, and answers there; [`place`] says where sockets are; [`Client`] asks. What can be asked is
+//! in [`server`], which is what the document that it gives at `/v1/openapi.json` says. What comes of it is a
+//! [control operation](updraft_dataflow::control) each.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use updraft_dataflow::Running;
+use updraft_kernel::clock::{self, Nanos};
+
+mod client;
+pub mod place;
+mod server;
+
+pub use client::{Client, ClientError};
+pub use server::{CutView, Done, Failed, PartView, Set, Sources, openapi};
+
+/// The jobs of a process that can be watched and changed. Those that have ended are forgotten.
+#[derive(Clone, Default)]
+pub struct Jobs(Arc<Mutex<BTreeMap<u64, Job>>>);
+
+#[derive(Clone)]
+struct Job {
+    running: Running,
+    begun: Nanos,
+}
+
+/// A job, in a list of them.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its number in its process.
+    pub number: u64,
+    /// Its name.
+    pub name: String,
+    /// For how long it has run, in seconds.
+    pub seconds: f64,
+    /// Records that its sources have given.
+    pub records: u64,
+    /// Records that its sinks have taken.
+    pub results: u64,
+    /// Bytes in its queues and held as state.
+    pub memory: usize,
+    /// The number of its last checkpoint, if it takes any.
+    pub checkpoint: Option<u64>,
+}
+
+impl Jobs {
+    /// Has a job be watched and changed.
+    pub fn add(&self, running: &Running) {
+        let jobs = &mut *self.lock();
+        jobs.retain(|_, job| !job.running.is_ended());
+        let number = jobs.last_key_value().map_or(1, |(number, _)| number + 1);
+        jobs.insert(number, Job { running: running.clone(), begun: clock::now() });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Job>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, number: u64) -> Option<Running> {
+        self.lock().get(&number).map(|job| job.running.clone()).filter(|running| !running.is_ended())
+    }
+
+    fn list(&self) -> Vec<JobView> {
+        let jobs = self.lock().clone();
+        let view = |(number, Job { running, begun }): (u64, Job)| {
+            let metrics = running.metrics();
+            JobView {
+                number,
+                name: running.name().to_owned(),
+                seconds: clock::now().since(begun).as_secs_f64(),
+                records: metrics.records(),
+                results: metrics.results(),
+                memory: running.memory(),
+                checkpoint: metrics.checkpoints.last().map(|(number, ..)| number),
+            }
+        };
+        jobs.into_iter().filter(|(_, job)| !job.running.is_ended()).map(view).collect()
+    }
+}
+
+/// A socket that is answered at, until this is dropped.
+#[derive(Debug)]
+pub struct Serving {
+    path: PathBuf,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl Serving {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Answers at a Unix socket for these jobs, on a thread of its own.
+///
+/// # Errors
+/// When the socket cannot be made: its folder must be this user's alone.
+pub fn serve(jobs: &Jobs, path: PathBuf) -> std::io::Result<Serving> {
+    let listener = place::listen(&path)?;
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let router = server::router(jobs.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    std::thread::Builder::new().name("control".into()).spawn(move || {
+        runtime.block_on(async {
+            let served = async {
+                let listener = tokio::net::UnixListener::from_std(listener)?;
+                axum::serve(listener, router).await
+            };
+            tokio::select! {
+                served = served => served.unwrap_or_else(|error| tracing::warn!("control: {error}")),
+                _ = stopped => {}
+            }
+        });
+    })?;
+    Ok(Serving { path, stop: Some(stop) })
+}

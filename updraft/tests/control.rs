@@ -1,0 +1,211 @@
+//! Jobs of other processes, watched and changed at their control sockets: by the commands, and by HTTP.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{failure, stdout};
+use tempfile::TempDir;
+
+/// A process with a job, in a folder of its own.
+struct Process {
+    folder: TempDir,
+    child: Child,
+}
+
+const JOB: &str = "\
+CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '10000');
+CREATE TABLE nowhere (n BIGINT) WITH ('connector' = 'blackhole');
+SET 'pipeline.name' = 'numbers';
+INSERT INTO nowhere SELECT n FROM numbers WHERE n > 0;
+";
+
+fn command(folder: &TempDir, args: &[&str]) -> Command {
+    let mut updraft = Command::new(env!("CARGO_BIN_EXE_updraft"));
+    updraft.args(args).current_dir(folder.path()).env("UPDRAFT_CONTROL", folder.path().join("control"));
+    updraft.stdin(Stdio::null());
+    updraft
+}
+
+impl Process {
+    fn start(args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("job.sql"), JOB).unwrap();
+        let args: Vec<_> = ["run", "job.sql"].iter().chain(args).copied().collect();
+        let child = command(&folder, &args).stdout(Stdio::null()).spawn().unwrap();
+        let process = Self { folder, child };
+        process.until(|process| process.jobs().len() == 1);
+        process
+    }
+
+    /// Waits for something that comes sooner or later.
+    fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        while !is_so(self) {
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn updraft(&self, args: &[&str]) -> String {
+        stdout(&mut command(&self.folder, args))
+    }
+
+    /// What a command that changes something tells.
+    fn told(&self, args: &[&str]) -> String {
+        let output = command(&self.folder, args).output().unwrap();
+        assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn refused(&self, args: &[&str]) -> String {
+        failure(&mut command(&self.folder, args))
+    }
+
+    fn jobs(&self) -> Vec<Value> {
+        self.updraft(&["ps", "--json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn records(&self) -> u64 {
+        self.jobs()[0]["job"]["records"].as_u64().unwrap()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("control").join(format!("{}.sock", self.child.id()))
+    }
+
+    /// What is answered to a request: its status, and its body.
+    fn http(&self, request: &str, body: &str) -> (u16, Value) {
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        let about =
+            format!("host: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+        write!(stream, "{request} HTTP/1.1\r\n{about}\r\n\r\n{body}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+
+    /// Waits until it has ended well.
+    fn ends(mut self) -> TempDir {
+        assert!(self.child.wait().unwrap().success());
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        assert_eq!(stdout(&mut command(&folder, &["ps"])).lines().count(), 1, "nothing but the heading");
+        folder
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_job_is_watched_and_changed() {
+    let process = Process::start(&["--state", "state"]);
+    let id = process.child.id().to_string();
+    let listed = process.updraft(&["ps"]);
+    assert!(listed.contains(&format!("{id}.1")) && listed.contains("numbers"), "{listed}");
+    process.until(|process| process.records() > 1_000);
+
+    let shown = process.updraft(&["top", "--count", "1", "--every", "0.2"]);
+    assert!(shown.contains("source numbers") && shown.contains("sink "), "{shown}");
+    let paused = process.told(&["pause", "numbers"]);
+    assert!(paused.starts_with("done after epoch "), "{paused}");
+    let records = process.records();
+    sleep(Duration::from_millis(300));
+    assert_eq!(process.records(), records);
+    // Also by its id, and by its process.
+    process.told(&["resume", &format!("{id}.1"), "--source", "numbers"]);
+    process.until(|process| process.records() > records);
+    process.told(&["set", &id, "--bundle", "numbers=100", "--checkpoints", "100", "--id", "one"]);
+    assert_eq!(
+        process.refused(&["set", "--checkpoints", "200", "--id", "one"]),
+        "updraft: set `one` was done before\n"
+    );
+    let taken = process.told(&["checkpoint"]);
+    assert!(taken.starts_with("checkpoint ") && taken.ends_with(" is stored\n"), "{taken}");
+    assert_eq!(process.told(&["cancel"]), "ended\n");
+    process.ends();
+}
+
+#[test]
+fn a_job_is_drained() {
+    let process = Process::start(&[]);
+    let error = process.refused(&["checkpoint"]);
+    assert_eq!(error, "updraft: the job takes no checkpoints\n");
+    process.told(&["drain"]);
+    process.ends();
+}
+
+#[test]
+fn what_cannot_be_done_is_told() {
+    let process = Process::start(&[]);
+    let id = process.child.id();
+    assert_eq!(
+        process.refused(&["top", "words"]),
+        format!("updraft: there is no job `words`; there are {id}.1 (numbers)\n")
+    );
+    let error = process.refused(&["pause", "--source", "words"]);
+    assert_eq!(error, "updraft: pause: the job has no source `words`; it has `numbers`\n");
+    let error = process.refused(&["set", "--parameter", "threshold=5"]);
+    assert_eq!(error, "updraft: set: the job has no parameter `threshold`; it has none\n");
+    assert_eq!(process.refused(&["set"]), "updraft: there is nothing to be set: see `updraft set --help`\n");
+    let socket = process.socket();
+    drop(process);
+    assert!(socket.parent().is_none_or(|folder| !folder.exists()), "the folder has gone with the test");
+
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(failure(&mut command(&folder, &["cancel"])), "updraft: no job runs: `updraft run` starts one\n");
+}
+
+#[test]
+fn a_killed_process_is_not_listed() {
+    let mut process = Process::start(&[]);
+    process.child.kill().unwrap();
+    process.child.wait().unwrap();
+    assert!(process.socket().exists());
+    assert!(process.jobs().is_empty());
+    assert!(!process.socket().exists(), "nor is its socket kept");
+}
+
+#[test]
+fn sockets_are_their_owners_alone() {
+    let process = Process::start(&[]);
+    let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(process.folder.path().join("control")), 0o700);
+    assert_eq!(mode(process.socket()), 0o600);
+}
+
+#[test]
+fn http_is_answered_in_json() {
+    let process = Process::start(&[]);
+    let (status, jobs) = process.http("GET /v1/jobs", "");
+    assert_eq!((status, &jobs[0]["name"]), (200, &Value::from("numbers")));
+    let (status, cut) = process.http("GET /v1/jobs/1", "");
+    assert_eq!((status, &cut["parts"][0]["kind"]), (200, &Value::from("source")));
+    let (status, document) = process.http("GET /v1/openapi.json", "");
+    assert_eq!((status, &document["openapi"]), (200, &Value::from("3.1.0")));
+    for (request, body, status) in [
+        ("GET /v2", "", 404),
+        ("GET /v1/jobs/7", "", 404),
+        ("GET /v1/jobs/x", "", 404),
+        ("PUT /v1/jobs", "", 405),
+        ("POST /v1/jobs/1/pause", "{", 400),
+        ("POST /v1/jobs/1/pause", "{\"sources\":\"numbers\"}", 422),
+        ("POST /v1/jobs/1/set", "{\"bundle\":{\"numbers\":-1}}", 422),
+        ("POST /v1/jobs/1/set", "{\"bundle\":{\"words\":1}}", 422),
+    ] {
+        let (answered, error) = process.http(request, body);
+        assert_eq!(answered, status, "{request} {body}: {error}");
+        assert!(error["error"].as_str().is_some_and(|error| !error.is_empty()), "{request} {body}: {error}");
+    }
+}
