@@ -33,8 +33,8 @@ type Script = Vec<(u64, Wanted)>;
 #[derive(Clone, Debug)]
 enum Wanted {
     Monitor,
-    /// One that waits at stages or not, so often.
-    Probe(bool, usize),
+    /// One that waits at stages or not, so often, for sources alone or for all parts.
+    Probe(bool, usize, bool),
     /// Of a source, counted round.
     Bundle(usize, usize),
     Pause(Option<usize>),
@@ -45,7 +45,7 @@ fn scripts() -> impl Strategy<Value = Script> {
     let source = proptest::option::of(0usize..4);
     let wanted = prop_oneof![
         2 => Just(Wanted::Monitor),
-        3 => (any::<bool>(), 1usize..4).prop_map(|(blocks, rounds)| Wanted::Probe(blocks, rounds)),
+        3 => (any::<bool>(), 1usize..4, any::<bool>()).prop_map(|(blocks, rounds, only)| Wanted::Probe(blocks, rounds, only)),
         1 => (0usize..4, 1usize..50).prop_map(|(source, bundle)| Wanted::Bundle(source, bundle)),
         1 => source.clone().prop_map(Wanted::Pause),
         2 => source.prop_map(Wanted::Resume),
@@ -68,6 +68,7 @@ impl Notes {
 #[derive(Debug)]
 struct Probe<const BLOCKS: bool> {
     notes: Notes,
+    only_sources: bool,
     /// Rounds that are left.
     rounds: usize,
     epochs: Vec<Epoch>,
@@ -77,20 +78,23 @@ struct Probe<const BLOCKS: bool> {
 }
 
 impl<const BLOCKS: bool> Probe<BLOCKS> {
-    fn new(rounds: usize, is_disposed: &Arc<Mutex<usize>>) -> Self {
+    fn new(rounds: usize, only_sources: bool, is_disposed: &Arc<Mutex<usize>>) -> Self {
         let (notes, epochs, answers) = (Notes::default(), Vec::new(), BTreeMap::new());
-        Self { notes, rounds, epochs, answers, expected: 0, is_disposed: is_disposed.clone() }
+        Self { notes, only_sources, rounds, epochs, answers, expected: 0, is_disposed: is_disposed.clone() }
     }
 }
 
 #[derive(Debug)]
-struct Sent<const BLOCKS: bool>(Notes);
+struct Sent<const BLOCKS: bool>(Notes, bool);
 
 impl<const BLOCKS: bool> Message for Sent<BLOCKS> {
     type Visit = (Part, usize);
     type Answer = Epoch;
     const BLOCKING: bool = BLOCKS;
 
+    fn concerns(&self, part: &Part) -> bool {
+        !self.1 || part.kind == PartKind::Source
+    }
     fn on_init(&self, part: &Part, number: usize) -> (Part, usize) {
         self.0.note(part, number, "init");
         (part.clone(), number)
@@ -121,8 +125,9 @@ impl<const BLOCKS: bool> Controller for Probe<BLOCKS> {
     }
 
     fn on_init(&mut self, job: &View<'_>) -> Result<Sent<BLOCKS>, Error> {
-        self.expected = job.parts.iter().map(|part| part.instances).sum();
-        Ok(Sent(self.notes.clone()))
+        let sent = Sent(self.notes.clone(), self.only_sources);
+        self.expected = job.parts.iter().filter(|part| sent.concerns(part)).map(|part| part.instances).sum();
+        Ok(sent)
     }
     fn on_begin(&mut self, epoch: Epoch) {
         self.epochs.push(epoch);
@@ -144,7 +149,11 @@ impl<const BLOCKS: bool> Controller for Probe<BLOCKS> {
             assert!(*notes == expected && nexts > 0, "{number} of {part}: {notes:?}");
         }
         self.rounds -= 1;
-        Ok(if self.rounds > 0 { Round::Again(Sent(self.notes.clone())) } else { Round::Done(self.epochs.clone()) })
+        Ok(if self.rounds > 0 {
+            Round::Again(Sent(self.notes.clone(), self.only_sources))
+        } else {
+            Round::Done(self.epochs.clone())
+        })
     }
     fn on_dispose(&mut self) {
         *self.is_disposed.lock().unwrap() += 1;
@@ -168,13 +177,13 @@ impl Operations {
         let name = |source: usize| format!("source {}", source % sources);
         match *wanted {
             Wanted::Monitor => self.cuts.push(running.control(Monitor::default())),
-            Wanted::Probe(true, rounds) => {
+            Wanted::Probe(true, rounds, only) => {
                 self.begun += 1;
-                self.probes.push(running.control(Probe::<true>::new(rounds, &self.disposed)));
+                self.probes.push(running.control(Probe::<true>::new(rounds, only, &self.disposed)));
             }
-            Wanted::Probe(false, rounds) => {
+            Wanted::Probe(false, rounds, only) => {
                 self.begun += 1;
-                self.others.push(running.control(Probe::<false>::new(rounds, &self.disposed)));
+                self.others.push(running.control(Probe::<false>::new(rounds, only, &self.disposed)));
             }
             Wanted::Bundle(source, records) => {
                 self.epochs.push(running.control(Set::new().bundle(name(source), records)));

@@ -105,7 +105,7 @@ pub trait Message: Send + Sync + 'static {
     /// Whether the punctuation waits at a stage until all of the stage's drivers have dealt with the message. Else it goes on before.
     const BLOCKING: bool = false;
 
-    /// Whether it is for a part of the job. Others pass it on, and are not waited for.
+    /// Whether it is for a part of the job. Others pass it on, and give no answer.
     fn concerns(&self, part: &Part) -> bool {
         let _ = part;
         true

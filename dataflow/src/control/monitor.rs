@@ -42,7 +42,7 @@ pub struct Seen {
     pub late: u64,
     /// Records of a source that could not be decoded.
     pub rejected: u64,
-    /// Time in which kernels have worked for it, added up.
+    /// Time in which kernels have worked for it, added up, what was suspended meanwhile included; of a sink, time that its writing took.
     pub busy: Duration,
     /// Time in which a source waited for room, for others or for a resumption, added up over its partitions.
     pub blocked: Duration,

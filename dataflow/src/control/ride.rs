@@ -206,7 +206,7 @@ struct State<M: Message> {
     visits: BTreeMap<(usize, usize), M::Visit>,
     /// Answers that nobody has taken yet.
     answers: Vec<Answer<M::Answer>>,
-    /// The instances that have not answered.
+    /// The instances that it has not gone on from. Those that it does not concern, too: when none is left all epochs up to its own are complete.
     left: BTreeMap<(usize, usize), Arc<Part>>,
 }
 
@@ -216,7 +216,7 @@ impl<M: Message> Ride<M> {
             let part = part.clone();
             (0..part.instances).map(move |number| ((part.number, number), part.clone()))
         };
-        let left = parts.iter().filter(|part| message.concerns(part)).flat_map(of).collect();
+        let left = parts.iter().flat_map(of).collect();
         let state = State { visits: BTreeMap::new(), answers: Vec::new(), left };
         Self { message, state: Mutex::new(state), answered: Arc::default() }
     }
@@ -264,17 +264,15 @@ impl<M: Message> Carriage for Ride<M> {
     }
 
     fn completes(&self, part: &Arc<Part>, instance: &mut Instance<'_>) {
-        if !self.message.concerns(part) {
-            return;
-        }
-        let place = (part.number, instance.number);
+        let (number, place) = (instance.number, (part.number, instance.number));
         // Taken out: no lock is held while the message is at work.
         let visit = lock(&self.state).visits.remove(&place);
-        let mut visit = visit.unwrap_or_else(|| self.message.on_init(part, instance.number));
-        let said = self.message.on_complete(&mut visit, instance);
+        let visited = visit.map(|mut visit| (self.message.on_complete(&mut visit, instance), visit));
         let state = &mut *lock(&self.state);
-        state.visits.insert(place, visit);
-        state.answers.push(Answer { part: part.clone(), number: instance.number, said });
+        if let Some((said, visit)) = visited {
+            state.visits.insert(place, visit);
+            state.answers.push(Answer { part: part.clone(), number, said });
+        }
         state.left.remove(&place);
         self.answered.ring();
     }

@@ -103,17 +103,8 @@ impl Message for SetSources {
     }
 }
 
-impl Controller for Set {
-    type Message = SetSources;
-    type Outcome = Epoch;
-    const NAME: &'static str = "set";
-
-    fn changes(&self, part: &Part) -> bool {
-        // Sources are where settings begin to hold, also those of parameters.
-        part.kind == PartKind::Source
-    }
-
-    fn on_init(&mut self, job: &View<'_>) -> Result<SetSources, Error> {
+impl Set {
+    fn begin(&mut self, job: &View<'_>) -> Result<SetSources, Error> {
         for (name, value) in &self.parameters {
             job.control.parameters.fits(name, value)?;
         }
@@ -136,7 +127,7 @@ impl Controller for Set {
         Ok(SetSources(sources.into_iter().map(|(part, change)| (part.number, change)).collect()))
     }
 
-    fn on_begin(&mut self, epoch: Epoch) {
+    fn hold_after(&mut self, epoch: Epoch) {
         let Some(begun) = &mut self.begun else { return };
         begun.epoch = epoch;
         for (name, value) in &self.parameters {
@@ -147,11 +138,43 @@ impl Controller for Set {
         }
         begun.control.settings.change(epoch, |kept| keep(kept, &begun.sources, &self.parameters, self.checkpoints));
     }
+}
+
+/// An operation that changes settings, whatever it is called.
+pub(super) trait Changing: Send + 'static {
+    const NAME: &'static str;
+    fn set(&mut self) -> &mut Set;
+}
+
+impl Changing for Set {
+    const NAME: &'static str = "set";
+    fn set(&mut self) -> &mut Set {
+        self
+    }
+}
+
+impl<C: Changing> Controller for C {
+    type Message = SetSources;
+    type Outcome = Epoch;
+    const NAME: &'static str = C::NAME;
+
+    fn changes(&self, part: &Part) -> bool {
+        // Sources are where settings begin to hold, also those of parameters.
+        part.kind == PartKind::Source
+    }
+
+    fn on_init(&mut self, job: &View<'_>) -> Result<SetSources, Error> {
+        self.set().begin(job)
+    }
+
+    fn on_begin(&mut self, epoch: Epoch) {
+        self.set().hold_after(epoch);
+    }
 
     fn on_next(&mut self, _: Answer<()>) {}
 
     fn on_complete(&mut self) -> Result<Round<SetSources, Epoch>, Error> {
-        Ok(Round::Done(self.begun.as_ref().map(|begun| begun.epoch).unwrap_or_default()))
+        Ok(Round::Done(self.set().begun.as_ref().map(|begun| begun.epoch).unwrap_or_default()))
     }
 }
 

@@ -21,7 +21,14 @@ pub use server::{CutView, Done, Failed, PartView, Set, Sources, openapi};
 
 /// The jobs of a process that can be watched and changed. Those that have ended are forgotten.
 #[derive(Clone, Default)]
-pub struct Jobs(Arc<Mutex<BTreeMap<u64, Job>>>);
+pub struct Jobs(Arc<Mutex<Started>>);
+
+#[derive(Default)]
+struct Started {
+    /// How many there ever were: none is called as another was.
+    count: u64,
+    jobs: BTreeMap<u64, Job>,
+}
 
 #[derive(Clone)]
 struct Job {
@@ -51,22 +58,22 @@ pub struct JobView {
 impl Jobs {
     /// Has a job be watched and changed.
     pub fn add(&self, running: &Running) {
-        let jobs = &mut *self.lock();
-        jobs.retain(|_, job| !job.running.is_ended());
-        let number = jobs.last_key_value().map_or(1, |(number, _)| number + 1);
-        jobs.insert(number, Job { running: running.clone(), begun: clock::now() });
+        let started = &mut *self.lock();
+        started.jobs.retain(|_, job| !job.running.is_ended());
+        started.count += 1;
+        started.jobs.insert(started.count, Job { running: running.clone(), begun: clock::now() });
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Job>> {
+    fn lock(&self) -> MutexGuard<'_, Started> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self, number: u64) -> Option<Running> {
-        self.lock().get(&number).map(|job| job.running.clone()).filter(|running| !running.is_ended())
+        self.lock().jobs.get(&number).map(|job| job.running.clone()).filter(|running| !running.is_ended())
     }
 
     fn list(&self) -> Vec<JobView> {
-        let jobs = self.lock().clone();
+        let jobs = self.lock().jobs.clone();
         let view = |(number, Job { running, begun }): (u64, Job)| {
             let metrics = running.metrics();
             JobView {
