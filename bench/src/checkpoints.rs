@@ -69,9 +69,9 @@ enum Takes {
 
 /// 256 bytes by key.
 #[derive(Clone)]
-struct Keep;
+pub(crate) struct Keep;
 
-type Kept = [[u64; 8]; 4];
+pub(crate) type Kept = [[u64; 8]; 4];
 
 impl Process<u64, (u64, u64)> for Keep {
     type State = Kept;

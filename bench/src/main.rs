@@ -8,6 +8,7 @@ mod control;
 mod data;
 mod engine;
 mod latency;
+mod moves;
 mod records;
 mod spill;
 mod sql;
@@ -73,6 +74,8 @@ enum Suite {
     Checkpoints(checkpoints::Args),
     /// What control operations cost.
     Control(control::Args),
+    /// What it costs to have another number of kernels work.
+    Moves(moves::Args),
     /// What state costs that memory has no room for.
     Spill(spill::Args),
     /// How soon the program answers.
@@ -130,6 +133,7 @@ fn main() {
         Some(Suite::Sql(args)) => return sql::run(args),
         Some(Suite::Checkpoints(args)) => return checkpoints::compare(args),
         Some(Suite::Control(args)) => return control::compare(args),
+        Some(Suite::Moves(args)) => return moves::compare(args),
         Some(Suite::Spill(args)) => return spill::compare(args),
         Some(Suite::Start(args)) => return start::run(args),
         None => {}

@@ -279,17 +279,17 @@ impl<W> Containers<W> {
         self.lanes[lane % self.lanes.len()].push(container, work);
     }
 
-    /// The epoch of the work that [`claim`](Self::claim) would give.
-    pub(crate) fn oldest(&self, lane: usize) -> Option<Epoch> {
-        self.best_lane(lane).map(|(_, epoch)| Epoch(epoch))
+    /// The epoch of the work that [`claim`](Self::claim) would give. One that does not help takes what is in its own lane alone.
+    pub(crate) fn oldest(&self, lane: usize, helps: bool) -> Option<Epoch> {
+        self.best_lane(lane, helps).map(|(_, epoch)| Epoch(epoch))
     }
 
     /// The lane with the oldest work that `lane`'s kernel may take; its own, among equals.
-    fn best_lane(&self, own: usize) -> Option<(usize, u64)> {
+    fn best_lane(&self, own: usize, helps: bool) -> Option<(usize, u64)> {
         let front = |lane: usize| self.lanes[lane].front.load(Ordering::Acquire);
         let (mut best, at_most) = ((own, front(own)), self.at_most());
         let may_go = |epoch: u64| epoch != EMPTY && epoch <= at_most;
-        if self.service.stealing {
+        if self.service.stealing && helps {
             for lane in 0..self.lanes.len() {
                 if !self.service.priority && may_go(best.1) {
                     break;
@@ -315,9 +315,9 @@ impl<W> Containers<W> {
     }
 
     /// Takes the oldest work that there is for `lane`'s kernel (unless there is no priority). Count it as [`done`](Container::done) afterwards.
-    pub(crate) fn claim(&self, lane: usize) -> Option<(Arc<Container>, W)> {
+    pub(crate) fn claim(&self, lane: usize, helps: bool) -> Option<(Arc<Container>, W)> {
         loop {
-            let (best, _) = self.best_lane(lane)?;
+            let (best, _) = self.best_lane(lane, helps)?;
             // Another kernel may have been faster: look again.
             if let Some(work) = self.lanes[best].pop(self.at_most(), self.service.priority) {
                 self.queued.fetch_sub(1, Ordering::SeqCst);

@@ -128,26 +128,20 @@ impl EpochClock {
 
     /// Marks the current epoch, and begins the next one: which it is. The last one of the job is marked anyway.
     pub(crate) fn mark(&self, now: Nanos) -> Result<Epoch, Epoch> {
+        self.carry(now, |epoch| self.marks.mark(epoch))
+    }
+
+    /// Has `put` put something on the current epoch, and begins the next one: which it was; once the last one of the job is known, that one instead, and
+    /// nothing is put anywhere.
+    pub(crate) fn carry(&self, now: Nanos, put: impl FnOnce(Epoch)) -> Result<Epoch, Epoch> {
         let closed = &mut *lock(&self.closed);
         if let Some(last) = self.last() {
             return Err(last);
         }
         let epoch = self.current();
-        self.marks.mark(epoch);
-        self.advance(closed, now);
-        Ok(epoch)
-    }
-
-    /// Has `put` put something on the current epoch, and begins the next one: which it was. None once the last one is known.
-    pub(crate) fn carry(&self, now: Nanos, put: impl FnOnce(Epoch)) -> Option<Epoch> {
-        let closed = &mut *lock(&self.closed);
-        if self.last().is_some() {
-            return None;
-        }
-        let epoch = self.current();
         put(epoch);
         self.advance(closed, now);
-        Some(epoch)
+        Ok(epoch)
     }
 
     /// A job goes on at this calendar time, or later.

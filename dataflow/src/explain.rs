@@ -33,8 +33,8 @@ pub struct Node {
     pub inputs: Vec<Edge>,
 }
 
-/// Which kind of node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What a part of a job is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum NodeKind {
     /// Where records come from.
     Source,

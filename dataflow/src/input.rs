@@ -8,7 +8,7 @@ use std::time::Duration;
 use updraft_kernel::clock;
 
 use crate::alignment::Alignment;
-use crate::control::{Knobs, Seen};
+use crate::control::Seen;
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
 use crate::job::{Assembly, At, Job};
@@ -177,7 +177,8 @@ impl<S: Source> Input<S> {
                     has_ended: false,
                     reported: VecDeque::new(),
                     own: own.clone(),
-                    knobs: Knobs::new(options.bundle),
+                    is_paused: false,
+                    is_drained: false,
                     seen: Seen::default(),
                     reporting: assembly.shared.taking.clone().zip(part).map(|(taking, part)| Reporting {
                         gate: taking.gate(),

@@ -20,13 +20,15 @@ use crate::checkpoint::ids::{self, Id};
 use crate::checkpoint::{self, Checkpoints, Stages, Taking, read_note};
 use crate::container::{EpochOrder, Service};
 use crate::control::parameter::Parameters;
-use crate::control::{self, Ask, Asked, Control, Controller, Parameter, Part, PartKind};
+use crate::control::swap::{AnyProcess, Called};
+use crate::control::{self, Ask, Asked, Control, Controller, Function, Parameter, Part, Swappable};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
 use crate::explain::{Exchange, Explanation, Graph, NodeKind};
 use crate::input::Input;
-use crate::keyed::Spill;
+use crate::keyed::{Process, Spill};
 use crate::metrics::{JobMetrics, SourceMetrics, StageMetrics};
+use crate::policy::{self, Following, Pace, Policy};
 use crate::sink::{self, Prepared, Sink};
 use crate::source::{Error, FeedOptions, PartitionNote, Source};
 use crate::stage::{Keeps, Stage};
@@ -71,6 +73,8 @@ pub(crate) struct Plan {
     stealing: bool,
     priority: bool,
     boundaries: bool,
+    /// None for a few on each kernel.
+    shards: Option<usize>,
     memory_budget: Option<usize>,
     spills: bool,
     /// Where to; the system's folder for what is temporary if it is not said.
@@ -148,10 +152,9 @@ impl Assembly {
     ) -> (FeedOptions, Arc<Part>) {
         let control = &self.shared.control;
         if let Some(set) = control.settings.now().sources.get(&**name) {
-            options.bundle = set.bundle.unwrap_or(options.bundle);
-            options.epochs = set.epochs.unwrap_or(options.epochs);
+            options.set(*set);
         }
-        (options, control.add_part(PartKind::Source, name.clone(), partitions))
+        (options, control.add_part(NodeKind::Source, name.clone(), partitions, false))
     }
 
     /// Which part of checkpoints a source is, if the job takes any.
@@ -231,6 +234,7 @@ impl Job {
             stealing: true,
             priority: true,
             boundaries: true,
+            shards: None,
             memory_budget: None,
             spills: true,
             spill_to: None,
@@ -296,6 +300,15 @@ impl Job {
         self
     }
 
+    /// Into how many shards keys are dealt out, where state is kept by key: at least 1, and at most 256. A shard is what
+    /// [moves](crate::control::Rehash) from one kernel to another. More of them can be spread more evenly, and make bundles smaller. By default two on
+    /// each kernel, and one where there is but one kernel.
+    #[must_use]
+    pub fn shards(self, shards: usize) -> Self {
+        self.plan.borrow_mut().shards = Some(shards.clamp(1, GROUPS));
+        self
+    }
+
     /// Whether idle kernels take work that others have made, as they do by default. For comparison.
     #[must_use]
     pub fn stealing(self, stealing: bool) -> Self {
@@ -329,6 +342,40 @@ impl Job {
         T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
     {
         self.plan.borrow().parameters.add(name.into(), value)
+    }
+
+    /// A function that operators call, of which [another version](crate::control::Swap) can take over while the job runs: with its first version.
+    ///
+    /// # Panics
+    /// If it has something else of that name.
+    pub fn function<A: ?Sized + 'static, B: 'static>(
+        &self,
+        name: impl Into<Arc<str>>,
+        version: impl Into<String>,
+        f: impl Fn(&A) -> B + Send + Sync + 'static,
+    ) -> Function<A, B> {
+        let f: Called<A, B> = Arc::new(f);
+        Function(self.plan.borrow().parameters.named(name.into(), version.into(), f))
+    }
+
+    /// A process of which [another version](crate::control::Swap) can take over while the job runs, and find the state of each key as it is: with its first
+    /// version. It is a process itself, for [`process`](crate::operator::KeyedStream::process).
+    ///
+    /// # Panics
+    /// If it has something else of that name.
+    pub fn swappable<K, T, P>(
+        &self,
+        name: impl Into<Arc<str>>,
+        version: impl Into<String>,
+        process: P,
+    ) -> Swappable<K, T, P::State, P::Out>
+    where
+        K: 'static,
+        T: 'static,
+        P: Process<K, T>,
+    {
+        let process: Arc<dyn AnyProcess<K, T, P::State, P::Out>> = Arc::new(process);
+        Swappable::new(self.plan.borrow().parameters.named(name.into(), version.into(), process))
     }
 
     /// Reads a source.
@@ -435,7 +482,7 @@ impl Job {
     /// # Errors
     /// When a source cannot be opened.
     pub fn start(self, handle: &Handle) -> Result<Running, JobError> {
-        let ids = self.ids();
+        let (ids, explained) = (self.ids(), Arc::new(self.explain()));
         let plan = &mut *self.plan.borrow_mut();
         let failed = |error| JobError { job: plan.name.clone(), error: GroupError::Failed(Failure::new(error)) };
         let (ids, committed) = ids.map_err(failed)?;
@@ -456,13 +503,14 @@ impl Job {
         let (account, spilled) = (group.account().clone(), metrics.spilled.clone());
         let kept = checkpoints.as_ref().map(Checkpoints::control).transpose().map_err(failed)?.unwrap_or_default();
         let control = Arc::new(Control::new(plan.parameters.clone(), kept, taking.clone()));
-        let spill = plan.spills.then(|| Arc::new(Spill::new(account, kernels, plan.spill_to.take(), spilled)));
+        let shards = plan.shards.unwrap_or(if kernels == 1 { 1 } else { (SHARDS * kernels).min(GROUPS) });
+        let spill = plan.spills.then(|| Arc::new(Spill::new(account, shards, plan.spill_to.take(), spilled)));
         let shared = Arc::new(Shared {
             kernels,
+            shards,
             service: Service { order: plan.order, stealing: plan.stealing, priority: plan.priority },
             boundaries: plan.boundaries,
-            // Enough that a kernel finds something while a source catches its breath; little enough to stay in the cache.
-            capacity: 4 + 4 * kernels,
+            capacity: worker::CAPACITY * (1 + kernels),
             account: group.account().clone(),
             clock,
             work: Bells::default(),
@@ -510,9 +558,14 @@ impl Job {
         for (index, task) in assembly.sinks.into_iter().chain(assembly.tasks).enumerate() {
             task(&group, KernelId(index % kernels), &metrics);
         }
-        Ok(Running { name: plan.name.clone(), handle: handle.clone(), group, shared, metrics, audit })
+        Ok(Running { name: plan.name.clone(), handle: handle.clone(), group, shared, metrics, audit, explained })
     }
 }
+
+/// Shards on a kernel, unless it is said.
+const SHARDS: usize = 2;
+/// Key groups, of which a shard has one at least.
+const GROUPS: usize = 256;
 
 /// How often is looked whether a job has come so far.
 const POLL: Duration = Duration::from_millis(5);
@@ -535,6 +588,7 @@ pub struct Running {
     shared: Arc<Shared>,
     metrics: Arc<JobMetrics>,
     audit: Arc<[Box<dyn Fn() -> usize + Send + Sync>]>,
+    explained: Arc<Explanation>,
 }
 
 impl fmt::Debug for Running {
@@ -564,6 +618,12 @@ impl Running {
         control::ask::ask(&self.handle, &self.group, &self.shared, &self.metrics, operation.into())
     }
 
+    /// Has a [policy](crate::policy) watch it and change it, until it has ended or what is given back is dropped.
+    pub fn follow<P: Policy>(&self, policy: P, pace: Pace) -> Following {
+        let group = self.handle.group(format!("{} of {}", P::NAME, self.name), policy::CLASS);
+        policy::follow(self, group, policy, pace)
+    }
+
     /// Has a checkpoint taken now, if it takes any.
     pub fn checkpoint(&self) {
         self.shared.taking.iter().for_each(|taking| taking.want());
@@ -572,6 +632,11 @@ impl Running {
     /// How often it takes checkpoints, if it takes any.
     pub fn schedule(&self) -> Option<checkpoint::Schedule> {
         self.shared.taking.clone().map(checkpoint::Schedule)
+    }
+
+    /// What it is made of.
+    pub fn explain(&self) -> &Explanation {
+        &self.explained
     }
 
     /// Its name.

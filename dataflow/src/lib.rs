@@ -29,6 +29,7 @@ pub mod operator;
 mod ordered;
 pub(crate) mod partial;
 pub mod pipe;
+pub mod policy;
 pub mod rows;
 pub mod sim;
 pub mod sink;

@@ -15,8 +15,9 @@ use updraft_kernel::{Bell, clock};
 use crate::bundle::{Bundle, Record};
 use crate::checkpoint::{Report, Taking};
 use crate::container::{Container, Containers, EpochOrder, Service};
-use crate::control::{Part, PartKind};
+use crate::control::{Instance, Part};
 use crate::exchange::Port;
+use crate::explain::NodeKind;
 use crate::metrics::{JobMetrics, StageMetrics};
 use crate::source::Error;
 use crate::time::{Epoch, Punctuation};
@@ -144,7 +145,7 @@ impl<T> SinkPort<T> {
         shared.unfinished.fetch_add(1, Ordering::AcqRel);
         let service = Service { order: EpochOrder::of(in_order), stealing: false, priority: true };
         let last = shared.complete.hang();
-        let own = shared.control.add_part(PartKind::Sink, metrics.name.clone(), 1);
+        let own = shared.control.add_part(NodeKind::Sink, metrics.name.clone(), 1, false);
         Self {
             // A transaction of a sink is of the epochs up to a marked one, and of no other.
             containers: Containers::new(1, service).stopping_at(shared.clock.marks.clone()),
@@ -226,9 +227,9 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
         }
     }
     loop {
-        port.bell.wait(|| transactions.are_due() || port.containers.oldest(LANE).is_some()).await;
+        port.bell.wait(|| transactions.are_due() || port.containers.oldest(LANE, true).is_some()).await;
         transactions.commit(&mut open.sink).await?;
-        let Some((container, taken)) = port.containers.claim(LANE) else { continue };
+        let Some((container, taken)) = port.containers.claim(LANE, true) else { continue };
         match taken {
             Taken::Bundle(bundle) => {
                 let (bytes, len) = (bundle.bytes(), bundle.count());
@@ -251,7 +252,7 @@ pub(crate) async fn drive<T: Record, S: Sink<T>>(
                 port.metrics.complete(punctuation);
                 container.count().into_iter().for_each(|records| port.metrics.count(records));
                 if let Some(message) = shared.control.riding_on(punctuation.epoch) {
-                    message.meets(&port.own, 0, punctuation, port.metrics.seen(0));
+                    message.completes(&port.own, &mut Instance::new(&port.own, 0, punctuation, port.metrics.seen(0)));
                     message.goes_on(&port.own);
                 }
                 if let Some(closed) = shared.clock.complete(punctuation.epoch) {

@@ -19,7 +19,8 @@ use crate::alignment::Aligned;
 use crate::bundle::{Bundle, Record, Times};
 use crate::checkpoint::{Gate, Report, Taking, note_of};
 use crate::control::ride::Carriage;
-use crate::control::{Instance, Knobs, Part, Seen};
+use crate::control::settings::SourceSettings;
+use crate::control::{Instance, Part, Seen, SourceChange};
 use crate::epoch::Epochs;
 use crate::exchange::Outlet;
 use crate::lateness::{Piece, Stamped, Stamping};
@@ -206,6 +207,14 @@ pub(crate) struct FeedOptions {
     pub(crate) by_arrival: bool,
 }
 
+impl FeedOptions {
+    /// As is set while the job runs.
+    pub(crate) fn set(&mut self, SourceSettings { bundle, epochs }: SourceSettings) {
+        self.bundle = bundle.unwrap_or(self.bundle);
+        self.epochs = epochs.unwrap_or(self.epochs);
+    }
+}
+
 /// Reads `partition` to its end: the task of a partition.
 pub(crate) async fn drive<P, S>(mut partition: P, mut feed: Feed<P::Item, S>) -> Result<(), Error>
 where
@@ -285,10 +294,12 @@ pub(crate) struct Feed<T, S> {
     pub(crate) reporting: Option<Reporting>,
     /// Where it stood at the end of marked epochs whose checkpoints it has not heard of yet.
     pub(crate) reported: VecDeque<(Epoch, Option<Place>)>,
-    /// What it is to control operations, what these can set, and what they are told.
+    /// What it is to control operations, and what they are told.
     pub(crate) own: Arc<Part>,
-    pub(crate) knobs: Knobs,
     pub(crate) seen: Seen,
+    /// Whether an operation has it wait, or end.
+    pub(crate) is_paused: bool,
+    pub(crate) is_drained: bool,
 }
 
 /// Where a partition reports to: as which part of the job.
@@ -357,7 +368,7 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
 
     /// Waits until it may go on with what it has read, if it was paused meanwhile.
     async fn resumed(&mut self) {
-        self.wait_while(|feed| feed.knobs.is_paused).await;
+        self.wait_while(|feed| feed.is_paused).await;
     }
 
     /// Waits while it is held up, unless the job drains, and follows the other partitions meanwhile.
@@ -381,7 +392,7 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
 
     /// Whether it is to read nothing more.
     fn is_draining(&self) -> bool {
-        self.knobs.is_draining || self.shared.draining.load(Ordering::Acquire)
+        self.is_drained || self.shared.draining.load(Ordering::Acquire)
     }
 
     /// Whether others should be given time: those that it is ahead of, or what is downstream. With nothing queued there is nothing to wait for:
@@ -391,7 +402,7 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
         let is_ahead = self.aligned.as_ref().is_some_and(|aligned| aligned.is_ahead(self.declared));
         is_stopped
             || is_ahead
-            || self.knobs.is_paused
+            || self.is_paused
             || self.outlet.is_full(self.epoch)
             || self.shared.account.over_budget() && self.outlet.has_work()
     }
@@ -609,14 +620,14 @@ impl<T: Record, S: Stamping<T>> Feed<T, S> {
     /// Has a message of control dealt with, at the end of an epoch.
     fn visit(&mut self, message: &dyn Carriage, at: Punctuation) {
         message.comes_to(&self.own, self.partition);
-        let (number, seen) = (self.partition, self.seen);
-        let mut instance = Instance { part: &self.own, number, at, seen, knobs: Some(&mut self.knobs) };
+        let seen = Seen { bundle: self.options.bundle as u64, ..self.seen };
+        let (number, mut change) = (self.partition, SourceChange::default());
+        let mut instance = Instance { change: Some(&mut change), ..Instance::new(&self.own, number, at, seen) };
         message.completes(&self.own, &mut instance);
-        self.options.bundle = self.knobs.bundle;
-        if let Some(epochs) = self.knobs.epochs.take() {
-            self.options.epochs = epochs;
-            self.stamp.close(epochs);
-        }
+        self.options.set(change.settings);
+        change.settings.epochs.into_iter().for_each(|epochs| self.stamp.close(epochs));
+        self.is_paused = change.pause.unwrap_or(self.is_paused);
+        self.is_drained |= change.drain;
     }
 
     /// The partition is exhausted: it holds nobody back, and follows until all others are.

@@ -61,6 +61,11 @@ pub trait Stage: Send + Sync + 'static {
     /// What it keeps from one bundle to the next.
     const KEEPS: Keeps = Keeps::Nothing;
 
+    /// How many drivers it is made for, if that is not the number of kernels: of a [keyed](Self::KEYED) stage, its shards.
+    fn drivers(&self) -> Option<usize> {
+        None
+    }
+
     /// The share of driver `driver`, from 0.
     fn local(&self, driver: usize) -> Self::Local;
 

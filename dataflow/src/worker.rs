@@ -12,10 +12,12 @@ use updraft_kernel::{Account, Bell, Bells, KernelId, block_on, context, give_up,
 use crate::bundle::Bundle;
 use crate::checkpoint::{Report, Spool, StageNote, Taking, Waiting, note_of};
 use crate::container::{Container, Containers, EpochOrder, Service};
+use crate::control::placement::Placement;
 use crate::control::ride::Carriage;
-use crate::control::{Control, Part, PartKind};
+use crate::control::{Control, Instance, Load, Part};
 use crate::epoch::EpochClock;
 use crate::exchange::{Outlet, Port};
+use crate::explain::NodeKind;
 use crate::keyed::Spill;
 use crate::metrics::StageMetrics;
 use crate::ordered::Ordered;
@@ -28,6 +30,8 @@ use crate::time::{Epoch, Generation, Punctuation, Time};
 /// What the tasks of a job share.
 pub(crate) struct Shared {
     pub(crate) kernels: usize,
+    /// Into how many shards keys are dealt out.
+    pub(crate) shards: usize,
     pub(crate) service: Service,
     /// Whether results keep to the epoch of what they are made of.
     pub(crate) boundaries: bool,
@@ -99,8 +103,8 @@ pub(crate) trait Runner: Send + Sync {
 
 /// A piece of a stage's work.
 enum Work<T, P> {
-    /// And its number among those of its epoch.
-    Bundle(Bundle<T>, u64),
+    /// Its number among those of its epoch, and whose it is, where that matters.
+    Bundle(Bundle<T>, u64, usize),
     Part(P),
     /// A driver's share of a snapshot.
     Snapshot(usize),
@@ -129,9 +133,15 @@ pub(crate) struct StageRunner<S: Stage> {
     next_object: Arc<AtomicU64>,
     /// The snapshot that is being taken.
     taken: Mutex<Taken>,
-    saving: Vec<Saving>,
-    /// What it is to control operations.
+    /// By driver.
+    drivers: Vec<Driver>,
+    /// Drivers of which a snapshot is being taken.
+    saving: AtomicUsize,
+    /// What each kernel may take for saving, in nanoseconds, by the time that its work has taken; less than none where it has taken too many.
+    owed: Vec<AtomicI64>,
+    /// What it is to control operations, and where it is worked for.
     own: Arc<Part>,
+    placement: Arc<Placement>,
 }
 
 /// What there is of a snapshot.
@@ -146,17 +156,49 @@ struct Taken {
     left: usize,
 }
 
-/// How a driver saves its share of a snapshot while it works.
+/// A driver of a stage.
 #[derive(Default)]
-struct Saving {
-    is_on: AtomicBool,
-    /// Nanoseconds that it may take for that, by the time that its work has taken; less than none where it has taken too many.
-    owed: AtomicI64,
+struct Driver {
+    /// Whether a kernel has what it owns in hand.
+    is_held: AtomicBool,
+    /// Whether some of a snapshot of it is still to be saved, while it works.
+    is_saving: AtomicBool,
+    /// Records that it has taken in.
+    records: AtomicU64,
+}
+
+/// What a driver owns, in the hands of one kernel.
+struct Held<'a>(&'a Driver);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.is_held.store(false, Ordering::Release);
+    }
+}
+
+impl Driver {
+    fn try_hold(&self) -> Option<Held<'_>> {
+        (!self.is_held.swap(true, Ordering::Acquire)).then_some(Held(self))
+    }
+
+    /// Waits until nobody else is at work on it: one who has worked for it before may still be saving some of it.
+    fn hold(&self) -> Held<'_> {
+        loop {
+            match self.try_hold() {
+                Some(held) => return held,
+                None => block_on(yield_now()),
+            }
+        }
+    }
 }
 
 /// Of the time of a driver that works, the share in which it saves what is frozen: one in so many. One that has nothing to do saves all
 /// the time.
 const SAVING: i64 = 10;
+
+/// Pieces of work that may wait for a kernel, or for a driver, and so many more: enough that a kernel finds something while a source catches its
+/// breath; little enough to stay in the cache.
+pub(crate) const CAPACITY: usize = 4;
 
 impl<S: Stage> StageRunner<S> {
     pub(crate) fn new(
@@ -169,14 +211,18 @@ impl<S: Stage> StageRunner<S> {
         in_order: bool,
     ) -> Self {
         shared.unfinished.fetch_add(1, Ordering::AcqRel);
-        let own = shared.control.add_part(PartKind::Stage, name.clone(), shared.kernels);
+        let drivers = stage.drivers().unwrap_or(shared.kernels);
+        let own = shared.control.add_part(NodeKind::Stage, name.clone(), drivers, S::KEYED);
+        let placement = shared.control.place(&own, shared.kernels);
         let order = if S::KEYED || in_order { EpochOrder::In } else { shared.service.order };
         let service = Service { order, stealing: shared.service.stealing && !S::KEYED, ..shared.service };
         Self {
             name,
             containers: Containers::new(shared.kernels, service),
-            locals: (0..shared.kernels).map(|kernel| stage.local(kernel)).collect(),
-            saving: (0..shared.kernels).map(|_| Saving::default()).collect(),
+            locals: (0..drivers).map(|driver| stage.local(driver)).collect(),
+            drivers: (0..drivers).map(|_| Driver::default()).collect(),
+            saving: AtomicUsize::new(0),
+            owed: (0..shared.kernels).map(|_| AtomicI64::new(0)).collect(),
             stage,
             outlet,
             ordered: Ordered::default(),
@@ -188,6 +234,7 @@ impl<S: Stage> StageRunner<S> {
             next_object: Arc::default(),
             taken: Mutex::default(),
             own,
+            placement,
         }
     }
 
@@ -203,11 +250,13 @@ impl<S: Stage> StageRunner<S> {
         let mut done = 1;
         context::set_epoch(epoch.0);
         match work {
-            Work::Bundle(bundle, number) => {
+            Work::Bundle(bundle, number, driver) => {
                 let (bytes, len) = (bundle.bytes(), bundle.count());
+                let driver = if S::KEYED { driver } else { kernel };
+                let _held = S::KEYED.then(|| self.drivers[driver].hold());
                 self.in_hand.fetch_add(bytes, Ordering::Relaxed);
                 context::set_place(&self.name, bundle.position());
-                let (local, generation) = (&self.locals[kernel], self.shared.generation(epoch));
+                let (local, generation) = (&self.locals[driver], self.shared.generation(epoch));
                 if S::ORDERED {
                     let mut results = Vec::new();
                     self.stage.bundle(local, generation, bundle, &mut |bundle| results.push(bundle));
@@ -216,12 +265,17 @@ impl<S: Stage> StageRunner<S> {
                     self.stage.bundle(local, generation, bundle, &mut give);
                 }
                 self.metrics.add_in(len);
+                self.drivers[driver].records.fetch_add(len as u64, Ordering::Relaxed);
                 container.took(len);
                 self.in_hand.fetch_sub(bytes, Ordering::Relaxed);
                 self.shared.account.release(bytes);
             }
-            Work::Part(part) => self.stage.part(&self.locals[kernel], part, &mut give),
-            Work::Snapshot(driver) => self.snapshot(driver, epoch),
+            Work::Part(part) => {
+                let driver = self.stage.owner(&part).unwrap_or(kernel);
+                let _held = S::KEYED.then(|| self.drivers[driver].hold());
+                self.stage.part(&self.locals[driver], part, &mut give);
+            }
+            Work::Snapshot(driver) => self.snapshot(kernel, driver, epoch),
             Work::Control(driver) => {
                 if let Some(message) = self.shared.control.riding_on(epoch) {
                     self.visit(&*message, driver, container.punctuation());
@@ -291,6 +345,19 @@ impl<S: Stage> StageRunner<S> {
         }
     }
 
+    /// Pieces of work that may wait before its sources do: as many bundles for each driver as there are for each kernel elsewhere.
+    fn capacity(&self) -> usize {
+        self.shared.capacity.max(CAPACITY * (1 + self.locals.len()))
+    }
+
+    /// The drivers of which `kernel` goes on with a snapshot.
+    fn saved_by(&self, kernel: usize) -> impl Iterator<Item = usize> {
+        let is_own =
+            move |driver: &usize| if S::KEYED { self.placement.is_at(kernel, *driver) } else { *driver == kernel };
+        let is_saving = |driver: &usize| self.drivers[*driver].is_saving.load(Ordering::Acquire);
+        (0..self.locals.len()).filter(is_saving).filter(is_own)
+    }
+
     /// Whether its state is part of a checkpoint at the end of `epoch`: after the last one nothing goes on from it.
     fn is_saved_at(&self, epoch: Epoch) -> bool {
         let clock = &self.shared.clock;
@@ -302,20 +369,24 @@ impl<S: Stage> StageRunner<S> {
 
     /// Adds a piece of work for each driver.
     fn deal_out_each(&self, container: &Arc<Container>, work: impl Fn(usize) -> Work<S::In, S::Part>) {
-        container.expect(self.shared.kernels);
-        for driver in 0..self.shared.kernels {
-            self.containers.push(driver, container.clone(), work(driver));
+        container.expect(self.locals.len());
+        for (driver, kernel) in self.placement.at(container.epoch).iter().enumerate() {
+            self.containers.push(*kernel, container.clone(), work(driver));
         }
         self.shared.work.ring_all();
     }
 
     /// Has a message dealt with by a driver, at the end of an epoch.
     fn visit(&self, message: &dyn Carriage, driver: usize, at: Punctuation) {
-        message.meets(&self.own, driver, at, self.metrics.seen(self.stage.state_bytes()));
+        let records = self.drivers[driver].records.load(Ordering::Relaxed);
+        let load = Some(Load { kernel: self.placement.kernel(at.epoch, driver), records });
+        let seen = self.metrics.seen(self.stage.state_bytes());
+        message.completes(&self.own, &mut Instance { load, ..Instance::new(&self.own, driver, at, seen) });
     }
 
     /// Begins with a driver's share, and saves as much of it as is saved at a time; the rest is the driver's affair.
-    fn snapshot(&self, driver: usize, epoch: Epoch) {
+    fn snapshot(&self, kernel: usize, driver: usize, epoch: Epoch) {
+        let _held = self.drivers[driver].hold();
         let mut snapshot = Snapshot::new(self.next_object.clone());
         let through = self.shared.generation(epoch);
         let begun = self.stage.snapshot(&self.locals, driver, through, &mut snapshot);
@@ -323,8 +394,9 @@ impl<S: Stage> StageRunner<S> {
         let is_left = saved.unwrap_or_else(|error| give_up(error));
         self.add(snapshot, |taken| taken.left += usize::from(is_left));
         if is_left {
-            self.saving[driver].owed.store(0, Ordering::Relaxed);
-            self.saving[driver].is_on.store(true, Ordering::Release);
+            self.owed[kernel].store(0, Ordering::Relaxed);
+            self.drivers[driver].is_saving.store(true, Ordering::Release);
+            self.saving.fetch_add(1, Ordering::AcqRel);
             // It may be asleep: others may have begun it.
             self.shared.work.ring_all();
         }
@@ -357,7 +429,8 @@ impl<S: Stage> StageRunner<S> {
         container.expect(parts.len());
         let any = !parts.is_empty();
         for (index, part) in parts.into_iter().enumerate() {
-            let lane = self.stage.owner(&part).unwrap_or(kernel + index);
+            let driver = self.stage.owner(&part).unwrap_or((kernel + index) % self.locals.len());
+            let lane = self.placement.kernel(container.epoch, driver);
             self.containers.push(lane, container.clone(), Work::Part(part));
             self.shared.work.ring_from(lane);
         }
@@ -392,19 +465,19 @@ impl<S: Stage> Runner for StageRunner<S> {
     }
 
     fn oldest(&self, kernel: usize) -> Option<Epoch> {
-        self.containers.oldest(kernel).filter(|epoch| !self.outlet.is_full(*epoch))
+        self.containers.oldest(kernel, self.placement.has(kernel)).filter(|epoch| !self.outlet.is_full(*epoch))
     }
 
     fn run(&self, kernel: usize) -> bool {
-        let Some((container, work)) = self.containers.claim(kernel) else { return false };
+        let Some((container, work)) = self.containers.claim(kernel, self.placement.has(kernel)) else { return false };
         // Half full, so that a source which waits for room is woken once for several bundles.
-        let is_half = !self.containers.is_full(self.shared.capacity / 2, container.epoch);
+        let is_half = !self.containers.is_full(self.capacity() / 2, container.epoch);
         if is_half && !self.containers.stealing() {
             // So do workers then, for they may not make room themselves.
             self.shared.work.ring_all();
         }
         let room = is_half && self.shared.consumed();
-        let (begun, is_saving) = (clock::now(), self.saving[kernel].is_on.load(Ordering::Acquire));
+        let (begun, is_saving) = (clock::now(), self.is_saving(kernel));
         for _ in 0..self.consume(kernel, &container, work) {
             if container.done() {
                 self.settle(kernel, container.clone());
@@ -415,32 +488,37 @@ impl<S: Stage> Runner for StageRunner<S> {
         self.metrics.work(took);
         if is_saving {
             let owed = took.as_nanos() as i64 / SAVING;
-            let is_due = self.saving[kernel].owed.fetch_add(owed, Ordering::Relaxed) + owed >= 0;
+            let is_due = self.owed[kernel].fetch_add(owed, Ordering::Relaxed) + owed >= 0;
             // What had to be saved before it changed should not wait then.
             let is_short = || self.shared.spill.as_ref().is_some_and(|spill| spill.is_short(0));
             if (is_due || is_short()) && self.save_more(kernel) {
                 let took = clock::now().since(now).as_nanos() as i64;
-                self.saving[kernel].owed.fetch_sub(took, Ordering::Relaxed);
+                self.owed[kernel].fetch_sub(took, Ordering::Relaxed);
             }
         }
         room
     }
 
     fn is_saving(&self, kernel: usize) -> bool {
-        self.saving[kernel].is_on.load(Ordering::Acquire)
+        self.saving.load(Ordering::Acquire) > 0 && self.saved_by(kernel).next().is_some()
     }
 
     fn save_more(&self, kernel: usize) -> bool {
-        if !self.is_saving(kernel) {
+        if self.saving.load(Ordering::Acquire) == 0 {
             return false;
         }
+        // Where it has moved meanwhile, the kernel before may still have it in hand, or have come to its end.
+        let is_left = |driver: usize| self.drivers[driver].is_saving.load(Ordering::Acquire);
+        let mut held = self.saved_by(kernel).filter_map(|driver| Some((driver, self.drivers[driver].try_hold()?)));
+        let Some((driver, _held)) = held.find(|(driver, _)| is_left(*driver)) else { return false };
         let mut snapshot = Snapshot::new(self.next_object.clone());
-        let saved = self.stage.save_more(&self.locals[kernel], &mut snapshot);
+        let saved = self.stage.save_more(&self.locals[driver], &mut snapshot);
         self.charge();
         match saved {
             Ok(true) => self.add(snapshot, |_| {}),
             Ok(false) => {
-                self.saving[kernel].is_on.store(false, Ordering::Release);
+                self.drivers[driver].is_saving.store(false, Ordering::Release);
+                self.saving.fetch_sub(1, Ordering::AcqRel);
                 self.add(snapshot, |taken| taken.left -= 1);
             }
             Err(error) => give_up(error),
@@ -456,8 +534,9 @@ impl<S: Stage> Port<S::In> for StageRunner<S> {
 
     fn add(&self, kernel: usize, epoch: Epoch, bundle: Bundle<S::In>) {
         self.shared.account.charge(bundle.bytes());
-        let lane = bundle.owner().unwrap_or(kernel);
-        self.containers.add(lane, epoch, |number| Work::Bundle(bundle, number));
+        let driver = bundle.owner().unwrap_or(kernel);
+        let lane = self.placement.kernel(epoch, driver);
+        self.containers.add(lane, epoch, |number| Work::Bundle(bundle, number, driver));
         self.shared.work.ring_from(lane);
     }
 
@@ -471,7 +550,7 @@ impl<S: Stage> Port<S::In> for StageRunner<S> {
     }
 
     fn is_full(&self, epoch: Epoch) -> bool {
-        self.containers.is_full(self.shared.capacity, epoch)
+        self.containers.is_full(self.capacity(), epoch)
     }
 
     fn has_work(&self) -> bool {
@@ -479,7 +558,7 @@ impl<S: Stage> Port<S::In> for StageRunner<S> {
     }
 
     fn bytes(&self) -> usize {
-        let queued = self.containers.sum(|work| if let Work::Bundle(bundle, _) = work { bundle.bytes() } else { 0 });
+        let queued = self.containers.sum(|work| if let Work::Bundle(bundle, ..) = work { bundle.bytes() } else { 0 });
         let load = |bytes: &AtomicUsize| bytes.load(Ordering::Relaxed);
         let taken = lock(&self.taken).report.bytes();
         queued + taken + self.ordered.bytes() + load(&self.in_hand) + load(&self.charged)
@@ -523,7 +602,11 @@ pub(crate) fn work(shared: &Shared, stages: &[Arc<dyn Runner>], kernel: usize, b
         }
         yield_point();
     }
-    while save_more() {
+    while stages.iter().any(|stage| stage.is_saving(kernel)) {
+        // Another may have it in hand.
+        if !save_more() {
+            block_on(yield_now());
+        }
         yield_point();
     }
 }

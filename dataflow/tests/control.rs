@@ -14,12 +14,12 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use proptest::prelude::*;
-use support::Driver;
-use support::graph::{self, Rec, cases, interpret};
+use support::graph::{self, Case, Rec, cases, interpret};
+use support::{Driver, flows, sorted};
 use updraft_dataflow::checkpoint::Checkpoints;
 use updraft_dataflow::control::{
-    Answer, Ask, Asked, ControlError, Controller, Cut, Drain, Instance, Message, Monitor, Part, PartKind, Pause,
-    Resume, Round, Set, View,
+    Answer, Ask, Asked, ControlError, Controller, Cut, Drain, Instance, Message, Monitor, Moved, Part, PartCut, Pause,
+    Rehash, Rescale, Resume, Round, Set, Swap, View,
 };
 use updraft_dataflow::explain::{Explanation, NodeKind};
 use updraft_dataflow::sim::{Faults, Sim, slow, stalling};
@@ -39,6 +39,12 @@ enum Wanted {
     Bundle(usize, usize),
     Pause(Option<usize>),
     Resume(Option<usize>),
+    /// Of a stage, counted round, or of all.
+    Rescale(Option<usize>, usize),
+    /// Of an operator with two versions, counted round, the one or the other.
+    Swap(usize, bool),
+    /// A driver of a stage, to a kernel, all counted round.
+    Rehash(usize, usize, usize),
 }
 
 fn scripts() -> impl Strategy<Value = Script> {
@@ -48,7 +54,10 @@ fn scripts() -> impl Strategy<Value = Script> {
         3 => (any::<bool>(), 1usize..4, any::<bool>()).prop_map(|(blocks, rounds, only)| Wanted::Probe(blocks, rounds, only)),
         1 => (0usize..4, 1usize..50).prop_map(|(source, bundle)| Wanted::Bundle(source, bundle)),
         1 => source.clone().prop_map(Wanted::Pause),
-        2 => source.prop_map(Wanted::Resume),
+        2 => source.clone().prop_map(Wanted::Resume),
+        2 => (source, 0usize..4).prop_map(|(stage, kernels)| Wanted::Rescale(stage, kernels)),
+        1 => (0usize..9, any::<bool>()).prop_map(|(operator, other)| Wanted::Swap(operator, other)),
+        2 => (0usize..9, 0usize..20, 0usize..4).prop_map(|(stage, driver, kernel)| Wanted::Rehash(stage, driver, kernel)),
     ];
     let after = prop_oneof![Just(0u64), 0u64..3_000, 0u64..100_000];
     proptest::collection::vec((after, wanted), 0..12)
@@ -93,7 +102,7 @@ impl<const BLOCKS: bool> Message for Sent<BLOCKS> {
     const BLOCKING: bool = BLOCKS;
 
     fn concerns(&self, part: &Part) -> bool {
-        !self.1 || part.kind == PartKind::Source
+        !self.1 || part.kind == NodeKind::Source
     }
     fn on_init(&self, part: &Part, number: usize) -> (Part, usize) {
         self.0.note(part, number, "init");
@@ -168,12 +177,15 @@ struct Operations {
     probes: Vec<Asked<Vec<Epoch>>>,
     others: Vec<Asked<Vec<Epoch>>>,
     epochs: Vec<Asked<Epoch>>,
+    moves: Vec<Asked<Moved>>,
     begun: usize,
     disposed: Arc<Mutex<usize>>,
 }
 
 impl Operations {
-    fn ask(&mut self, running: &Running, wanted: &Wanted, sources: usize) {
+    fn ask(&mut self, running: &Running, wanted: &Wanted, case: &Case, kernels: usize) {
+        let (sources, stages) = (case.inputs.len(), &running.metrics().stages);
+        let stage = |stage: usize| (!stages.is_empty()).then(|| stages[stage % stages.len()].name.to_string());
         let name = |source: usize| format!("source {}", source % sources);
         match *wanted {
             Wanted::Monitor => self.cuts.push(running.control(Monitor::default())),
@@ -196,6 +208,26 @@ impl Operations {
                 let resume = source.map_or_else(Resume::all, |source| Resume::source(name(source)));
                 self.epochs.push(running.control(resume));
             }
+            Wanted::Swap(at, other) => {
+                let names = graph::swappable(case);
+                if !names.is_empty() {
+                    let swap = Swap::new(&*names[at % names.len()], if other { "other" } else { "one" });
+                    self.epochs.push(running.control(swap));
+                }
+            }
+            Wanted::Rescale(at, to) => {
+                let to = 1 + to % kernels;
+                let rescale = |stage| Rescale::stage(stage, to);
+                let rescale = at.and_then(stage).map_or_else(|| Rescale::job(to), rescale);
+                self.moves.push(running.control(rescale));
+            }
+            Wanted::Rehash(at, driver, to) => {
+                // As many as a stage has at least.
+                let drivers = case.shards.map_or(kernels, |shards| shards.min(kernels));
+                if let Some(stage) = stage(at) {
+                    self.moves.push(running.control(Rehash::stage(stage).shard(driver % drivers, to % kernels)));
+                }
+            }
         }
     }
 
@@ -215,13 +247,16 @@ impl Operations {
         for asked in self.epochs {
             done(asked.await);
         }
+        for asked in self.moves {
+            done(asked.await);
+        }
         let (mut cuts, mut before) = (Vec::new(), None::<Cut>);
         for asked in self.cuts {
             cuts.extend(done(asked.await));
         }
         cuts.sort_by_key(|cut| cut.epoch);
         for cut in cuts {
-            flows(explained, &cut)?;
+            adds_up(explained, &cut)?;
             if let Some(before) = before {
                 prop_assert!(before.epoch < cut.epoch);
                 for (part, rate) in cut.since(&before) {
@@ -244,36 +279,10 @@ fn done<T>(outcome: Result<T, ControlError>) -> Option<T> {
     }
 }
 
-/// Each part has read what those before it have given, to the record: at the end of that epoch.
-fn flows(explained: &Explanation, cut: &Cut) -> Result<(), TestCaseError> {
-    let of = |kind: PartKind| cut.parts.iter().filter(move |cut| cut.part.kind == kind);
-    let (mut sources, mut stages, mut sinks) = (of(PartKind::Source), of(PartKind::Stage), of(PartKind::Sink));
-    let mut given = Vec::new();
-    for node in &explained.nodes {
-        let part = match node.kind {
-            NodeKind::Source => sources.next(),
-            NodeKind::Stage => stages.next(),
-            NodeKind::Sink => sinks.next(),
-        };
-        let part = part.unwrap();
-        prop_assert_eq!(&*node.name, &*part.part.name);
-        if node.kind != NodeKind::Source {
-            let sum: u64 = node.inputs.iter().map(|edge| given[edge.from]).sum();
-            prop_assert_eq!(part.seen.records_in, sum, "{} at the end of {} of\n{}", part.part, cut.epoch, explained);
-        }
-        given.push(part.seen.records_out);
-    }
-    prop_assert!(sources.next().is_none() && stages.next().is_none() && sinks.next().is_none());
-    Ok(())
-}
-
-fn sorted(gathered: &[Gathered<Rec>]) -> Vec<Vec<Rec>> {
-    let sorted = |rows: &Gathered<Rec>| {
-        let mut rows = rows.take();
-        rows.sort();
-        rows
-    };
-    gathered.iter().map(sorted).collect()
+/// Whether a cut adds up.
+fn adds_up(explained: &Explanation, cut: &Cut) -> Result<(), TestCaseError> {
+    let seen = |cut: &'_ PartCut| (cut.seen.records_in, cut.seen.records_out);
+    flows(explained, cut.parts.iter().map(|part| (part.part.kind, &*part.part.name, seen(part).0, seen(part).1)))
 }
 
 /// As many cases as the environment says.
@@ -303,9 +312,9 @@ proptest! {
                 let running = job.start(sim.handle()).unwrap();
                 for (after, wanted) in &script {
                     sim.run_for(Duration::from_micros(*after));
-                    operations.ask(&running, wanted, case.inputs.len());
+                    operations.ask(&running, wanted, &case, kernels);
                 }
-                operations.ask(&running, &Wanted::Resume(None), 1);
+                operations.ask(&running, &Wanted::Resume(None), &case, kernels);
                 sim.block_on(running.join()).unwrap();
                 sim.block_on(operations.check(&explained))?;
             }
@@ -314,9 +323,9 @@ proptest! {
                 let running = job.start(runtime.handle()).unwrap();
                 for (_, wanted) in &script {
                     std::thread::yield_now();
-                    operations.ask(&running, wanted, case.inputs.len());
+                    operations.ask(&running, wanted, &case, kernels);
                 }
-                operations.ask(&running, &Wanted::Resume(None), 1);
+                operations.ask(&running, &Wanted::Resume(None), &case, kernels);
                 runtime.block_on(running.join()).unwrap();
                 runtime.block_on(operations.check(&explained))?;
             }
@@ -345,10 +354,10 @@ proptest! {
             let mut operations = Operations::default();
             for (after, wanted) in &script {
                 sim.run_for(Duration::from_micros(*after));
-                operations.ask(&running, wanted, case.inputs.len());
+                operations.ask(&running, wanted, &case, kernels);
             }
             if n == last {
-                operations.ask(&running, &Wanted::Resume(None), 1);
+                operations.ask(&running, &Wanted::Resume(None), &case, kernels);
                 sim.block_on(running.join()).unwrap();
             } else {
                 sim.run_for(Duration::from_micros(killed_after));

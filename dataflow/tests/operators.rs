@@ -93,9 +93,11 @@ proptest! {
     }
 
     #[test]
-    fn an_operator_sees_epochs_in_order_and_its_timers(batches in batches(), epoch in 1usize..60, driver in drivers()) {
+    fn an_operator_sees_epochs_in_order_and_its_timers(
+        batches in batches(), epoch in 1usize..60, shards in 1usize..9, driver in drivers(),
+    ) {
         let kernels = match driver { Driver::Threads(kernels) | Driver::Simulated(_, kernels, _) => kernels };
-        let job = Job::new("own");
+        let job = Job::new("own").shards(shards);
         let (sink, rows) = gather();
         let (keyed_sink, keyed) = gather();
         let (one, other) = numbers(&job, &batches, epoch).fork();
@@ -103,7 +105,7 @@ proptest! {
         other.key_by(|number| number % 7).shuffle().operator("watch keys", Watch::default()).sink("keyed", keyed_sink);
         driver.run(job);
         let total: usize = batches.iter().sum();
-        for rows in [rows.take(), keyed.take()] {
+        for (rows, instances) in [(rows.take(), kernels), (keyed.take(), shards)] {
             let mut records = 0;
             let mut ends = BTreeMap::<usize, Vec<u64>>::new();
             let mut timers = Vec::new();
@@ -118,7 +120,7 @@ proptest! {
             }
             prop_assert_eq!(records, total);
             // Every instance is told of every epoch, once and in order.
-            prop_assert_eq!(ends.len(), kernels);
+            prop_assert_eq!(ends.len(), instances);
             for epochs in ends.values() {
                 prop_assert_eq!(epochs, &(0..epochs.len() as u64).collect::<Vec<_>>());
             }

@@ -118,6 +118,10 @@ fn a_job_is_watched_and_changed() {
 
     let shown = process.updraft(&["top", "--count", "1", "--every", "0.2"]);
     assert!(shown.contains("source numbers") && shown.contains("sink "), "{shown}");
+    let plan = process.updraft(&["explain", "numbers"]);
+    assert!(plan.starts_with("job numbers: class stream") && plan.contains(" records read"), "{plan}");
+    let why = process.updraft(&["explain", &id, "--why-no-output"]);
+    assert!(why.starts_with("it does give output: "), "{why}");
     let paused = process.told(&["pause", "numbers"]);
     assert!(paused.starts_with("done after epoch "), "{paused}");
     let records = process.records();
@@ -131,6 +135,7 @@ fn a_job_is_watched_and_changed() {
         process.refused(&["set", "--checkpoints", "200", "--id", "one"]),
         "updraft: set `one` was done before\n"
     );
+    assert!(process.told(&["scale", "--kernels", "1"]).contains(" moved after epoch "));
     let taken = process.told(&["checkpoint"]);
     assert!(taken.starts_with("checkpoint ") && taken.ends_with(" is stored\n"), "{taken}");
     assert_eq!(process.told(&["cancel"]), "ended\n");
@@ -158,6 +163,11 @@ fn what_cannot_be_done_is_told() {
     assert_eq!(error, "updraft: pause: the job has no source `words`; it has `numbers`\n");
     let error = process.refused(&["set", "--parameter", "threshold=5"]);
     assert_eq!(error, "updraft: set: the job has no parameter `threshold`; it has none\n");
+    let error = process.refused(&["swap", "--version", "score=square"]);
+    assert_eq!(error, "updraft: swap: the job has no parameter `score`; it has none\n");
+    let error = process.refused(&["rehash", "--stage", "sums", "--shard", "0=1"]);
+    assert!(error.starts_with("updraft: rehash: the job has no stage `sums`; it has "), "{error}");
+    assert_eq!(process.refused(&["rehash", "--stage", "x", "--shard", "a=1"]), "updraft: --shard: `a` is no number\n");
     assert_eq!(process.refused(&["set"]), "updraft: there is nothing to be set: see `updraft set --help`\n");
     let socket = process.socket();
     drop(process);
@@ -203,9 +213,45 @@ fn http_is_answered_in_json() {
         ("POST /v1/jobs/1/pause", "{\"sources\":\"numbers\"}", 422),
         ("POST /v1/jobs/1/set", "{\"bundle\":{\"numbers\":-1}}", 422),
         ("POST /v1/jobs/1/set", "{\"bundle\":{\"words\":1}}", 422),
+        ("POST /v1/jobs/1/scale", "{\"kernels\":0}", 422),
+        ("POST /v1/jobs/1/scale", "{}", 422),
+        ("POST /v1/jobs/1/swap", "{\"name\":\"score\",\"version\":\"square\"}", 422),
+        ("POST /v1/jobs/1/rehash", "{\"stage\":\"sums\",\"shards\":{\"0\":0}}", 422),
     ] {
         let (answered, error) = process.http(request, body);
         assert_eq!(answered, status, "{request} {body}: {error}");
         assert!(error["error"].as_str().is_some_and(|error| !error.is_empty()), "{request} {body}: {error}");
     }
+}
+
+/// At a TCP address those are answered that name the token, and nobody else.
+#[test]
+fn a_token_opens_a_tcp_port() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("job.sql"), JOB).unwrap();
+    let at = |args: &[&str], token: Option<&str>| {
+        let mut updraft = command(&folder, args);
+        updraft.env("UPDRAFT_CONTROL", format!("tcp://127.0.0.1:{port}")).env_remove("UPDRAFT_CONTROL_TOKEN");
+        if let Some(token) = token {
+            updraft.env("UPDRAFT_CONTROL_TOKEN", token);
+        }
+        updraft
+    };
+    let secret = Some("0123456789abcdef");
+    let child = at(&["run", "job.sql"], secret).stdout(Stdio::null()).spawn().unwrap();
+    let process = Process { folder: tempfile::tempdir().unwrap(), child };
+    while !at(&["ps"], secret).output().unwrap().status.success() {
+        sleep(Duration::from_millis(20));
+    }
+    let listed = stdout(&mut at(&["ps"], secret));
+    assert!(listed.contains("numbers"), "{listed}");
+    let refused = failure(&mut at(&["ps"], Some("0123456789abcdeF")));
+    assert!(refused.contains("send the token"), "{refused}");
+    let missing = failure(&mut at(&["ps"], None));
+    assert!(missing.contains("set UPDRAFT_CONTROL_TOKEN"), "{missing}");
+    let short = failure(&mut at(&["ps"], Some("secret")));
+    assert!(short.contains("UPDRAFT_CONTROL_TOKEN: this is no token"), "{short}");
+    stdout(&mut at(&["cancel", "1"], secret));
+    process.ends();
 }

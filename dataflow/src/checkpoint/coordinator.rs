@@ -12,9 +12,10 @@ use updraft_kernel::clock::{self, Nanos};
 use updraft_kernel::{Bell, Group, KernelId, block_on, yield_point};
 
 use super::stored::{StageNote, Stored};
-use super::taking::{Kind, Part, Report, Reports, Taking, note_of, read_note};
+use super::taking::{Part, Report, Reports, Taking, note_of, read_note};
 use super::{Checkpoints, Settings};
 use crate::control::settings::Kept;
+use crate::explain::NodeKind;
 use crate::metrics::JobMetrics;
 use crate::snapshot::Saved;
 use crate::source::Error;
@@ -238,7 +239,7 @@ impl Coordinator {
 
     /// All reports of a marked epoch. Of the last one of the job sinks alone report: nothing else goes on from there.
     async fn gather(&self, epoch: Epoch, is_last: bool) -> Reports {
-        let is_expected = |part: &Part| !is_last || part.kind == Kind::Sink;
+        let is_expected = |part: &Part| !is_last || part.kind == NodeKind::Sink;
         let missing = || self.taking.missing(epoch, is_expected);
         loop {
             let timeout = self.taking.settings().timeout;
@@ -269,15 +270,15 @@ impl Coordinator {
             self.stored.clear();
         }
         for ((part, _), Report { note, objects, saved }) in reports {
-            if self.parts[part].kind == Kind::Stage {
+            if self.parts[part].kind == NodeKind::Stage {
                 self.stored.entry(part).or_default().take(saved, objects);
             }
             notes.entry(part).or_default().push(note);
         }
         for (part, mut notes) in notes {
             let note = match self.parts[part].kind {
-                Kind::Source => Value::Array(notes),
-                Kind::Stage | Kind::Sink => notes.swap_remove(0),
+                NodeKind::Source => Value::Array(notes),
+                NodeKind::Stage | NodeKind::Sink => notes.swap_remove(0),
             };
             let Part { id, about, .. } = &self.parts[part];
             manifest.parts.insert(id.to_string(), Stage { note, about: about.clone(), files: Vec::new() });

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Layout;
-use super::taking::Kind;
 use crate::explain::NodeKind;
 use crate::source::Error;
 use crate::table::hash_of;
@@ -30,7 +29,7 @@ pub(crate) struct Named {
 /// A part that a job has.
 #[derive(Clone, Debug)]
 pub(crate) struct Id {
-    pub(crate) kind: Kind,
+    pub(crate) kind: NodeKind,
     pub(crate) id: Arc<str>,
     /// How many there are of that name, which was made up.
     pub(crate) is_one_of: Option<usize>,
@@ -66,13 +65,8 @@ pub(crate) fn ids(nodes: &[Named]) -> Result<Vec<Option<Id>>, Error> {
         }
         for (number, at) in group.iter().enumerate() {
             let id = if number == 0 { name.clone() } else { format!("{name} #{}", number + 1) };
-            let kind = match nodes[*at].kind {
-                NodeKind::Source => Kind::Source,
-                NodeKind::Stage => Kind::Stage,
-                NodeKind::Sink => Kind::Sink,
-            };
             ids[*at] = Some(Id {
-                kind,
+                kind: nodes[*at].kind,
                 id: id.into(),
                 is_one_of: nodes[*at].uid.is_none().then_some(group.len()),
                 layout: nodes[*at].layout.clone(),

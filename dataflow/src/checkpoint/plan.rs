@@ -8,7 +8,7 @@ use updraft_checkpoint::{Manifest, Part};
 
 use super::Layout;
 use super::ids::Id;
-use super::taking::Kind;
+use crate::explain::NodeKind;
 
 /// What a job does that goes on from a checkpoint of another shape.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -65,7 +65,7 @@ impl Plan {
             let becomes = match manifest.parts.get(&*part.id) {
                 Some(was) => gone_on_with(part, was, manifest),
                 // Of a job that has come to its end there are sinks alone.
-                None if manifest.finished && part.kind != Kind::Sink => continue,
+                None if manifest.finished && part.kind != NodeKind::Sink => continue,
                 None => Becomes::New,
             };
             plan.insert(part.id.to_string(), becomes);
@@ -140,7 +140,7 @@ fn has_prepared(id: &str, part: &Part) -> bool {
 
 /// What becomes of a part that was there.
 fn gone_on_with(part: &Id, was: &Part, manifest: &Manifest) -> Becomes {
-    if part.kind != Kind::Stage {
+    if part.kind != NodeKind::Stage {
         return Becomes::Reused;
     }
     // Which is which of those that are numbered is known by their order alone, which may be another now.

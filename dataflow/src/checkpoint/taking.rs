@@ -9,25 +9,18 @@ use updraft_kernel::{Bell, Bells};
 use super::Settings;
 use super::ids::Id;
 use super::spool::Waiting;
+use crate::explain::NodeKind;
 use crate::snapshot::Object;
 use crate::source::Error;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::time::Epoch;
-
-/// What a part of a job is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    Source,
-    Stage,
-    Sink,
-}
 
 /// A source, a stage with state, or a sink.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     /// What it is called in manifests.
     pub(crate) id: Arc<str>,
-    pub(crate) kind: Kind,
+    pub(crate) kind: NodeKind,
     /// How many reports come of it: one for each partition of a source.
     pub(crate) reports: usize,
     /// What is known of its state.
@@ -114,7 +107,7 @@ impl Taking {
 
     /// One more part: its number.
     pub(crate) fn add_part(&self, Id { kind, id, layout, .. }: &Id, reports: usize) -> usize {
-        let about = if *kind == Kind::Stage { note_of(layout) } else { Value::Null };
+        let about = if *kind == NodeKind::Stage { note_of(layout) } else { Value::Null };
         let parts = &mut *lock(&self.parts);
         parts.push(Part { id: id.clone(), kind: *kind, reports, about });
         parts.len() - 1

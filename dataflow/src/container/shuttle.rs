@@ -45,7 +45,7 @@ impl Checked {
 
     fn work(&self, lane: usize) {
         while self.completed() < EPOCHS as usize {
-            let Some((container, (epoch, _))) = self.containers.claim(lane) else {
+            let Some((container, (epoch, _))) = self.containers.claim(lane, true) else {
                 thread::yield_now();
                 continue;
             };

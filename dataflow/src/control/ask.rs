@@ -10,11 +10,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use updraft_kernel::{Class, Group, Handle, KernelId, clock};
 
-use super::ride::{Control, Ride};
-use super::{Controller, PATIENCE, Round, View};
+use super::ride::Ride;
+use super::{Controller, Round, View};
 use crate::metrics::JobMetrics;
 use crate::source::Error;
 use crate::worker::Shared;
+
+/// How long an operation may take, unless it is said.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why an operation has come to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +131,7 @@ pub(crate) fn ask<C: Controller>(
     // Not one of the job's own tasks, for those it waits for before it ends.
     let group = handle.group(format!("{} of {}", C::NAME, job.name()), Class::Stream);
     group.spawn(KernelId(0), C::NAME, move || async move {
-        let mut operation = Operation { ask, control: shared.control.clone(), shared, metrics, told: Some(told) };
+        let mut operation = Operation { ask, shared, metrics, told: Some(told) };
         let outcome = tokio::select! {
             biased;
             outcome = operation.run() => outcome,
@@ -142,7 +145,6 @@ pub(crate) fn ask<C: Controller>(
 
 struct Operation<C: Controller> {
     ask: Ask<C>,
-    control: Arc<Control>,
     shared: Arc<Shared>,
     metrics: Arc<JobMetrics>,
     told: Option<oneshot::Sender<Result<C::Outcome, ControlError>>>,
@@ -152,37 +154,36 @@ impl<C: Controller> Operation<C> {
     fn tell(&mut self, outcome: Result<C::Outcome, ControlError>) {
         // Who asked may not wait any more.
         if let Some(told) = self.told.take() {
-            drop(told.send(outcome.map_err(ControlError::logged)));
+            drop(told.send(outcome.inspect_err(|error| tracing::info!("{error}"))));
         }
     }
 
     async fn run(&mut self) -> Result<C::Outcome, ControlError> {
         let operation = C::NAME;
-        let parts = self.control.parts();
+        let parts = self.shared.control.parts();
         let changes = parts.iter().filter(|part| self.ask.controller.changes(part)).map(|part| part.number);
         let changes: BTreeSet<_> = changes.collect();
         let due = clock::now() + self.ask.within;
-        let turn = self.control.queue(changes);
+        let turn = self.shared.control.queue(changes);
         self.in_time(due, turn.comes(), || vec!["others that change the same".to_owned()]).await;
         if let Some(id) = self.ask.id.clone()
-            && self.control.settings.is_done(&id)
+            && self.shared.control.settings.is_done(&id)
         {
             return Err(ControlError::Done { operation, id });
         }
-        let (control, shared, metrics) = (&self.control, &self.shared, &self.metrics);
-        let view = View { control, shared, metrics, parts: &parts };
+        let view = View { shared: &self.shared, metrics: &self.metrics, parts: &parts };
         let refused = |error| ControlError::Refused { operation, error };
         let mut message = self.ask.controller.on_init(&view).map_err(refused)?;
         loop {
             let ride = Arc::new(Ride::new(message, &parts));
-            let (control, shared) = (self.control.clone(), self.shared.clone());
+            let (control, shared) = (self.shared.control.clone(), self.shared.clone());
             let (controller, id) = (&mut self.ask.controller, self.ask.id.take());
             let riding = shared.clock.carry(clock::now(), |epoch| {
                 control.put(epoch, ride.clone());
                 controller.on_begin(epoch);
                 id.into_iter().for_each(|id| control.settings.done(epoch, id));
             });
-            let epoch = riding.ok_or(ControlError::Ended { operation })?;
+            let epoch = riding.map_err(|_| ControlError::Ended { operation })?;
             loop {
                 let (ride, late) = (ride.clone(), ride.clone());
                 self.in_time(due, ride.answered.wait(|| ride.has_news()), move || late.late()).await;
@@ -214,12 +215,5 @@ impl<C: Controller> Operation<C> {
             self.tell(Err(ControlError::Late { operation, after, late: late() }));
         }
         done.await;
-    }
-}
-
-impl ControlError {
-    fn logged(self) -> Self {
-        tracing::info!("{self}");
-        self
     }
 }

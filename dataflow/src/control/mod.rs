@@ -6,7 +6,7 @@
 //! no record is read in between. Each instance gives an answer; the [`Controller`] gathers them, and says what came of it when the
 //! last sink has given its own. It may then send another message: [`Round::Again`].
 //!
-//! Operations are one file each: [`monitor`], [`set`], [`pause`], [`drain`]. To write one, see [`Controller`]. How messages travel is
+//! Operations are one file each: [`monitor`], [`set`], [`pause`], [`drain`], [`rescale`], [`rehash`], [`swap`]. To write one, see [`Controller`]. How messages travel is
 //! in [`ride`]; who goes when, and what becomes of operations that nobody answers, in [`ask`].
 //!
 //! After Mai et al., "Chi: a scalable and programmable control plane for distributed stream processing systems", VLDB 2018, §4; on epochs
@@ -14,8 +14,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::explain::NodeKind;
 use crate::metrics::JobMetrics;
 use crate::source::Error;
 use crate::time::{Epoch, Punctuation};
@@ -26,17 +26,26 @@ pub mod drain;
 pub mod monitor;
 pub mod parameter;
 pub mod pause;
+pub(crate) mod placement;
+pub mod rehash;
+pub mod rescale;
 pub(crate) mod ride;
 pub mod set;
 pub(crate) mod settings;
+pub mod swap;
+pub(crate) mod versions;
 
 pub use ask::{Ask, Asked, ControlError};
 pub use drain::Drain;
-pub use monitor::{Cut, Monitor, PartCut, Rate, Seen};
+pub use monitor::{Cut, Load, Monitor, PartCut, Rate, Seen};
 pub use parameter::Parameter;
 pub use pause::{Pause, Resume};
-pub(crate) use ride::{Control, Knobs};
+pub use rehash::{Moved, Rehash};
+pub use rescale::Rescale;
+pub(crate) use ride::Control;
 pub use set::Set;
+pub(crate) use set::SourceChange;
+pub use swap::{Function, Swap, Swappable};
 
 /// One operation, where it is asked for: makes the messages, and gathers the answers.
 ///
@@ -133,38 +142,19 @@ pub trait Message: Send + Sync + 'static {
     }
 }
 
-/// What a part of a job is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum PartKind {
-    /// A source.
-    Source,
-    /// A stage.
-    Stage,
-    /// A sink.
-    Sink,
-}
-
-impl fmt::Display for PartKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Source => "source",
-            Self::Stage => "stage",
-            Self::Sink => "sink",
-        })
-    }
-}
-
 /// A source, a stage or a sink.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Part {
     /// Its number in the job, from 0.
     pub number: usize,
     /// What it is.
-    pub kind: PartKind,
+    pub kind: NodeKind,
     /// Its name, as in [`explain`](crate::Job::explain); of a stage, its operators.
     pub name: Arc<str>,
     /// How many instances it has: partitions of a source, drivers of a stage, one of a sink.
     pub instances: usize,
+    /// Whether each of them owns some of the keys.
+    pub is_keyed: bool,
 }
 
 impl fmt::Display for Part {
@@ -184,8 +174,16 @@ pub struct Instance<'a> {
     pub at: Punctuation,
     /// What the part has done by the end of the epoch; of a source, the partition.
     pub seen: Seen,
-    /// What can be set, of a partition of a source.
-    pub(crate) knobs: Option<&'a mut Knobs>,
+    /// What the driver of a stage has to do.
+    pub load: Option<Load>,
+    /// What changes there after the epoch, of a partition of a source.
+    pub(crate) change: Option<&'a mut SourceChange>,
+}
+
+impl<'a> Instance<'a> {
+    pub(crate) fn new(part: &'a Part, number: usize, at: Punctuation, seen: Seen) -> Self {
+        Self { part, number, at, seen, load: None, change: None }
+    }
 }
 
 /// What an instance has said to a message.
@@ -201,7 +199,6 @@ pub struct Answer<T> {
 
 /// A job, as a [`Controller`] sees it when it begins.
 pub struct View<'a> {
-    pub(crate) control: &'a Arc<Control>,
     pub(crate) shared: &'a Arc<Shared>,
     /// What it has done so far.
     pub metrics: &'a Arc<JobMetrics>,
@@ -220,7 +217,7 @@ impl View<'_> {
     ///
     /// # Errors
     /// When there is none: the error names those that there are.
-    pub fn part(&self, kind: PartKind, name: &str) -> Result<&Arc<Part>, Error> {
+    pub fn part(&self, kind: NodeKind, name: &str) -> Result<&Arc<Part>, Error> {
         let of_kind = || self.parts.iter().filter(|part| part.kind == kind);
         of_kind().find(|part| *part.name == *name).ok_or_else(|| {
             let names: Vec<_> = of_kind().map(|part| format!("`{}`", part.name)).collect();
@@ -229,5 +226,5 @@ impl View<'_> {
     }
 }
 
-/// How long an operation may take, unless it is said.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+#[cfg(all(test, shuttle))]
+mod shuttle;

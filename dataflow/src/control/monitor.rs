@@ -8,10 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use updraft_kernel::clock::{self, Nanos};
 
-use super::{Answer, Controller, Instance, Message, Part, PartKind, Round, View};
+use super::{Answer, Controller, Instance, Message, Part, Round, View};
+use crate::explain::NodeKind;
 use crate::metrics::JobMetrics;
 use crate::source::Error;
 use crate::time::{Epoch, Punctuation, Time};
@@ -32,7 +33,7 @@ impl fmt::Debug for Monitor {
 }
 
 /// What a part has done by the end of an epoch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Seen {
     /// Records taken in; of a source, those read.
     pub records_in: u64,
@@ -43,11 +44,55 @@ pub struct Seen {
     /// Records of a source that could not be decoded.
     pub rejected: u64,
     /// Time in which kernels have worked for it, added up, what was suspended meanwhile included; of a sink, time that its writing took.
+    #[serde(with = "seconds")]
     pub busy: Duration,
     /// Time in which a source waited for room, for others or for a resumption, added up over its partitions.
+    #[serde(with = "seconds")]
     pub blocked: Duration,
     /// Bytes that a stage keeps.
     pub state: u64,
+    /// Records that a source gives at a time, at most.
+    pub bundle: u64,
+}
+
+impl Seen {
+    /// What has been done in a second, on the average, since `before`, so many seconds ago, by so many instances.
+    pub fn since(&self, before: &Self, seconds: f64, instances: usize) -> Rate {
+        let seconds = seconds.max(1e-9);
+        let records = |now: u64, was: u64| now.saturating_sub(was) as f64 / seconds;
+        let share = |now: Duration, was: Duration| now.saturating_sub(was).as_secs_f64() / seconds;
+        Rate {
+            records_in: records(self.records_in, before.records_in),
+            records_out: records(self.records_out, before.records_out),
+            busy: share(self.busy, before.busy),
+            blocked: share(self.blocked, before.blocked) / instances.max(1) as f64,
+        }
+    }
+}
+
+/// How durations are serialised: as seconds.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(span.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+/// What a driver of a stage has to do: of a keyed stage, for the keys that it owns, its shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Load {
+    /// The kernel that works for it.
+    pub kernel: usize,
+    /// Records that it has taken in; where epochs are worked on out of order, some of later ones may be among them.
+    pub records: u64,
 }
 
 /// A part of a job in a [`Cut`].
@@ -57,6 +102,8 @@ pub struct PartCut {
     pub part: Arc<Part>,
     /// What it has done.
     pub seen: Seen,
+    /// What each driver of a stage has to do, by its number.
+    pub loads: Vec<Load>,
     /// The watermark that the epoch was closed with there; the least of a source's partitions.
     pub watermark: Time,
 }
@@ -78,29 +125,44 @@ pub struct Cut {
     pub memory: usize,
     /// How much event time is unfinished: from the sinks' watermark to the newest record that was read.
     pub watermark_lag: Duration,
-    /// How long results of the last epochs took, at most 1,024: the median and the 99th percentile. None before the first.
-    pub latency: Option<(Duration, Duration)>,
+    /// Epochs of which the results have been taken so far.
+    pub epochs: u64,
+    /// How long results of the last of these took, at most 1,024, oldest first.
+    pub latencies: Vec<Duration>,
+    /// Kernels that the job may use.
+    pub kernels: usize,
 }
 
 impl Cut {
+    /// How long results of the last epochs took, at most 1,024: the median and the 99th percentile. None before the first.
+    pub fn latency(&self) -> Option<(Duration, Duration)> {
+        quantiles(&self.latencies)
+    }
+
+    /// The same of the epochs since an earlier cut.
+    pub fn latency_since(&self, earlier: &Self) -> Option<(Duration, Duration)> {
+        let new = usize::try_from(self.epochs.saturating_sub(earlier.epochs)).unwrap_or(usize::MAX);
+        quantiles(&self.latencies[self.latencies.len().saturating_sub(new)..])
+    }
+
     /// Records a second that each part has taken in and given on since an earlier cut, and the share of a kernel that it has used.
     pub fn since(&self, earlier: &Self) -> Vec<(Arc<Part>, Rate)> {
-        let seconds = self.at.since(earlier.at).as_secs_f64().max(1e-9);
+        let seconds = self.at.since(earlier.at).as_secs_f64();
         let before: BTreeMap<_, _> = earlier.parts.iter().map(|cut| (cut.part.number, cut.seen)).collect();
         let rate = |cut: &PartCut| {
             let was = before.get(&cut.part.number).copied().unwrap_or_default();
-            let a_second = |now: u64, was: u64| now.saturating_sub(was) as f64 / seconds;
-            let share = |now: Duration, was: Duration| now.saturating_sub(was).as_secs_f64() / seconds;
-            let rate = Rate {
-                records_in: a_second(cut.seen.records_in, was.records_in),
-                records_out: a_second(cut.seen.records_out, was.records_out),
-                busy: share(cut.seen.busy, was.busy),
-                blocked: share(cut.seen.blocked, was.blocked) / cut.part.instances as f64,
-            };
-            (cut.part.clone(), rate)
+            (cut.part.clone(), cut.seen.since(&was, seconds, cut.part.instances))
         };
         self.parts.iter().map(rate).collect()
     }
+}
+
+/// The median and the 99th percentile.
+fn quantiles(spans: &[Duration]) -> Option<(Duration, Duration)> {
+    let mut sorted = spans.to_vec();
+    sorted.sort_unstable();
+    let quantile = |percent: usize| sorted.get(sorted.len() * percent / 100).copied();
+    quantile(50).zip(quantile(99))
 }
 
 /// What a part does in a second.
@@ -122,12 +184,12 @@ pub struct Tell;
 
 impl Message for Tell {
     type Visit = ();
-    type Answer = (Seen, Punctuation);
+    type Answer = (Seen, Option<Load>, Punctuation);
 
     fn on_init(&self, _: &Part, _: usize) {}
 
     fn on_complete(&self, (): &mut (), instance: &mut Instance<'_>) -> Self::Answer {
-        (instance.seen, instance.at)
+        (instance.seen, instance.load, instance.at)
     }
 }
 
@@ -145,13 +207,20 @@ impl Controller for Monitor {
         self.begun = (epoch, clock::now());
     }
 
-    fn on_next(&mut self, Answer { part, number, said: (seen, at) }: Answer<(Seen, Punctuation)>) {
-        let is_source = part.kind == PartKind::Source;
+    fn on_next(&mut self, Answer { part, number, said: (seen, load, at) }: Answer<(Seen, Option<Load>, Punctuation)>) {
+        let is_source = part.kind == NodeKind::Source;
         let cut = self.seen.entry(part.number).or_insert_with(|| PartCut {
             part,
             seen: Seen::default(),
+            loads: Vec::new(),
             watermark: Time::MAX,
         });
+        if let Some(load) = load {
+            // They come in any order.
+            let missing = (number + 1).saturating_sub(cut.loads.len());
+            cut.loads.extend(std::iter::repeat_n(load, missing));
+            cut.loads[number] = load;
+        }
         cut.watermark = cut.watermark.min(at.watermark);
         // Drivers of a stage all tell of the whole stage, partitions of a source each of itself.
         if is_source {
@@ -160,6 +229,7 @@ impl Controller for Monitor {
             cut.seen.late += seen.late;
             cut.seen.rejected += seen.rejected;
             cut.seen.blocked += seen.blocked;
+            cut.seen.bundle = cut.seen.bundle.max(seen.bundle);
         } else if number == 0 {
             cut.seen = seen;
         }
@@ -170,9 +240,7 @@ impl Controller for Monitor {
         let Some((shared, metrics)) = self.job.take() else { return Err("it has not begun".into()) };
         let mut parts: Vec<_> = std::mem::take(&mut self.seen).into_values().collect();
         parts.sort_by_key(|cut| (cut.part.kind, cut.part.number));
-        let (_, mut latencies) = metrics.latencies.after(0);
-        latencies.sort_unstable();
-        let quantile = |percent: usize| latencies.get(latencies.len() * percent / 100).copied();
+        let (epochs, latencies) = metrics.latencies.after(0);
         Ok(Round::Done(Cut {
             epoch,
             took: clock::now().since(at),
@@ -181,7 +249,9 @@ impl Controller for Monitor {
             epochs_in_flight: shared.clock.in_flight(),
             memory: shared.account.used(),
             watermark_lag: metrics.watermark_lag(),
-            latency: quantile(50).zip(quantile(99)),
+            epochs,
+            latencies,
+            kernels: shared.kernels,
         }))
     }
 }

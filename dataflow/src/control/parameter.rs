@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use updraft_kernel::context;
 
+use super::swap::Named;
+use super::versions::Versions;
 use crate::source::Error;
 use crate::sync::{Mutex, lock};
 use crate::time::Epoch;
@@ -31,8 +33,7 @@ pub struct Parameter<T>(Arc<Inner<T>>);
 
 struct Inner<T> {
     name: Arc<str>,
-    /// By the last epoch that it is not for; the first one is for all before the next. Never empty.
-    values: ArcSwap<Vec<(Option<Epoch>, T)>>,
+    values: ArcSwap<Versions<T>>,
 }
 
 impl<T> Clone for Parameter<T> {
@@ -51,24 +52,21 @@ impl<T: Clone> Parameter<T> {
     /// Its value: in an operator that of the epoch that it works on, anywhere else the newest.
     pub fn get(&self) -> T {
         let values = self.0.values.load();
-        let newest = values.len() - 1;
-        let at = match context::epoch().map(Epoch) {
-            Some(epoch) if newest > 0 => {
-                values.partition_point(|(after, _)| after.is_none_or(|after| after < epoch)) - 1
-            }
-            _ => newest,
+        let value = match context::epoch().map(Epoch) {
+            Some(epoch) if !values.is_one() => values.at(epoch),
+            _ => values.newest(),
         };
-        values[at].1.clone()
+        value.clone()
     }
 }
 
 /// A parameter, whatever its type.
-trait Settable: Send + Sync {
+pub(super) trait Settable: Send + Sync {
     /// Whether it can have this value.
     fn fits(&self, value: &Value) -> Result<(), Error>;
     /// Has it for the epochs after `epoch`.
     fn set_after(&self, epoch: Option<Epoch>, value: &Value);
-    fn forget_before(&self, epoch: Epoch);
+    fn forget(&self, epoch: Epoch);
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -80,18 +78,11 @@ impl<T: Clone + Send + Sync + DeserializeOwned + 'static> Settable for Inner<T> 
 
     fn set_after(&self, epoch: Option<Epoch>, value: &Value) {
         let Ok(value) = T::deserialize(value) else { return };
-        let mut values = if epoch.is_some() { Vec::clone(&self.values.load()) } else { Vec::new() };
-        values.push((epoch, value));
-        self.values.store(Arc::new(values));
+        Versions::change(&self.values, epoch, value);
     }
 
-    fn forget_before(&self, epoch: Epoch) {
-        let values = self.values.load();
-        // The last one that is for the epoch after it is still needed.
-        let past = values.partition_point(|(after, _)| after.is_none_or(|after| after <= epoch));
-        if past > 1 {
-            self.values.store(Arc::new(values[past - 1..].to_vec()));
-        }
+    fn forget(&self, epoch: Epoch) {
+        Versions::forget_in(&self.values, epoch);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -112,13 +103,29 @@ impl Parameters {
     where
         T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
     {
+        let values = ArcSwap::from_pointee(Versions::new(value));
+        Parameter(self.add_any(name.clone(), Inner { name, values }))
+    }
+
+    /// The same of anything that can be set.
+    pub(super) fn add_any<P: Settable + 'static>(&self, name: Arc<str>, parameter: P) -> Arc<P> {
         let parameters = &mut *lock(&self.0);
-        let parameter = parameters.entry(name.clone()).or_insert_with(|| {
-            let values = ArcSwap::from_pointee(vec![(None, value)]);
-            Arc::new(Inner { name: name.clone(), values })
-        });
-        let of_type = parameter.clone().as_any().downcast::<Inner<T>>();
-        Parameter(of_type.unwrap_or_else(|_| panic!("the job has a parameter `{name}` of another type")))
+        let parameter = parameters.entry(name.clone()).or_insert_with(|| Arc::new(parameter));
+        let of_type = parameter.clone().as_any().downcast::<P>();
+        of_type.unwrap_or_else(|_| panic!("the job has a parameter `{name}` of another type"))
+    }
+
+    /// The function of that name, with one more version, which is at work if it is the first.
+    ///
+    /// # Panics
+    /// If there is something else of that name.
+    pub(crate) fn named<V>(&self, name: Arc<str>, version: String, value: V) -> Arc<Named<V>>
+    where
+        V: Clone + Send + Sync + 'static,
+    {
+        let named = self.add_any(name.clone(), Named::new(name, version.clone(), value.clone()));
+        named.add(version, value);
+        named
     }
 
     /// Whether a parameter can have a value.
@@ -138,7 +145,7 @@ impl Parameters {
     }
 
     /// All epochs up to `epoch` are complete.
-    pub(crate) fn forget_before(&self, epoch: Epoch) {
-        lock(&self.0).values().for_each(|parameter| parameter.forget_before(epoch));
+    pub(crate) fn forget(&self, epoch: Epoch) {
+        lock(&self.0).values().for_each(|parameter| parameter.forget(epoch));
     }
 }

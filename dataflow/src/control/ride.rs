@@ -9,32 +9,13 @@ use tokio::sync::Notify;
 use updraft_kernel::Bell;
 
 use super::parameter::Parameters;
+use super::placement::Placement;
 use super::settings::{Kept, Settings};
-use super::{Answer, Instance, Message, Part, PartKind, Seen};
+use super::{Answer, Instance, Message, Part};
 use crate::checkpoint::{Schedule, Taking};
-use crate::epoch::Epochs;
+use crate::explain::NodeKind;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
-use crate::time::{Epoch, Punctuation};
-
-/// What can be set of a partition of a source.
-#[derive(Debug)]
-pub(crate) struct Knobs {
-    /// Records in a bundle.
-    pub(crate) bundle: usize,
-    /// When epochs are closed, if that was changed.
-    pub(crate) epochs: Option<Epochs>,
-    /// Whether it is not to be read for now.
-    pub(crate) is_paused: bool,
-    /// Whether it is not to be read any more.
-    pub(crate) is_draining: bool,
-}
-
-impl Knobs {
-    /// As it begins.
-    pub(crate) fn new(bundle: usize) -> Self {
-        Self { bundle, epochs: None, is_paused: false, is_draining: false }
-    }
-}
+use crate::time::Epoch;
 
 /// The operations of a job.
 #[derive(Default)]
@@ -46,6 +27,8 @@ pub(crate) struct Control {
     turns: Mutex<Turns>,
     /// Told when an operation is over.
     over: Notify,
+    /// Where stages are worked for, by the numbers of their parts.
+    placements: Mutex<BTreeMap<usize, Arc<Placement>>>,
     pub(crate) parameters: Arc<Parameters>,
     pub(crate) settings: Settings,
     /// How often checkpoints are taken, in a job that takes any.
@@ -83,11 +66,29 @@ impl Control {
     }
 
     /// One more part of the job.
-    pub(crate) fn add_part(&self, kind: PartKind, name: Arc<str>, instances: usize) -> Arc<Part> {
+    pub(crate) fn add_part(&self, kind: NodeKind, name: Arc<str>, instances: usize, is_keyed: bool) -> Arc<Part> {
         let parts = &mut *lock(&self.parts);
-        let part = Arc::new(Part { number: parts.len(), kind, name, instances });
+        let part = Arc::new(Part { number: parts.len(), kind, name, instances, is_keyed });
         parts.push(part.clone());
         part
+    }
+
+    /// Where a stage is worked for: as was set in a run before, if there were as many drivers and kernels.
+    pub(crate) fn place(&self, stage: &Part, kernels: usize) -> Arc<Placement> {
+        let kept = self.settings.now().placements.remove(&*stage.name);
+        let fits = |kept: &Vec<usize>| kept.len() == stage.instances && kept.iter().all(|kernel| *kernel < kernels);
+        let placement = match kept.filter(fits) {
+            Some(kept) => Placement::new(kept.into()),
+            None => Placement::even(stage.instances, kernels),
+        };
+        let placement = Arc::new(placement);
+        lock(&self.placements).insert(stage.number, placement.clone());
+        placement
+    }
+
+    /// Where a stage is worked for; none of what works where it is called.
+    pub(super) fn placement(&self, stage: &Part) -> Option<Arc<Placement>> {
+        lock(&self.placements).get(&stage.number).cloned()
     }
 
     /// All parts: sources first, then stages in the order of the data, then sinks.
@@ -117,7 +118,8 @@ impl Control {
         if lock(&self.riding).remove(&epoch).is_some() {
             self.count.fetch_sub(1, Ordering::AcqRel);
         }
-        self.parameters.forget_before(epoch);
+        self.parameters.forget(epoch);
+        lock(&self.placements).values().for_each(|placement| placement.forget(epoch));
         if self.taking.is_none() {
             self.settings.forget_before(epoch);
         }
@@ -178,11 +180,6 @@ pub(crate) trait Carriage: Send + Sync {
 }
 
 impl dyn Carriage + '_ {
-    /// The epoch is over at an instance of a stage or of a sink.
-    pub(crate) fn meets(&self, part: &Arc<Part>, number: usize, at: Punctuation, seen: Seen) {
-        self.completes(part, &mut Instance { part, number, at, seen, knobs: None });
-    }
-
     /// One of a part's inputs has closed the epoch.
     pub(crate) fn comes(&self, part: &Part) {
         (0..part.instances).for_each(|number| self.comes_to(part, number));
@@ -238,7 +235,7 @@ impl<M: Message> Ride<M> {
         let state = lock(&self.state);
         let told = |((_, number), part): (&(usize, usize), &Arc<Part>)| match (part.kind, part.instances) {
             (_, 1) => part.to_string(),
-            (PartKind::Source, _) => format!("partition {number} of {part}"),
+            (NodeKind::Source, _) => format!("partition {number} of {part}"),
             _ => format!("driver {number} of {part}"),
         };
         state.left.iter().map(told).collect()

@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::settings::Kept;
-use super::{Answer, Control, Controller, Instance, Message, Part, PartKind, Round, View};
+use super::settings::{Kept, SourceSettings};
+use super::{Answer, Control, Controller, Instance, Message, Part, Round, View};
 use crate::epoch::Epochs;
+use crate::explain::NodeKind;
 use crate::source::Error;
 use crate::time::Epoch;
 
@@ -34,12 +35,17 @@ struct Begun {
 }
 
 /// What changes of a source.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct SourceChange {
-    pub(super) bundle: Option<usize>,
-    pub(super) epochs: Option<Epochs>,
-    pub(super) pause: Option<bool>,
-    pub(super) drain: bool,
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SourceChange {
+    pub(crate) settings: SourceSettings,
+    pub(crate) pause: Option<bool>,
+    pub(crate) drain: bool,
+}
+
+impl SourceChange {
+    fn settings(settings: SourceSettings) -> Self {
+        Self { settings, ..Self::default() }
+    }
 }
 
 impl Set {
@@ -51,13 +57,15 @@ impl Set {
     /// Records in a bundle of a source, as [`Input::bundle`](crate::input::Input::bundle).
     #[must_use]
     pub fn bundle(self, source: impl Into<String>, records: usize) -> Self {
-        self.change(Some(source.into()), SourceChange { bundle: Some(records.max(1)), ..SourceChange::default() })
+        let settings = SourceSettings { bundle: Some(records.max(1)), ..SourceSettings::default() };
+        self.change(Some(source.into()), SourceChange::settings(settings))
     }
 
     /// When a source closes epochs, as [`Input::epochs`](crate::input::Input::epochs). Which records are late may change with it.
     #[must_use]
     pub fn epochs(self, source: impl Into<String>, epochs: Epochs) -> Self {
-        self.change(Some(source.into()), SourceChange { epochs: Some(epochs), ..SourceChange::default() })
+        let settings = SourceSettings { epochs: Some(epochs), ..SourceSettings::default() };
+        self.change(Some(source.into()), SourceChange::settings(settings))
     }
 
     /// The value of a [parameter](crate::Job::parameter).
@@ -93,12 +101,11 @@ impl Message for SetSources {
 
     fn on_complete(&self, (): &mut (), instance: &mut Instance<'_>) {
         let number = instance.part.number;
-        let Some(knobs) = instance.knobs.as_deref_mut() else { return };
+        let Some(all) = instance.change.as_deref_mut() else { return };
         for (_, change) in self.0.iter().filter(|(source, _)| *source == number) {
-            knobs.bundle = change.bundle.unwrap_or(knobs.bundle);
-            knobs.epochs = change.epochs.or(knobs.epochs);
-            knobs.is_paused = change.pause.unwrap_or(knobs.is_paused);
-            knobs.is_draining |= change.drain;
+            all.settings = all.settings.with(change.settings);
+            all.pause = change.pause.or(all.pause);
+            all.drain |= change.drain;
         }
     }
 }
@@ -106,24 +113,24 @@ impl Message for SetSources {
 impl Set {
     fn begin(&mut self, job: &View<'_>) -> Result<SetSources, Error> {
         for (name, value) in &self.parameters {
-            job.control.parameters.fits(name, value)?;
+            job.shared.control.parameters.fits(name, value)?;
         }
-        if self.checkpoints.is_some() && job.control.schedule().is_none() {
+        if self.checkpoints.is_some() && job.shared.control.schedule().is_none() {
             return Err("the job takes no checkpoints".into());
         }
         let mut sources = Vec::new();
         for (name, change) in &self.sources {
             match name {
-                Some(name) => sources.push((job.part(PartKind::Source, name)?, *change)),
+                Some(name) => sources.push((job.part(NodeKind::Source, name)?, *change)),
                 None => {
                     sources.extend(
-                        job.parts.iter().filter(|part| part.kind == PartKind::Source).map(|part| (part, *change)),
+                        job.parts.iter().filter(|part| part.kind == NodeKind::Source).map(|part| (part, *change)),
                     );
                 }
             }
         }
         let named = sources.iter().map(|(part, change)| (part.name.clone(), *change)).collect();
-        self.begun = Some(Begun { control: job.control.clone(), sources: named, epoch: Epoch::default() });
+        self.begun = Some(Begun { control: job.shared.control.clone(), sources: named, epoch: Epoch::default() });
         Ok(SetSources(sources.into_iter().map(|(part, change)| (part.number, change)).collect()))
     }
 
@@ -160,7 +167,7 @@ impl<C: Changing> Controller for C {
 
     fn changes(&self, part: &Part) -> bool {
         // Sources are where settings begin to hold, also those of parameters.
-        part.kind == PartKind::Source
+        part.kind == NodeKind::Source
     }
 
     fn on_init(&mut self, job: &View<'_>) -> Result<SetSources, Error> {
@@ -185,10 +192,10 @@ fn keep(
     parameters: &BTreeMap<String, Value>,
     checkpoints: Option<Duration>,
 ) {
-    for (name, SourceChange { bundle, epochs, .. }) in sources {
-        if bundle.is_some() || epochs.is_some() {
+    for (name, SourceChange { settings, .. }) in sources {
+        if *settings != SourceSettings::default() {
             let source = kept.sources.entry(name.to_string()).or_default();
-            (source.bundle, source.epochs) = (bundle.or(source.bundle), epochs.or(source.epochs));
+            *source = source.with(*settings);
         }
     }
     kept.parameters.extend(parameters.clone());

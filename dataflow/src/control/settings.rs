@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::versions::Versions;
 use crate::epoch::Epochs;
 use crate::sync::{Mutex, lock};
 use crate::time::Epoch;
@@ -25,6 +26,9 @@ pub(crate) struct Kept {
     /// By name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) sources: BTreeMap<String, SourceSettings>,
+    /// The kernels of the drivers of stages, by the stages' names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) placements: BTreeMap<String, Vec<usize>>,
     /// How often checkpoints are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) checkpoints: Option<Duration>,
@@ -41,30 +45,29 @@ pub(crate) struct SourceSettings {
     pub(crate) epochs: Option<Epochs>,
 }
 
-/// See the module's page.
-pub(crate) struct Settings {
-    /// By the epoch after which it holds; the first, for all before the next. Never empty.
-    versions: Mutex<VecDeque<(Option<Epoch>, Kept)>>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self::new(Kept::default())
+impl SourceSettings {
+    /// With what `newer` says.
+    pub(crate) fn with(self, newer: Self) -> Self {
+        Self { bundle: newer.bundle.or(self.bundle), epochs: newer.epochs.or(self.epochs) }
     }
 }
+
+/// See the module's page.
+#[derive(Default)]
+pub(crate) struct Settings(Mutex<Versions<Kept>>);
 
 impl Settings {
     /// A job begins with this.
     pub(crate) fn new(kept: Kept) -> Self {
-        Self { versions: Mutex::new(VecDeque::from([(None, kept)])) }
+        Self(Mutex::new(Versions::new(kept)))
     }
 
     /// Changes what holds after `epoch`, the newest one.
     pub(crate) fn change(&self, epoch: Epoch, change: impl FnOnce(&mut Kept)) {
-        let versions = &mut *lock(&self.versions);
-        let mut kept = versions.back().map(|(_, kept)| kept.clone()).unwrap_or_default();
+        let versions = &mut *lock(&self.0);
+        let mut kept = versions.newest().clone();
         change(&mut kept);
-        versions.push_back((Some(epoch), kept));
+        versions.set_after(epoch, kept);
     }
 
     /// An operation is done with `epoch`.
@@ -78,26 +81,22 @@ impl Settings {
 
     /// Whether an operation was done, or is about to be.
     pub(crate) fn is_done(&self, id: &str) -> bool {
-        lock(&self.versions).back().is_some_and(|(_, kept)| kept.done.iter().any(|done| done == id))
+        lock(&self.0).newest().done.iter().any(|done| done == id)
     }
 
-    /// What had been set at the end of `epoch`.
+    /// What had been set at the end of `epoch`: what holds in the next one.
     pub(crate) fn as_of(&self, epoch: Epoch) -> Kept {
-        let versions = lock(&self.versions);
-        let at = versions.partition_point(|(after, _)| after.is_none_or(|after| after <= epoch));
-        versions[at.max(1) - 1].1.clone()
+        lock(&self.0).at(epoch.next()).clone()
     }
 
     /// What holds now.
     pub(crate) fn now(&self) -> Kept {
-        self.as_of(Epoch(u64::MAX))
+        lock(&self.0).newest().clone()
     }
 
     /// Nobody will ask what had been set before the end of `epoch`.
     pub(crate) fn forget_before(&self, epoch: Epoch) {
-        let versions = &mut *lock(&self.versions);
-        let past = versions.partition_point(|(after, _)| after.is_none_or(|after| after <= epoch));
-        versions.drain(..past.max(1) - 1);
+        lock(&self.0).forget(epoch);
     }
 }
 

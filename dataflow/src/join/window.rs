@@ -384,7 +384,7 @@ impl<K: Key, L: State, R: State, J: Kind<L, R>> Stage for WindowJoinStage<K, L, 
     }
 
     fn kept_from(&self, watermark: Time) -> Option<Time> {
-        (!self.slicing.is_whole()).then(|| Time(self.slicing.edge(watermark.0)))
+        self.slicing.kept_from(watermark)
     }
 
     fn part(&self, _: &Self::Local, part: Self::Part, emit: Emit<'_, J::Out>) {

@@ -70,6 +70,10 @@ where
     const KEYED: bool = true;
     const KEEPS: Keeps = Keeps::State;
 
+    fn drivers(&self) -> Option<usize> {
+        self.keyed.drivers()
+    }
+
     fn local(&self, driver: usize) -> Self::Local {
         self.keyed.local(driver)
     }

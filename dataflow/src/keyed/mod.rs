@@ -33,8 +33,8 @@ use crate::time::Time;
 
 /// What is done with the records of each key.
 ///
-/// There is an instance on each kernel, a clone of the one that was given; of the same key, all calls are made on one of
-/// them, one after the other. What must outlive a crash or a move to another kernel belongs into
+/// There is an instance for each [shard](crate::Job::shards), a clone of the one that was given; of the same key, all calls are made on one of
+/// them, one after the other. What must outlive a crash belongs into
 /// [`State`](Self::State), of which each key has its own: a value, a list (`Vec`), a map (`BTreeMap`), or a `struct` of these.
 ///
 /// ```

@@ -332,6 +332,10 @@ where
     const KEYED: bool = true;
     const KEEPS: Keeps = Keeps::State;
 
+    fn drivers(&self) -> Option<usize> {
+        Some(self.drivers)
+    }
+
     fn local(&self, driver: usize) -> Self::Local {
         let owned = Owned {
             process: self.process.clone(),

@@ -17,8 +17,8 @@ use crate::time::{Generation, Punctuation, Time};
 
 /// An operator with handlers for what flows.
 ///
-/// There is an instance on each kernel, a clone of the one that was given. It gets the bundles that were made on its
-/// kernel (after a [shuffle](crate::operator::KeyedStream::shuffle): those of the keys that it owns), epoch after epoch: the bundles of an
+/// There is an instance on each kernel, a clone of the one that was given, or, after a [shuffle](crate::operator::KeyedStream::shuffle), for each
+/// [shard](crate::Job::shards). It gets the bundles that were made on its kernel (those of the keys that it owns), epoch after epoch: the bundles of an
 /// epoch, then timers that its watermark makes due, then its punctuation.
 ///
 /// ```
@@ -45,9 +45,9 @@ pub trait Operator<T>: Clone + Send + Sync + 'static {
     /// What comes out.
     type Out: Record;
 
-    /// An instance begins, on kernel `kernel` of `kernels`: before all else.
-    fn open(&mut self, kernel: usize, kernels: usize) {
-        let _ = (kernel, kernels);
+    /// An instance begins, `instance` of `instances`: before all else.
+    fn open(&mut self, instance: usize, instances: usize) {
+        let _ = (instance, instances);
     }
 
     /// Records of the epoch that is open have come.
@@ -184,9 +184,13 @@ impl<T: Record, O: Operator<T>> Stage for OperatorStage<T, O> {
     type Local = Instance<O>;
     type Part = End;
 
-    const ABOUT: &'static str = "an instance on each kernel, epochs in order";
+    const ABOUT: &'static str = "instances of an operator, epochs in order";
     const KEYED: bool = true;
     const KEEPS: Keeps = O::KEEPS;
+
+    fn drivers(&self) -> Option<usize> {
+        Some(self.drivers)
+    }
 
     fn local(&self, driver: usize) -> Instance<O> {
         Instance { driver, operator: Mutex::new(None) }
@@ -302,6 +306,6 @@ impl<K: Key, T: Record> Shuffled<K, T> {
     /// What an operator of one's own makes of records with their keys: each of its instances owns some of the keys.
     pub fn operator<O: Operator<(K, T)>>(self, name: &str, operator: O) -> Stream<O::Out> {
         let kept = operator_layout::<O>(name);
-        self.keyed_stage(name, move |shared| OperatorStage::new(operator, shared.kernels)).keeps(kept)
+        self.keyed_stage(name, move |shared| OperatorStage::new(operator, shared.shards)).keeps(kept)
     }
 }

@@ -15,7 +15,7 @@ use updraft_kernel::{Bell, clock};
 
 use crate::bundle::{Bundle, Record, Times};
 use crate::container::{Container, Containers, EpochOrder, Service};
-use crate::control::{Part, PartKind};
+use crate::control::{Instance, Part};
 use crate::exchange::{Outlet, Port};
 use crate::explain::{Exchange, NodeKind};
 use crate::job::At;
@@ -80,7 +80,7 @@ where
             let metrics = assembly.stage_metrics("map_async".into());
             let shared = assembly.shared.clone();
             shared.unfinished.fetch_add(1, Ordering::AcqRel);
-            let own = shared.control.add_part(PartKind::Stage, metrics.name.clone(), 1);
+            let own = shared.control.add_part(NodeKind::Stage, metrics.name.clone(), 1, false);
             let order = if upstream.in_order { EpochOrder::In } else { shared.service.order };
             let node = Arc::new(Node {
                 calls,
@@ -132,7 +132,7 @@ struct Node<T, U> {
 impl<T: Record, U: Record> Node<T, U> {
     /// Whether there is something to take up on `kernel`, and room for what comes of it.
     fn has_work(&self, kernel: usize) -> bool {
-        self.containers.oldest(kernel).is_some_and(|epoch| !self.outlet.is_full(epoch))
+        self.containers.oldest(kernel, true).is_some_and(|epoch| !self.outlet.is_full(epoch))
     }
 
     fn is_over(&self) -> bool {
@@ -147,7 +147,9 @@ impl<T: Record, U: Record> Node<T, U> {
             self.ordered.complete(punctuation.epoch);
             container.count().into_iter().for_each(|records| self.metrics.count(records));
             let message = self.shared.control.riding_on(punctuation.epoch);
-            message.iter().for_each(|message| message.meets(&self.own, 0, punctuation, self.metrics.seen(0)));
+            message.iter().for_each(|message| {
+                message.completes(&self.own, &mut Instance::new(&self.own, 0, punctuation, self.metrics.seen(0)))
+            });
             self.outlet.close(kernel, punctuation);
             self.metrics.complete(punctuation);
             message.iter().for_each(|message| message.goes_on(&self.own));
@@ -298,7 +300,7 @@ where
             }
         } else if takes_more
             && node.has_work(kernel)
-            && let Some((container, work)) = node.containers.claim(kernel)
+            && let Some((container, work)) = node.containers.claim(kernel, true)
         {
             // Here, not where the calls are made: that may not be before the task's next turn.
             node.in_hand.fetch_add(work.0.bytes(), Ordering::Relaxed);

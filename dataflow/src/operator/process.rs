@@ -66,7 +66,7 @@ impl<D: Dealt> Deal<D> {
     fn and_end<I: Record, P: Pipe<I, Out = D>>(self, stream: Stream<I, P>, end: Option<D>) -> Self {
         let Stream { job, upstream, pipe, mut names, timed, .. } = stream;
         names.push("shuffle".into());
-        let shuffle = |shared: &Shared| ShuffleStage::new(pipe, shared.kernels).telling(end);
+        let shuffle = |shared: &Shared| ShuffleStage::new(pipe, shared.shards).telling(end);
         job.stage(&names, upstream, self.outlet.clone(), shuffle);
         Self { timed: self.timed && timed, ..self }
     }
@@ -165,13 +165,13 @@ impl<K: Key, T: Record> Shuffled<K, T> {
         let kept = keyed::<K, Q::State>(name, is_watched);
         if is_watched {
             self.keyed_stage(name, move |shared| {
-                KeyedStage::<K, T, Q, Watched>::new(process, live, shared.kernels, begun(shared))
+                KeyedStage::<K, T, Q, Watched>::new(process, live, shared.shards, begun(shared))
                     .spilling(shared.spill.clone())
             })
             .keeps(kept)
         } else {
             self.keyed_stage(name, move |shared| {
-                KeyedStage::<K, T, Q, Nothing>::new(process, None, shared.kernels, begun(shared))
+                KeyedStage::<K, T, Q, Nothing>::new(process, None, shared.shards, begun(shared))
                     .spilling(shared.spill.clone())
             })
             .keeps(kept)
@@ -219,7 +219,7 @@ impl<D: Dealt> DealtRows<D> {
     /// What an operator makes of the rows: each of its instances owns some of the keys.
     pub fn operator<O: Operator<D>>(self, name: &str, operator: O) -> Stream<O::Out> {
         let kept = operator_layout::<O>(name);
-        self.dealt.stage(name, move |shared| OperatorStage::new(operator, shared.kernels)).keeps(kept)
+        self.dealt.stage(name, move |shared| OperatorStage::new(operator, shared.shards)).keeps(kept)
     }
 }
 
@@ -258,7 +258,7 @@ impl<K: Key, T: Record, B: Record> Broadcast<K, T, B> {
     pub fn process<Q: Process<K, T> + Listen<B>>(self, process: Q) -> Stream<Q::Out> {
         let time_to_live = self.time_to_live;
         let stream = self.dealt.stage("process", move |shared| {
-            BroadcastStage::new(process, time_to_live, shared.kernels, shared.clock.begun(Epoch(0)))
+            BroadcastStage::new(process, time_to_live, shared.shards, shared.clock.begun(Epoch(0)))
                 .spilling(shared.spill.clone())
         });
         stream.keeps(keyed::<K, Q::State>("process", true))

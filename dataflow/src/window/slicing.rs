@@ -54,6 +54,11 @@ impl Slicing {
         if time < ends_at { (start, ends_at) } else { (ends_at, next) }
     }
 
+    /// From when on slices are kept at this watermark; none where there is but one window.
+    pub(crate) fn kept_from(&self, watermark: Time) -> Option<Time> {
+        (!self.is_whole()).then(|| Time(self.edge(watermark.0)))
+    }
+
     /// Slices that start before it are over when the watermark has come `through`.
     pub(crate) fn edge(&self, through: i64) -> i64 {
         match through {

@@ -195,7 +195,7 @@ where
     }
 
     fn kept_from(&self, watermark: Time) -> Option<Time> {
-        (!self.slicer.slicing.is_whole()).then(|| Time(self.slicer.slicing.edge(watermark.0)))
+        self.slicer.slicing.kept_from(watermark)
     }
 
     fn part(&self, _: &Self::Local, part: Self::Part, emit: Emit<'_, Self::Out>) {

@@ -54,6 +54,8 @@ pub(crate) struct Case {
     pub(crate) driver: Driver,
     pub(crate) stealing: bool,
     pub(crate) order: EpochOrder,
+    /// Into how many shards keys are dealt out, if that is said.
+    pub(crate) shards: Option<usize>,
     pub(crate) memory_budget: usize,
 }
 
@@ -90,13 +92,14 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
     // Most often enough, else next to nothing.
     let memory_budget = prop_oneof![2 => Just(usize::MAX), 1 => 0_usize..2_000];
     let (inputs, ops) = (proptest::collection::vec(input, 1..4), proptest::collection::vec(op, 0..10));
-    (inputs, ops, drivers(), any::<bool>(), order, memory_budget)
-        .prop_map(|(inputs, ops, driver, stealing, order, memory_budget)| Case {
+    (inputs, ops, drivers(), any::<bool>(), order, proptest::option::of(1usize..20), memory_budget)
+        .prop_map(|(inputs, ops, driver, stealing, order, shards, memory_budget)| Case {
             inputs,
             ops,
             driver,
             stealing,
             order,
+            shards,
             memory_budget,
         })
         // Joins of joins grow beyond all bounds.
@@ -255,9 +258,21 @@ impl Process<u8, Rec> for Counting {
     }
 }
 
+/// What the operator at a place is called, of which there are two versions that do the same.
+fn version_of(at: usize) -> String {
+    format!("operator {at}")
+}
+
+/// The names of those of which there are versions.
+pub(crate) fn swappable(case: &Case) -> Vec<String> {
+    let are = case.ops.iter().enumerate().filter(|(_, op)| matches!(op, Op::Count(..) | Op::Map(..)));
+    are.map(|(at, _)| version_of(at)).collect()
+}
+
 /// The job, and all streams in it that nothing reads; `faulty` has its sources stall.
 pub(crate) fn build(case: &Case, faulty: bool) -> (Job, Vec<Stream<Rec>>) {
     let job = Job::new("graph").stealing(case.stealing).epoch_order(case.order).memory_budget(case.memory_budget);
+    let job = if let Some(shards) = case.shards { job.shards(shards) } else { job };
     let mut streams: Vec<Stream<Rec>> = Vec::new();
     for (n, input) in case.inputs.iter().enumerate() {
         let longest = Duration::from_millis(if faulty { 300 } else { 0 });
@@ -265,15 +280,17 @@ pub(crate) fn build(case: &Case, faulty: bool) -> (Job, Vec<Stream<Rec>>) {
         let timed = source.timestamps(|rec: &Rec| Time(rec.0), Watermarks::bounded(micros(input.disorder)));
         streams.push(timed.epochs(input.epochs).stream().materialize());
     }
-    for op in &case.ops {
+    for (at, op) in case.ops.iter().enumerate() {
         match *op {
             Op::Filter(s, n) => {
                 let stream = take(&mut streams, s);
                 streams.push(stream.filter(move |r| r.2.rem_euclid(n) != 0).materialize());
             }
             Op::Map(s, n) => {
+                let map = job.function(version_of(at), "one", move |r: &Rec| mapped(*r, n));
+                let map = map.or("other", move |r| mapped(*r, n));
                 let stream = take(&mut streams, s);
-                streams.push(stream.map(move |r| mapped(r, n)).materialize());
+                streams.push(stream.map(move |r| map.call(&r)).materialize());
             }
             Op::Twice(s) => {
                 let stream = take(&mut streams, s);
@@ -302,8 +319,9 @@ pub(crate) fn build(case: &Case, faulty: bool) -> (Job, Vec<Stream<Rec>>) {
                 streams.push(windows.aggregate(sum(|r: &Rec| r.2)).map(row).materialize());
             }
             Op::Count(s, size) => {
+                let counting = job.swappable(version_of(at), "one", Counting(size)).or("other", Counting(size));
                 let stream = take(&mut streams, s);
-                streams.push(stream.key_by(|r| r.1).process(Counting(size)));
+                streams.push(stream.key_by(|r| r.1).process(counting));
             }
             Op::WindowJoin(a, b, size) => {
                 if streams.len() > 1 {

@@ -4,14 +4,51 @@
 pub(crate) mod graph;
 pub(crate) mod grouping;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use updraft_dataflow::Job;
+use updraft_dataflow::explain::{Explanation, NodeKind};
 use updraft_dataflow::metrics::JobMetrics;
+use updraft_dataflow::testing::Gathered;
 use updraft_kernel::Runtime;
 use updraft_kernel::sim::{Faults, Sim};
+
+/// What each sink has gathered, in order.
+pub(crate) fn sorted<T: Ord>(gathered: &[Gathered<T>]) -> Vec<Vec<T>> {
+    let sorted = |rows: &Gathered<T>| {
+        let mut rows = rows.take();
+        rows.sort();
+        rows
+    };
+    gathered.iter().map(sorted).collect()
+}
+
+/// Whether each part has read what those before it have given, to the record: `parts` are in the order in which the job explains itself, of
+/// each kind, with their names, the records that they have read, and those that they have given on.
+pub(crate) fn flows<'a>(
+    explained: &Explanation,
+    parts: impl IntoIterator<Item = (NodeKind, &'a str, u64, u64)>,
+) -> Result<(), TestCaseError> {
+    let mut of_kind: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
+    for (kind, name, read, given) in parts {
+        of_kind.entry(kind).or_default().push_back((name, read, given));
+    }
+    let mut given = Vec::new();
+    for node in &explained.nodes {
+        let (name, read, gives) = of_kind.entry(node.kind).or_default().pop_front().unwrap();
+        prop_assert_eq!(&*node.name, name);
+        if node.kind != NodeKind::Source {
+            let sum: u64 = node.inputs.iter().map(|edge| given[edge.from]).sum();
+            prop_assert_eq!(read, sum, "{} of\n{}", name, explained);
+        }
+        given.push(gives);
+    }
+    prop_assert!(of_kind.values().all(VecDeque::is_empty));
+    Ok(())
+}
 
 /// Who runs a job.
 #[derive(Clone, Copy, Debug)]

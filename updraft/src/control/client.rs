@@ -1,20 +1,25 @@
 //! [`Client`]: asks at a control socket.
 
-use std::path::Path;
-
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::client::conn::http1;
+use hyper::header::HeaderValue;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
+use super::place::Place;
 use super::server::Failed;
 
 /// A connection to a process.
-pub struct Client(http1::SendRequest<Full<Bytes>>);
+pub struct Client {
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// What each request names to be answered, where that is needed.
+    authorization: Option<HeaderValue>,
+}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -34,16 +39,28 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// Connects to a socket.
+    /// Connects to where a process answers.
     ///
     /// # Errors
     /// When nobody answers there.
+    pub async fn connect(place: &Place) -> Result<Self, ClientError> {
+        match place {
+            Place::Socket(path) => Self::over(UnixStream::connect(path).await?, None).await,
+            Place::Tcp { address, token } => {
+                let authorization = HeaderValue::from_str(&token.header()).ok();
+                Self::over(TcpStream::connect(address).await?, authorization).await
+            }
+        }
+    }
+
     #[expect(clippy::disallowed_methods, reason = "who asks is no job, and runs on no kernel")]
-    pub async fn connect(path: &Path) -> Result<Self, ClientError> {
-        let stream = UnixStream::connect(path).await?;
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Self, ClientError> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self(sender))
+        Ok(Self { sender, authorization })
     }
 
     /// What is at a path.
@@ -68,8 +85,11 @@ impl Client {
         request: Result<Request<Full<Bytes>>, hyper::http::Error>,
     ) -> Result<T, ClientError> {
         let mut request = request.map_err(|error| ClientError::Refused(error.to_string()))?;
-        request.headers_mut().insert("host", hyper::header::HeaderValue::from_static("updraft"));
-        let response = self.0.send_request(request).await?;
+        request.headers_mut().insert("host", HeaderValue::from_static("updraft"));
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert("authorization", authorization.clone());
+        }
+        let response = self.sender.send_request(request).await?;
         let (status, body) = (response.status(), response.into_body().collect().await?.to_bytes());
         if status.is_success() {
             return Ok(serde_json::from_slice(&body)?);

@@ -1,11 +1,11 @@
 //! The control socket: jobs of this process, watched and changed from outside, by HTTP with JSON.
 //!
-//! [`serve`] opens a Unix socket that only its owner can use, and answers there; [`place`] says where sockets are; [`Client`] asks. What can be asked is
+//! [`serve`] opens a Unix socket that only its owner can use, or a TCP port with a token, and answers there; [`place`] says where that is; [`Client`] asks. What can be asked is
 //! in [`server`], which is what the document that it gives at `/v1/openapi.json` says. What comes of it is a
 //! [control operation](updraft_dataflow::control) each.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -15,9 +15,21 @@ use updraft_kernel::clock::{self, Nanos};
 mod client;
 pub mod place;
 mod server;
+mod why;
 
 pub use client::{Client, ClientError};
-pub use server::{CutView, Done, Failed, PartView, Set, Sources, openapi};
+pub use place::{Place, Token};
+pub use server::{
+    CutView, Done, EdgeView, Failed, HasMoved, NodeView, PartView, PlanView, Scale, Set, Shards, Sources, Version,
+    openapi,
+};
+
+pub use why::why;
+
+/// A time of so many milliseconds since 1970, as people read it.
+pub fn at(millis: i64) -> String {
+    why::at(updraft_dataflow::Time::from_millis(millis))
+}
 
 /// The jobs of a process that can be watched and changed. Those that have ended are forgotten.
 #[derive(Clone, Default)]
@@ -68,8 +80,9 @@ impl Jobs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, number: u64) -> Option<Running> {
-        self.lock().jobs.get(&number).map(|job| job.running.clone()).filter(|running| !running.is_ended())
+    /// A job, and when it began.
+    fn get(&self, number: u64) -> Option<(Running, Nanos)> {
+        self.lock().jobs.get(&number).map(|job| (job.running.clone(), job.begun)).filter(|(job, _)| !job.is_ended())
     }
 
     fn list(&self) -> Vec<JobView> {
@@ -90,17 +103,17 @@ impl Jobs {
     }
 }
 
-/// A socket that is answered at, until this is dropped.
+/// Somewhere that is answered at, until this is dropped.
 #[derive(Debug)]
 pub struct Serving {
-    path: PathBuf,
+    place: Place,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
 impl Serving {
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where that is. A TCP port that was not said is one that was free.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 }
 
@@ -109,30 +122,48 @@ impl Drop for Serving {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
-        let _ = std::fs::remove_file(&self.path);
+        if let Place::Socket(path) = &self.place {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
-/// Answers at a Unix socket for these jobs, on a thread of its own.
+/// Answers for these jobs, on a thread of its own.
 ///
 /// # Errors
-/// When the socket cannot be made: its folder must be this user's alone.
-pub fn serve(jobs: &Jobs, path: PathBuf) -> std::io::Result<Serving> {
-    let listener = place::listen(&path)?;
+/// When the socket cannot be made: its folder must be this user's alone, the address free.
+pub fn serve(jobs: &Jobs, place: Place) -> std::io::Result<Serving> {
     let (stop, stopped) = tokio::sync::oneshot::channel();
-    let router = server::router(jobs.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    std::thread::Builder::new().name("control".into()).spawn(move || {
-        runtime.block_on(async {
+    let router = server::router(jobs.clone());
+    let (place, served): (_, Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>>) = match place {
+        Place::Socket(path) => {
+            let listener = place::listen(&path)?;
             let served = async {
                 let listener = tokio::net::UnixListener::from_std(listener)?;
                 axum::serve(listener, router).await
             };
+            (Place::Socket(path), Box::pin(served))
+        }
+        Place::Tcp { address, token } => {
+            let listener = std::net::TcpListener::bind(&address)?;
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?.to_string();
+            let router = server::with_token(router, token.clone());
+            let served = async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                axum::serve(listener, router).await
+            };
+            (Place::Tcp { address, token }, Box::pin(served))
+        }
+    };
+    std::thread::Builder::new().name("control".into()).spawn(move || {
+        runtime.block_on(async {
             tokio::select! {
                 served = served => served.unwrap_or_else(|error| tracing::warn!("control: {error}")),
                 _ = stopped => {}
             }
         });
     })?;
-    Ok(Serving { path, stop: Some(stop) })
+    Ok(Serving { place, stop: Some(stop) })
 }

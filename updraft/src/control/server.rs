@@ -1,20 +1,26 @@
 //! What is answered at a control socket: one function for each path, and the document that says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use updraft_dataflow::control::{self, ControlError, Cut, Drain, Monitor, PartCut, Pause, Resume};
-use updraft_dataflow::{Running, Time};
+use updraft_dataflow::control::{
+    self, Ask, ControlError, Controller, Cut, Drain, Load, Monitor, Moved, PartCut, Pause, Rehash, Rescale, Resume,
+    Seen, Swap,
+};
+use updraft_dataflow::explain::{Edge, Node};
+use updraft_dataflow::{Epoch, Running, Time};
+use updraft_kernel::clock::{self, Nanos};
 
-use super::{JobView, Jobs};
+use super::{JobView, Jobs, Token, why};
 
 /// All paths.
 pub(super) fn router(jobs: Jobs) -> Router {
@@ -22,17 +28,36 @@ pub(super) fn router(jobs: Jobs) -> Router {
         .route("/v1/openapi.json", get(async || Json(openapi())))
         .route("/v1/jobs", get(list))
         .route("/v1/jobs/{number}", get(monitor))
+        .route("/v1/jobs/{number}/plan", get(plan))
         .route("/v1/jobs/{number}/pause", post(pause))
         .route("/v1/jobs/{number}/resume", post(resume))
         .route("/v1/jobs/{number}/drain", post(drain))
         .route("/v1/jobs/{number}/cancel", post(cancel))
         .route("/v1/jobs/{number}/checkpoint", post(checkpoint))
         .route("/v1/jobs/{number}/set", post(set))
+        .route("/v1/jobs/{number}/swap", post(swap))
+        .route("/v1/jobs/{number}/scale", post(scale))
+        .route("/v1/jobs/{number}/rehash", post(rehash))
         .fallback(async || Refused(StatusCode::NOT_FOUND, "there is no such path: see /v1/openapi.json".into()))
         .method_not_allowed_fallback(async || {
             Refused(StatusCode::METHOD_NOT_ALLOWED, "this path is asked otherwise: see /v1/openapi.json".into())
         })
         .with_state(jobs)
+}
+
+/// The same, for those alone that name the token.
+pub(super) fn with_token(router: Router, token: Token) -> Router {
+    router.layer(middleware::from_fn(move |request: Request, next: Next| {
+        let named = request.headers().get("authorization").is_some_and(|header| token.is_in(header.as_bytes()));
+        async move {
+            if named {
+                return next.run(request).await;
+            }
+            let remedy = "send the token: `Authorization: Bearer TOKEN`";
+            Refused(StatusCode::UNAUTHORIZED, format!("whoever asks here has to have leave to: {remedy}"))
+                .into_response()
+        }
+    }))
 }
 
 /// What has gone wrong.
@@ -105,6 +130,55 @@ pub struct Set {
     pub checkpoints: Option<u64>,
 }
 
+/// Which version of something is to take over.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Version {
+    /// A name of this change that no other has: asked for again, it is done once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The function or the process.
+    pub name: String,
+    /// The version.
+    pub version: String,
+}
+
+/// How many kernels are to work for stages.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// A name of this change that no other has: asked for again, it is done once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// One of the stages; all, if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// How many.
+    pub kernels: usize,
+}
+
+/// Where shards are to be.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shards {
+    /// A name of this change that no other has: asked for again, it is done once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Of which stage.
+    pub stage: String,
+    /// The kernel, by shard.
+    pub shards: BTreeMap<usize, usize>,
+}
+
+/// What has moved, and when: an epoch of the job, the last one before.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HasMoved {
+    /// The epoch.
+    pub epoch: u64,
+    /// How many shards and other drivers of stages.
+    pub drivers: usize,
+}
+
 /// What each part of a job has done by the end of an epoch.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct CutView {
@@ -126,6 +200,44 @@ pub struct CutView {
     pub parts: Vec<PartView>,
 }
 
+/// What a job is made of, and what each part has done by the end of an epoch.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PlanView {
+    /// Its name.
+    pub job: String,
+    /// What it is owed, and in which order epochs are worked on.
+    pub about: String,
+    /// The epoch.
+    pub epoch: u64,
+    /// The sources, then the others: a node reads from those before it.
+    pub nodes: Vec<NodeView>,
+    /// Whether it gives output, and if not, what it waits for.
+    pub why: String,
+}
+
+/// A source, a stage or a sink.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Which one, and what it has done.
+    #[serde(flatten)]
+    pub part: PartView,
+    /// What is particular about it: its state, its epochs.
+    pub about: String,
+    /// What it reads from.
+    pub inputs: Vec<EdgeView>,
+}
+
+/// From where a node reads, and how.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EdgeView {
+    /// The node, by its place in the list.
+    pub from: usize,
+    /// Which of its outlets, where it has several: late records, dead letters.
+    pub outlet: String,
+    /// How bundles get to it.
+    pub exchange: String,
+}
+
 /// A part of a job.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct PartView {
@@ -135,20 +247,13 @@ pub struct PartView {
     pub name: String,
     /// Partitions of a source, drivers of a stage, one of a sink.
     pub instances: usize,
-    /// Records taken in.
-    pub records_in: u64,
-    /// Records given on.
-    pub records_out: u64,
-    /// Records that were late.
-    pub late: u64,
-    /// Records that could not be decoded.
-    pub rejected: u64,
-    /// Seconds in which kernels have worked for it, added up.
-    pub busy: f64,
-    /// Seconds in which a source could not go on, added up over its partitions.
-    pub blocked: f64,
-    /// Bytes that a stage keeps.
-    pub state: u64,
+    /// Whether each of them owns some of the keys.
+    pub is_keyed: bool,
+    /// What it has done; times are in seconds.
+    #[serde(flatten)]
+    pub seen: Seen,
+    /// What each driver of a stage has to do.
+    pub loads: Vec<Load>,
     /// Its watermark, in milliseconds since 1970; none before the first, and at the end of time.
     pub watermark: Option<i64>,
 }
@@ -163,25 +268,21 @@ impl From<Cut> for CutView {
             epochs_in_flight: cut.epochs_in_flight,
             memory: cut.memory,
             watermark_lag: cut.watermark_lag.as_millis() as u64,
-            latency: cut.latency.map(|(p50, p99)| (millis(p50), millis(p99))),
+            latency: cut.latency().map(|(p50, p99)| (millis(p50), millis(p99))),
             parts: cut.parts.into_iter().map(PartView::from).collect(),
         }
     }
 }
 
 impl From<PartCut> for PartView {
-    fn from(PartCut { part, seen, watermark }: PartCut) -> Self {
+    fn from(PartCut { part, seen, loads, watermark }: PartCut) -> Self {
         Self {
             kind: part.kind.to_string(),
             name: part.name.to_string(),
             instances: part.instances,
-            records_in: seen.records_in,
-            records_out: seen.records_out,
-            late: seen.late,
-            rejected: seen.rejected,
-            busy: seen.busy.as_secs_f64(),
-            blocked: seen.blocked.as_secs_f64(),
-            state: seen.state,
+            is_keyed: part.is_keyed,
+            seen,
+            loads,
             watermark: (![Time::MIN, Time::MAX].contains(&watermark)).then(|| watermark.as_millis()),
         }
     }
@@ -189,6 +290,11 @@ impl From<PartCut> for PartView {
 
 /// The job of that number.
 fn job(jobs: &Jobs, number: &str) -> Result<Running, Refused> {
+    begun(jobs, number).map(|(running, _)| running)
+}
+
+/// The same, and when it began.
+fn begun(jobs: &Jobs, number: &str) -> Result<(Running, Nanos), Refused> {
     let running = number.parse().ok().and_then(|number| jobs.get(number));
     running.ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("there is no job {number}: see /v1/jobs")))
 }
@@ -201,14 +307,42 @@ async fn monitor(State(jobs): State<Jobs>, Path(number): Path<String>) -> Answer
     Ok(Json(job(&jobs, &number)?.control(Monitor::default()).await?.into()))
 }
 
+async fn plan(State(jobs): State<Jobs>, Path(number): Path<String>) -> Answer<PlanView> {
+    let (running, since) = begun(&jobs, &number)?;
+    let cut = running.control(Monitor::default()).await?;
+    let explained = running.explain();
+    let mut of_kind: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
+    for cut in cut.parts {
+        of_kind.entry(cut.part.kind).or_default().push_back(PartView::from(cut));
+    }
+    let edge =
+        |edge: &Edge| EdgeView { from: edge.from, outlet: edge.outlet.to_owned(), exchange: edge.exchange.to_string() };
+    // Of each kind, parts are in the order in which they were described.
+    let node = |node: &Node| {
+        let part = of_kind.get_mut(&node.kind)?.pop_front()?;
+        Some(NodeView { part, about: node.about.clone(), inputs: node.inputs.iter().map(edge).collect() })
+    };
+    Ok(Json(PlanView {
+        job: explained.job.to_string(),
+        about: explained.about.clone(),
+        epoch: cut.epoch.0,
+        nodes: explained.nodes.iter().filter_map(node).collect(),
+        why: why(running.metrics(), clock::now().since(since)),
+    }))
+}
+
+/// Has an operation done that is over at the end of an epoch.
+async fn done<C: Controller<Outcome = Epoch>>(running: &Running, ask: impl Into<Ask<C>>) -> Answer<Done> {
+    Ok(Json(Done { epoch: running.control(ask).await?.0 }))
+}
+
 async fn pause(
     State(jobs): State<Jobs>,
     Path(number): Path<String>,
     body: Result<Json<Sources>, JsonRejection>,
 ) -> Answer<Done> {
     let (running, Json(Sources { source })) = (job(&jobs, &number)?, body?);
-    let epoch = running.control(source.map_or_else(Pause::all, Pause::source)).await?;
-    Ok(Json(Done { epoch: epoch.0 }))
+    done(&running, source.map_or_else(Pause::all, Pause::source)).await
 }
 
 async fn resume(
@@ -217,13 +351,11 @@ async fn resume(
     body: Result<Json<Sources>, JsonRejection>,
 ) -> Answer<Done> {
     let (running, Json(Sources { source })) = (job(&jobs, &number)?, body?);
-    let epoch = running.control(source.map_or_else(Resume::all, Resume::source)).await?;
-    Ok(Json(Done { epoch: epoch.0 }))
+    done(&running, source.map_or_else(Resume::all, Resume::source)).await
 }
 
 async fn drain(State(jobs): State<Jobs>, Path(number): Path<String>) -> Answer<Done> {
-    let epoch = job(&jobs, &number)?.control(Drain::default()).await?;
-    Ok(Json(Done { epoch: epoch.0 }))
+    done(&job(&jobs, &number)?, Drain::default()).await
 }
 
 async fn cancel(State(jobs): State<Jobs>, Path(number): Path<String>) -> Answer<Value> {
@@ -261,9 +393,48 @@ async fn set(
     if let Some(millis) = checkpoints {
         set = set.checkpoints(Duration::from_millis(millis));
     }
-    let ask = control::Ask::new(set);
-    let epoch = running.control(if let Some(id) = id { ask.id(id) } else { ask }).await?;
-    Ok(Json(Done { epoch: epoch.0 }))
+    done(&running, with_id(set, id)).await
+}
+
+/// An operation, by the name that it may have.
+fn with_id<C: Controller>(operation: C, id: Option<String>) -> Ask<C> {
+    let ask = Ask::new(operation);
+    if let Some(id) = id { ask.id(id) } else { ask }
+}
+
+async fn swap(
+    State(jobs): State<Jobs>,
+    Path(number): Path<String>,
+    body: Result<Json<Version>, JsonRejection>,
+) -> Answer<Done> {
+    let (running, Json(Version { id, name, version })) = (job(&jobs, &number)?, body?);
+    done(&running, with_id(Swap::new(name, version), id)).await
+}
+
+/// Has an operation done that moves something.
+async fn moved<C: Controller<Outcome = Moved>>(running: &Running, ask: Ask<C>) -> Answer<HasMoved> {
+    let Moved { epoch, drivers } = running.control(ask).await?;
+    Ok(Json(HasMoved { epoch: epoch.0, drivers }))
+}
+
+async fn scale(
+    State(jobs): State<Jobs>,
+    Path(number): Path<String>,
+    body: Result<Json<Scale>, JsonRejection>,
+) -> Answer<HasMoved> {
+    let (running, Json(Scale { id, stage, kernels })) = (job(&jobs, &number)?, body?);
+    let rescale = stage.map_or_else(|| Rescale::job(kernels), |stage| Rescale::stage(stage, kernels));
+    moved(&running, with_id(rescale, id)).await
+}
+
+async fn rehash(
+    State(jobs): State<Jobs>,
+    Path(number): Path<String>,
+    body: Result<Json<Shards>, JsonRejection>,
+) -> Answer<HasMoved> {
+    let (running, Json(Shards { id, stage, shards })) = (job(&jobs, &number)?, body?);
+    let rehash = shards.into_iter().fold(Rehash::stage(stage), |rehash, (shard, kernel)| rehash.shard(shard, kernel));
+    moved(&running, with_id(rehash, id)).await
 }
 
 /// What can be asked, as an OpenAPI 3.1 document.
@@ -309,6 +480,7 @@ pub fn openapi() -> Value {
                 "responses": { "200": answer("All that run.", json!({ "type": "array", "items": reference("Job") })) },
             } },
             "/v1/jobs/{number}": { "get": operation("What each part has done by the end of an epoch.", reference("Cut"), None) },
+            "/v1/jobs/{number}/plan": { "get": operation("What it is made of, with figures; and why it gives no output.", reference("Plan"), None) },
             "/v1/jobs/{number}/pause": { "post": operation("Has sources read nothing.", done.clone(), Some("Sources")) },
             "/v1/jobs/{number}/resume": { "post": operation("Has sources go on.", done.clone(), Some("Sources")) },
             "/v1/jobs/{number}/drain": { "post": operation("Has the job come to a good end.", done.clone(), None) },
@@ -318,10 +490,22 @@ pub fn openapi() -> Value {
                 object(&["checkpoint"], json!({ "checkpoint": count })),
                 None,
             ) },
-            "/v1/jobs/{number}/set": { "post": operation("Changes settings.", done, Some("Set")) },
+            "/v1/jobs/{number}/set": { "post": operation("Changes settings.", done.clone(), Some("Set")) },
+            "/v1/jobs/{number}/swap": { "post": operation("Has another version of a function or a process take over.", done, Some("Version")) },
+            "/v1/jobs/{number}/scale": { "post": operation("Has so many kernels work for stages.", reference("Moved"), Some("Scale")) },
+            "/v1/jobs/{number}/rehash": { "post": operation("Moves shards of a stage to other kernels.", reference("Moved"), Some("Shards")) },
         },
         "components": { "schemas": {
             "Failed": object(&["error"], json!({ "error": text })),
+            "Moved": object(&["epoch", "drivers"], json!({ "epoch": count, "drivers": count })),
+            "Version": object(&["name", "version"], json!({ "id": or_null("string"), "name": text, "version": text })),
+            "Scale": object(&["kernels"], json!({ "id": or_null("string"), "stage": or_null("string"), "kernels": count })),
+            "Shards": object(&["stage", "shards"], json!({
+                "id": or_null("string"),
+                "stage": text,
+                "shards": { "type": "object", "additionalProperties": count },
+            })),
+            "Load": object(&["kernel", "records"], json!({ "kernel": count, "records": count })),
             "Done": object(&["epoch"], json!({ "epoch": count })),
             "Sources": object(&[], json!({ "source": or_null("string") })),
             "Set": object(&[], json!({
@@ -339,11 +523,22 @@ pub fn openapi() -> Value {
                 "latency": { "type": ["array", "null"], "items": float, "minItems": 2, "maxItems": 2 },
                 "parts": { "type": "array", "items": reference("Part") },
             })),
-            "Part": object(&["kind", "name", "instances", "records_in", "records_out", "late", "rejected", "busy", "blocked", "state"], json!({
+            "Plan": object(&["job", "about", "epoch", "nodes", "why"], json!({
+                "job": text, "about": text, "epoch": count, "nodes": { "type": "array", "items": reference("Node") }, "why": text,
+            })),
+            "Node": json!({ "allOf": [reference("Seen"), { "type": "object", "required": ["about", "inputs"], "properties": {
+                "about": text,
+                "inputs": { "type": "array", "items": object(&["from", "outlet", "exchange"], json!({
+                    "from": count, "outlet": text, "exchange": text,
+                })) },
+            } }] }),
+            "Part": json!({ "allOf": [reference("Seen")], "unevaluatedProperties": false }),
+            "Seen": json!({ "type": "object", "required": ["kind", "name", "instances", "records_in", "records_out", "late", "rejected", "busy", "blocked", "state", "bundle", "loads", "is_keyed"], "properties": {
                 "kind": { "enum": ["source", "stage", "sink"] }, "name": text, "instances": count,
                 "records_in": count, "records_out": count, "late": count, "rejected": count,
-                "busy": float, "blocked": float, "state": count, "watermark": or_null("integer"),
-            })),
+                "busy": float, "blocked": float, "state": count, "bundle": count, "watermark": or_null("integer"),
+                "loads": { "type": "array", "items": reference("Load") }, "is_keyed": { "type": "boolean" },
+            } }),
         } },
     })
 }

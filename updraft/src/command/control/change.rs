@@ -1,10 +1,12 @@
 //! `updraft pause`, `resume`, `drain`, `cancel`, `checkpoint` and `set`.
 
 use clap::Args;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use updraft::control::{Done, Set, Sources};
+use updraft::control::{Done, Set, Sources, Version};
 
-use super::{Outcome, one, wait};
+use super::{Outcome, Result, one, wait};
 
 /// Which job.
 #[derive(Args)]
@@ -84,58 +86,68 @@ pub(in crate::command) struct SetJob {
     id: Option<String>,
 }
 
-/// Asks for something that is done at the end of an epoch.
-fn done(which: Which, what: &str, body: impl serde::Serialize) -> Outcome {
-    let done: Done = wait(async {
-        let mut found = one(which.job.as_deref()).await?;
-        let path = found.path(what);
-        Ok(found.client.post(&path, &body).await?)
-    })?;
-    eprintln!("done after epoch {}", done.epoch);
+/// Have another version of a function or a process take over, between two epochs; what is kept by key is kept.
+#[derive(Args)]
+#[command(after_help = "Example:\n  updraft swap alerts --version score=square")]
+pub(in crate::command) struct SwapJob {
+    #[command(flatten)]
+    which: Which,
+    /// The function or the process, as the job names it, and the version that is to be at work.
+    #[arg(long, value_name = "NAME=VERSION")]
+    version: String,
+    /// A name of this change that no other has: asked for again, it is done once.
+    #[arg(long)]
+    id: Option<String>,
+}
+
+/// Asks a job for something.
+pub(super) fn ask<T: DeserializeOwned>(which: &Which, what: &str, body: impl Serialize) -> Result<T> {
+    wait(async {
+        let found = one(which.job.as_deref()).await?;
+        Ok(found.connect().await?.post(&found.path(what), &body).await?)
+    })
+}
+
+/// Asks it for something that is done at the end of an epoch.
+fn done(which: &Which, what: &str, body: impl Serialize) -> Outcome {
+    let Done { epoch } = ask(which, what, body)?;
+    eprintln!("done after epoch {epoch}");
     Ok(())
 }
 
 impl PauseJob {
     pub(in crate::command) fn run(self) -> Outcome {
         let WhichSource { which, source } = self.which;
-        done(which, "/pause", Sources { source })
+        done(&which, "/pause", Sources { source })
     }
 }
 
 impl ResumeJob {
     pub(in crate::command) fn run(self) -> Outcome {
         let WhichSource { which, source } = self.which;
-        done(which, "/resume", Sources { source })
+        done(&which, "/resume", Sources { source })
     }
 }
 
 impl DrainJob {
     pub(in crate::command) fn run(self) -> Outcome {
-        done(self.which, "/drain", json!({}))
+        done(&self.which, "/drain", json!({}))
     }
 }
 
 impl CancelJob {
     pub(in crate::command) fn run(self) -> Outcome {
-        wait(async {
-            let mut found = one(self.which.job.as_deref()).await?;
-            let path = found.path("/cancel");
-            found.client.post::<Value>(&path, &json!({})).await?;
-            eprintln!("ended");
-            Ok(())
-        })
+        ask::<Value>(&self.which, "/cancel", json!({}))?;
+        eprintln!("ended");
+        Ok(())
     }
 }
 
 impl CheckpointJob {
     pub(in crate::command) fn run(self) -> Outcome {
-        wait(async {
-            let mut found = one(self.which.job.as_deref()).await?;
-            let path = found.path("/checkpoint");
-            let taken: Value = found.client.post(&path, &json!({})).await?;
-            eprintln!("checkpoint {} is stored", taken["checkpoint"]);
-            Ok(())
-        })
+        let taken: Value = ask(&self.which, "/checkpoint", json!({}))?;
+        eprintln!("checkpoint {} is stored", taken["checkpoint"]);
+        Ok(())
     }
 }
 
@@ -150,17 +162,28 @@ impl SetJob {
             let (source, records) = pair(text)?;
             Ok((source, records.parse().map_err(|_| format!("--bundle {text}: `{records}` is no number of records"))?))
         });
-        let (parameters, bundle) = (parameters.collect::<Result<_, String>>()?, bundle.collect::<Result<_, String>>()?);
+        let (parameters, bundle) = (
+            parameters.collect::<std::result::Result<_, String>>()?,
+            bundle.collect::<std::result::Result<_, String>>()?,
+        );
         let set = Set { id, parameters, bundle, checkpoints };
         if set == (Set { id: set.id.clone(), ..Set::default() }) {
             return Err("there is nothing to be set: see `updraft set --help`".into());
         }
-        done(which, "/set", set)
+        done(&which, "/set", set)
+    }
+}
+
+impl SwapJob {
+    pub(in crate::command) fn run(self) -> Outcome {
+        let Self { which, version, id } = self;
+        let (name, version) = pair(&version)?;
+        done(&which, "/swap", Version { id, name, version: version.to_owned() })
     }
 }
 
 /// `name=value`.
-fn pair(text: &str) -> Result<(String, &str), String> {
+pub(super) fn pair(text: &str) -> std::result::Result<(String, &str), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
     Ok((name.to_owned(), value))
 }

@@ -2,66 +2,83 @@
 //! [`change`].
 
 pub(super) mod change;
+pub(super) mod moves;
 pub(super) mod ps;
 pub(super) mod top;
 
 use std::future::Future;
 
-use updraft::control::{Client, JobView, place};
+use updraft::control::{Client, JobView, Place, place};
 
 use super::Outcome;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(super) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A job of a process.
-struct Found {
-    process: u32,
+pub(super) struct Found {
+    /// The number of its process, where that is known.
+    process: Option<u32>,
     job: JobView,
-    client: Client,
+    place: Place,
 }
 
 impl Found {
     /// What it is called on the command line.
     fn id(&self) -> String {
-        format!("{}.{}", self.process, self.job.number)
+        self.process.map_or(String::new(), |process| format!("{process}.")) + &self.job.number.to_string()
+    }
+
+    /// A connection to its process.
+    pub(super) async fn connect(&self) -> Result<Client> {
+        Ok(Client::connect(&self.place).await?)
     }
 
     /// The path of what is asked of it.
-    fn path(&self, what: &str) -> String {
+    pub(super) fn path(&self, what: &str) -> String {
         format!("/v1/jobs/{}{what}", self.job.number)
     }
 }
 
 /// Does something that waits for sockets.
-fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?.block_on(work)
 }
 
 /// All jobs of this user.
 async fn all() -> Result<Vec<Found>> {
     let mut found = Vec::new();
-    let sockets = place::all().map_err(|error| format!("{}: {error}", place::folder().display()))?;
-    for (process, path) in sockets {
-        let Ok(mut client) = Client::connect(&path).await else {
-            // A process that was killed has left its socket.
-            let _ = std::fs::remove_file(&path);
-            continue;
+    let places = place::all().map_err(|error| format!("where processes answer cannot be told: {error}"))?;
+    for (process, place) in places {
+        let mut client = match (Client::connect(&place).await, &place) {
+            (Ok(client), _) => client,
+            (Err(_), Place::Socket(path)) => {
+                // A process that was killed has left its socket.
+                let _ = std::fs::remove_file(path);
+                continue;
+            }
+            (Err(error), Place::Tcp { address, .. }) => return Err(format!("{address}: {error}").into()),
         };
-        let jobs: Vec<JobView> = client.get("/v1/jobs").await.map_err(|error| format!("process {process}: {error}"))?;
+        let jobs: Vec<JobView> = client.get("/v1/jobs").await.map_err(|error| match (process, &place) {
+            (Some(process), _) => format!("process {process}: {error}"),
+            (None, Place::Tcp { address, .. }) => format!("{address}: {error}"),
+            (None, Place::Socket(path)) => format!("{}: {error}", path.display()),
+        })?;
         for job in jobs {
-            found.push(Found { process, job, client: Client::connect(&path).await? });
+            found.push(Found { process, job, place: place.clone() });
         }
     }
     Ok(found)
 }
 
 /// The job that is meant: by process and number, by process if that has one, by name, or none if there is but one.
-async fn one(wanted: Option<&str>) -> Result<Found> {
+pub(super) async fn one(wanted: Option<&str>) -> Result<Found> {
     let all = all().await?;
     let names: Vec<_> = all.iter().map(|found| format!("{} ({})", found.id(), found.job.name)).collect();
     let is_meant = |found: &Found| {
         wanted.is_none_or(|wanted| {
-            found.id() == wanted || found.process.to_string() == wanted || found.job.name == wanted
+            found.id() == wanted
+                || found.process.is_some_and(|process| process.to_string() == wanted)
+                || found.job.name == wanted
         })
     };
     let mut meant: Vec<_> = all.into_iter().filter(is_meant).collect();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use updraft::control::{CutView, PartView};
+use updraft::dataflow::control::Rate;
 
 use super::{Outcome, one, wait};
 
@@ -34,14 +35,14 @@ pub(in crate::command) fn seconds(text: &str) -> Result<f64, String> {
 impl Top {
     pub(in crate::command) fn run(self) -> Outcome {
         wait(async {
-            let mut found = one(self.job.as_deref()).await?;
-            let path = found.path("");
-            let mut before: CutView = found.client.get(&path).await?;
+            let found = one(self.job.as_deref()).await?;
+            let (path, mut client) = (found.path(""), found.connect().await?);
+            let mut before: CutView = client.get(&path).await?;
             let mut looks = 0;
             while self.count.is_none_or(|count| looks < count) {
                 std::thread::sleep(Duration::from_secs_f64(self.every));
                 // The job may have ended meanwhile.
-                let Ok(now) = found.client.get::<CutView>(&path).await else { break };
+                let Ok(now) = client.get::<CutView>(&path).await else { break };
                 if std::io::stdout().is_terminal() {
                     print!("\x1b[2J\x1b[H");
                 }
@@ -53,24 +54,9 @@ impl Top {
     }
 }
 
-/// What a part does in a second.
-struct Rate {
-    records_in: f64,
-    records_out: f64,
-    /// Kernels that work for it.
-    busy: f64,
-    /// The share of the time in which a source could not go on.
-    blocked: f64,
-}
-
 fn rates(before: &CutView, now: &CutView) -> Vec<Rate> {
-    let seconds = (now.at - before.at).max(1e-9);
-    let rate = |(was, is): (&PartView, &PartView)| Rate {
-        records_in: is.records_in.saturating_sub(was.records_in) as f64 / seconds,
-        records_out: is.records_out.saturating_sub(was.records_out) as f64 / seconds,
-        busy: (is.busy - was.busy).max(0.0) / seconds,
-        blocked: (is.blocked - was.blocked).max(0.0) / seconds / is.instances.max(1) as f64,
-    };
+    let seconds = now.at - before.at;
+    let rate = |(was, is): (&PartView, &PartView)| is.seen.since(&was.seen, seconds, is.instances);
     before.parts.iter().zip(&now.parts).map(rate).collect()
 }
 
@@ -104,7 +90,7 @@ fn shown(name: &str, before: &CutView, now: &CutView) -> String {
             rate.records_out,
             rate.busy,
             100.0 * rate.blocked.min(1.0),
-            part.state as f64 / 1e6,
+            part.seen.state as f64 / 1e6,
             part.kind,
             part.name
         );
@@ -114,6 +100,8 @@ fn shown(name: &str, before: &CutView, now: &CutView) -> String {
 
 #[cfg(test)]
 mod tests {
+    use updraft::dataflow::control::Seen;
+
     use super::*;
 
     fn part(kind: &str, records: u64, busy: f64, blocked: f64) -> PartView {
@@ -121,13 +109,15 @@ mod tests {
             kind: kind.into(),
             name: "x".into(),
             instances: 2,
-            records_in: records,
-            records_out: records,
-            late: 0,
-            rejected: 0,
-            busy,
-            blocked,
-            state: 0,
+            is_keyed: false,
+            seen: Seen {
+                records_in: records,
+                records_out: records,
+                busy: Duration::from_secs_f64(busy),
+                blocked: Duration::from_secs_f64(blocked),
+                ..Seen::default()
+            },
+            loads: Vec::new(),
             watermark: None,
         }
     }

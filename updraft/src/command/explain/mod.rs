@@ -1,6 +1,6 @@
 //! `updraft explain`: what jobs are made of, and what one that gives nothing waits for.
 
-mod why;
+mod live;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{Outcome, bench, demo};
 /// Show what a job is made of: sources, stages, exchanges, sinks.
 ///
 /// A job is a file of SQL statements, of which the last query or INSERT is meant, or one of the built-in ones: `demo`, or one of
-/// those that `updraft bench` measures.
+/// those that `updraft bench` measures. Or one that runs, as `updraft ps` shows it: then with what each part has done.
 ///
 /// Operators that are joined by arrows are one stage: a single loop, fused by the compiler. `any kernel`: bundles lie down where they
 /// were made, and whichever kernel is idle takes them. `by key group`: each goes to the kernel that owns its keys.
@@ -26,7 +26,8 @@ pub(crate) struct Explain {
     /// As what.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Run a query for a while, and tell why it gives no rows: which input gives nothing, or holds the watermark.
+    /// Run a query for a while, and tell why it gives no rows: which input gives nothing, or holds the watermark. Of a job that runs, what it has come to
+    /// so far.
     #[arg(long)]
     why_no_output: bool,
     /// For how long, in seconds.
@@ -49,7 +50,7 @@ const DEMO: &str = "demo";
 fn which() -> String {
     let benchmarks: Vec<_> = bench::names().collect();
     format!(
-        "Which job: files of SQL, of which the first ones may be those of its tables; or {DEMO}, {}",
+        "Which job: files of SQL, of which the first ones may be those of its tables; or one that runs; or {DEMO}, {}",
         benchmarks.join(", ")
     )
 }
@@ -60,6 +61,10 @@ impl Explain {
             [job] if job == DEMO => demo::job().explain(),
             [job] if bench::names().any(|name| &name == job) => {
                 bench::job(job).ok_or("there is no such job")?.explain()
+            }
+            [job] if let Some(plan) = live::plan(job)? => {
+                print!("{}", if self.why_no_output { plan.why } else { live::shown(&plan) });
+                return Ok(());
             }
             files => return self.sql(files),
         };
@@ -87,7 +92,7 @@ impl Explain {
         if self.why_no_output {
             let ran = Duration::from_secs_f64(self.seconds);
             let metrics = engine.run_for(query, ran)?;
-            print!("{}", why::why(&metrics, ran));
+            print!("{}", updraft::control::why(&metrics, ran));
             return Ok(());
         }
         if self.format == Format::Text {

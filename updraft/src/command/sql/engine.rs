@@ -221,7 +221,7 @@ impl Engine {
         self.jobs.add(&running);
         if self.serving.is_none() {
             // A job runs without a socket, too.
-            let served = control::serve(&self.jobs, control::place::own());
+            let served = control::serve(&self.jobs, control::place::own()?);
             self.serving = served.map_err(|error| tracing::warn!("jobs cannot be watched: {error}")).ok();
         }
         Ok(running)

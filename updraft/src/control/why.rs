@@ -1,17 +1,14 @@
-//! `updraft explain --why-no-output`: what a query waits for.
-//!
-//! The query runs for a while with its rows counted and thrown away; then its metrics tell which source gives nothing, which
-//! holds the watermark back, or which stage lets nothing through.
+//! Why a job gives no rows: its metrics tell which source gives nothing, which holds the watermark back, or which stage lets nothing through.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use updraft::dataflow::Time;
-use updraft::dataflow::metrics::{JobMetrics, SourceMetrics, StageMetrics};
-use updraft::sql::arrow::temporal_conversions::timestamp_us_to_datetime;
+use updraft_dataflow::Time;
+use updraft_dataflow::metrics::{JobMetrics, SourceMetrics, StageMetrics};
+use updraft_sql::arrow::temporal_conversions::timestamp_us_to_datetime;
 
 /// What of a job's metrics explains that it has given nothing; one finding a line, the gravest first.
-pub(super) fn why(metrics: &JobMetrics, ran: Duration) -> String {
+pub fn why(metrics: &JobMetrics, ran: Duration) -> String {
     let results = metrics.results();
     let seconds = ran.as_secs_f64();
     if results > 0 {
@@ -93,7 +90,7 @@ fn holder(metrics: &JobMetrics) -> Option<String> {
 }
 
 /// A time as people read it.
-fn at(time: Time) -> String {
+pub(super) fn at(time: Time) -> String {
     match time {
         Time::MIN => "the beginning".into(),
         Time::MAX => "the end".into(),

@@ -1,0 +1,129 @@
+//! [`Skew`]: keeps shards level over the kernels that work for their stage.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Change, Decision, Policy, percent};
+use crate::control::{Cut, PartCut, Rehash};
+
+/// Moves shards from kernels that more records come for to those that fewer do.
+///
+/// It is for stages that own their keys. Windows need nothing of the kind: each kernel has a share of each key there, and they are merged when a window fires.
+/// Where a single shard has more than a kernel's share it gets a kernel to itself, and the log says so: a hot key cannot be in two places.
+#[derive(Clone, Debug)]
+pub struct Skew {
+    tolerance: f64,
+    records: u64,
+    /// Stages and shards of which it was told that they cannot be spread.
+    told: BTreeSet<(usize, usize)>,
+}
+
+impl Default for Skew {
+    /// When a kernel has a tenth more than its share, of a thousand records or more.
+    fn default() -> Self {
+        Self { tolerance: 0.1, records: 1_000, told: BTreeSet::new() }
+    }
+}
+
+impl Skew {
+    /// By how much the busiest kernel may have more than its share: 0.1 for a tenth.
+    #[must_use]
+    pub fn tolerance(self, tolerance: f64) -> Self {
+        Self { tolerance, ..self }
+    }
+
+    /// How many records have to have come for a stage since the last look.
+    #[must_use]
+    pub fn records(self, records: u64) -> Self {
+        Self { records, ..self }
+    }
+}
+
+impl Policy for Skew {
+    const NAME: &'static str = "skew";
+
+    fn decide(&mut self, before: &Cut, now: &Cut) -> Vec<Decision> {
+        let before: BTreeMap<_, _> = before.parts.iter().map(|cut| (cut.part.number, cut)).collect();
+        let keyed = now.parts.iter().filter(|cut| cut.part.is_keyed);
+        keyed.filter_map(|cut| self.level(before.get(&cut.part.number)?, cut)).collect()
+    }
+}
+
+impl Skew {
+    fn level(&mut self, before: &PartCut, now: &PartCut) -> Option<Decision> {
+        let loads: Vec<Shard> = (now.loads.iter().zip(&before.loads))
+            .map(|(now, before)| Shard { kernel: now.kernel, records: now.records.saturating_sub(before.records) })
+            .collect();
+        let all: u64 = loads.iter().map(|shard| shard.records).sum();
+        if all < self.records.max(1) {
+            return None;
+        }
+        let (moves, after) = leveled(&loads, self.tolerance);
+        let most = |loads: &[Shard]| by_kernel(loads).into_values().max().unwrap_or(0) as f64 / all as f64;
+        let stage = &now.part;
+        if moves.is_empty() {
+            let (hot, shard) = loads.iter().enumerate().max_by_key(|(_, shard)| shard.records)?;
+            let (share, fair) = (shard.records as f64 / all as f64, 1.0 / by_kernel(&loads).len() as f64);
+            let is_hot = share > fair * (1.0 + self.tolerance) && self.told.insert((stage.number, hot));
+            return is_hot.then(|| Decision {
+                change: Change::Nothing,
+                why: format!(
+                    "{} of the records of {stage} are of shard {hot}, more than a kernel's share: if they are of one key, nothing can be spread; else \
+                     more shards can be",
+                    percent(share)
+                ),
+            });
+        }
+        let moved: Vec<_> = moves.iter().map(|(shard, kernel)| format!("{shard} to kernel {kernel}")).collect();
+        let rehash = Rehash::stage(&*stage.name);
+        Some(Decision {
+            change: Change::Rehash(moves.iter().fold(rehash, |rehash, (shard, kernel)| rehash.shard(*shard, *kernel))),
+            why: format!(
+                "the busiest kernel has {} of the records of {stage}: shard {} would make that {}",
+                percent(most(&loads)),
+                moved.join(", "),
+                percent(most(&after)),
+            ),
+        })
+    }
+}
+
+/// A shard, and how much has come for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Shard {
+    pub(super) kernel: usize,
+    pub(super) records: u64,
+}
+
+pub(super) fn by_kernel(shards: &[Shard]) -> BTreeMap<usize, u64> {
+    let mut sums = BTreeMap::new();
+    shards.iter().for_each(|shard| *sums.entry(shard.kernel).or_insert(0) += shard.records);
+    sums
+}
+
+/// Which shards to move where, one after the other: from the kernel with the most to that with the least, the one that levels these two the most. And what there is
+/// then.
+pub(super) fn leveled(shards: &[Shard], tolerance: f64) -> (Vec<(usize, usize)>, Vec<Shard>) {
+    let (mut shards, mut moves) = (shards.to_vec(), BTreeMap::new());
+    for _ in 0..shards.len() {
+        let sums = by_kernel(&shards);
+        let fair = sums.values().sum::<u64>() as f64 / sums.len().max(1) as f64;
+        let (Some((hot, most)), Some((cold, least))) =
+            (sums.iter().max_by_key(|(_, sum)| **sum), sums.iter().min_by_key(|(_, sum)| **sum))
+        else {
+            break;
+        };
+        if *most as f64 <= fair * (1.0 + tolerance) {
+            break;
+        }
+        let gap = most - least;
+        // What the larger of the two would have then is the least for a shard of half the gap.
+        let level = |at: &usize| shards[*at].records.min(gap.saturating_sub(shards[*at].records));
+        // A kernel keeps one shard at least.
+        let own: Vec<_> = (0..shards.len()).filter(|at| shards[*at].kernel == *hot).collect();
+        let best = own.iter().copied().filter(|_| own.len() > 1).max_by_key(level);
+        let Some(best) = best.filter(|best| level(best) > 0) else { break };
+        shards[best].kernel = *cold;
+        moves.insert(best, *cold);
+    }
+    (moves.into_iter().collect(), shards)
+}
