@@ -8,6 +8,7 @@
 use std::ops::RangeInclusive;
 
 use crate::bundle::{Bundle, Record};
+use crate::keyed::HotKey;
 use crate::snapshot::{Records, Snapshot};
 use crate::source::Error;
 use crate::time::{Generation, Punctuation, Time};
@@ -99,6 +100,12 @@ pub trait Stage: Send + Sync + 'static {
     /// Bytes held as state, all shares together, without what keys and values own elsewhere.
     fn state_bytes(&self) -> usize {
         0
+    }
+
+    /// The keys that most records of a driver's share are of, about, where it knows.
+    fn hot_keys(&self, local: &Self::Local) -> Vec<HotKey> {
+        let _ = local;
+        Vec::new()
     }
 
     /// A driver's share of the state that generations up to `through` have left. To be called for each driver, by

@@ -345,6 +345,11 @@ impl<S: Stage> StageRunner<S> {
         }
     }
 
+    /// There is work in a lane: wakes its kernel, or one that may help.
+    fn ring(&self, lane: usize) {
+        self.shared.work.ring_from(lane, |kernel| self.placement.has(kernel));
+    }
+
     /// Pieces of work that may wait before its sources do: as many bundles for each driver as there are for each kernel elsewhere.
     fn capacity(&self) -> usize {
         self.shared.capacity.max(CAPACITY * (1 + self.locals.len()))
@@ -356,6 +361,28 @@ impl<S: Stage> StageRunner<S> {
             move |driver: &usize| if S::KEYED { self.placement.is_at(kernel, *driver) } else { *driver == kernel };
         let is_saving = |driver: &usize| self.drivers[*driver].is_saving.load(Ordering::Acquire);
         (0..self.locals.len()).filter(is_saving).filter(is_own)
+    }
+
+    /// Goes on with the snapshot of a driver, if nobody else has it in hand: whether there was something to do.
+    fn save_more_of(&self, driver: usize) -> bool {
+        let Some(_held) = self.drivers[driver].try_hold() else { return false };
+        // The kernel that it was at before may have come to its end.
+        if !self.drivers[driver].is_saving.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut snapshot = Snapshot::new(self.next_object.clone());
+        let saved = self.stage.save_more(&self.locals[driver], &mut snapshot);
+        self.charge();
+        match saved {
+            Ok(true) => self.add(snapshot, |_| {}),
+            Ok(false) => {
+                self.drivers[driver].is_saving.store(false, Ordering::Release);
+                self.saving.fetch_sub(1, Ordering::AcqRel);
+                self.add(snapshot, |taken| taken.left -= 1);
+            }
+            Err(error) => give_up(error),
+        }
+        true
     }
 
     /// Whether its state is part of a checkpoint at the end of `epoch`: after the last one nothing goes on from it.
@@ -381,7 +408,11 @@ impl<S: Stage> StageRunner<S> {
         let records = self.drivers[driver].records.load(Ordering::Relaxed);
         let load = Some(Load { kernel: self.placement.kernel(at.epoch, driver), records });
         let seen = self.metrics.seen(self.stage.state_bytes());
-        message.completes(&self.own, &mut Instance { load, ..Instance::new(&self.own, driver, at, seen) });
+        let hot = || self.stage.hot_keys(&self.locals[driver]);
+        message.completes(
+            &self.own,
+            &mut Instance { load, hot: Some(&hot), ..Instance::new(&self.own, driver, at, seen) },
+        );
     }
 
     /// Begins with a driver's share, and saves as much of it as is saved at a time; the rest is the driver's affair.
@@ -432,7 +463,7 @@ impl<S: Stage> StageRunner<S> {
             let driver = self.stage.owner(&part).unwrap_or((kernel + index) % self.locals.len());
             let lane = self.placement.kernel(container.epoch, driver);
             self.containers.push(lane, container.clone(), Work::Part(part));
-            self.shared.work.ring_from(lane);
+            self.ring(lane);
         }
         any
     }
@@ -504,26 +535,9 @@ impl<S: Stage> Runner for StageRunner<S> {
     }
 
     fn save_more(&self, kernel: usize) -> bool {
-        if self.saving.load(Ordering::Acquire) == 0 {
-            return false;
-        }
-        // Where it has moved meanwhile, the kernel before may still have it in hand, or have come to its end.
-        let is_left = |driver: usize| self.drivers[driver].is_saving.load(Ordering::Acquire);
-        let mut held = self.saved_by(kernel).filter_map(|driver| Some((driver, self.drivers[driver].try_hold()?)));
-        let Some((driver, _held)) = held.find(|(driver, _)| is_left(*driver)) else { return false };
-        let mut snapshot = Snapshot::new(self.next_object.clone());
-        let saved = self.stage.save_more(&self.locals[driver], &mut snapshot);
-        self.charge();
-        match saved {
-            Ok(true) => self.add(snapshot, |_| {}),
-            Ok(false) => {
-                self.drivers[driver].is_saving.store(false, Ordering::Release);
-                self.saving.fetch_sub(1, Ordering::AcqRel);
-                self.add(snapshot, |taken| taken.left -= 1);
-            }
-            Err(error) => give_up(error),
-        }
-        true
+        // Of each driver some: what has changed since, and had to be serialised before, takes memory until it is given on.
+        self.saving.load(Ordering::Acquire) > 0
+            && self.saved_by(kernel).fold(false, |any, driver| self.save_more_of(driver) | any)
     }
 }
 
@@ -537,7 +551,7 @@ impl<S: Stage> Port<S::In> for StageRunner<S> {
         let driver = bundle.owner().unwrap_or(kernel);
         let lane = self.placement.kernel(epoch, driver);
         self.containers.add(lane, epoch, |number| Work::Bundle(bundle, number, driver));
-        self.shared.work.ring_from(lane);
+        self.ring(lane);
     }
 
     fn close(&self, kernel: usize, punctuation: Punctuation) {

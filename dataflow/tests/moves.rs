@@ -190,6 +190,7 @@ fn a_policy_levels_shards() {
     let job = Job::new("skewed").shards(SHARDS);
     let keys = |shard: usize| (0..).filter(move |key: &u64| owner_of_key(key, SHARDS) == shard);
     let key_of: Vec<u64> = (0..SHARDS).map(|shard| keys(shard).next().unwrap()).collect();
+    let hottest = key_of[0].to_string();
     let of_record = move |n: u64| {
         if n.is_multiple_of(2) { key_of[0] } else { key_of[[1, 2, 3, 1, 2, 3, 4, 5][(n / 2 % 8) as usize]] }
     };
@@ -212,6 +213,10 @@ fn a_policy_levels_shards() {
     }
     let share = *sums.iter().max().unwrap() as f64 / sums.iter().sum::<u64>() as f64;
     assert!(share < 0.6, "{share} of the records are with one of two kernels: {:?}", following.decided());
+    let cut = sim.block_on(running.control(Monitor::default())).unwrap();
+    let process = cut.parts.iter().find(|cut| &*cut.part.name == "process").unwrap();
+    let hot = process.hot.iter().find(|hot| hot.shard == 0).unwrap();
+    assert!(hot.key == hottest && hot.share > 0.9, "all records of its shard are of one key: {hot:?}");
     let decided = following.decided();
     assert!(decided[0].is_done && decided[0].why.starts_with("the busiest kernel has 8"), "{decided:?}");
     sim.block_on(running.join()).unwrap();

@@ -65,10 +65,10 @@ impl Bells {
         bells.iter().fold(false, |any, bell| bell.ring() | any)
     }
 
-    /// Rings the bell at `first`, and one more where that one was not waited at.
-    pub fn ring_from(&self, first: usize) {
+    /// Rings the bell at `first`, and where that one was not waited at, one more of those that may go instead.
+    pub fn ring_from(&self, first: usize, may_go: impl Fn(usize) -> bool) {
         let bells = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let (before, after) = bells.split_at(first % bells.len().max(1));
-        let _ = after.iter().chain(before).any(|bell| bell.ring());
+        let mut in_turn = (0..bells.len()).map(|step| (first + step) % bells.len());
+        let _ = in_turn.any(|at| (at == first || may_go(at)) && bells[at].ring());
     }
 }

@@ -92,7 +92,7 @@ fn no_work_is_left_lying_though_one_bell_is_rung_for_each_piece() {
         });
         for first in 0..2 {
             shared.1.fetch_add(1, Ordering::AcqRel);
-            shared.0.ring_from(first);
+            shared.0.ring_from(first, |_| true);
         }
         workers.into_iter().for_each(|thread| thread.join().unwrap());
     });

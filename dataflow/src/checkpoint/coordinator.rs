@@ -97,7 +97,7 @@ impl Coordinator {
                 let (channel, mut records) = mpsc::channel(AHEAD);
                 let stage = stage.clone();
                 channels.push(channel);
-                loaders.push(self.group.spawn_stackful(KernelId(number), "restore", move || {
+                loaders.push(self.group.spawn_stackful(KernelId(number % self.shared.kernels), "restore", move || {
                     let mut records = std::iter::from_fn(|| {
                         yield_point();
                         block_on(records.recv()).map(Ok)

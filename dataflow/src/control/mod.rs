@@ -16,6 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::explain::NodeKind;
+use crate::keyed::HotKey;
 use crate::metrics::JobMetrics;
 use crate::source::Error;
 use crate::time::{Epoch, Punctuation};
@@ -164,7 +165,6 @@ impl fmt::Display for Part {
 }
 
 /// Where a message is dealt with.
-#[derive(Debug)]
 pub struct Instance<'a> {
     /// Which part of the job it is one of.
     pub part: &'a Part,
@@ -176,13 +176,32 @@ pub struct Instance<'a> {
     pub seen: Seen,
     /// What the driver of a stage has to do.
     pub load: Option<Load>,
+    pub(crate) hot: Option<&'a dyn Fn() -> Vec<HotKey>>,
     /// What changes there after the epoch, of a partition of a source.
     pub(crate) change: Option<&'a mut SourceChange>,
 }
 
+impl fmt::Debug for Instance<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { part, number, at, seen, load, .. } = self;
+        let mut f = f.debug_struct("Instance");
+        f.field("part", part)
+            .field("number", number)
+            .field("at", at)
+            .field("seen", seen)
+            .field("load", load)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a> Instance<'a> {
     pub(crate) fn new(part: &'a Part, number: usize, at: Punctuation, seen: Seen) -> Self {
-        Self { part, number, at, seen, load: None, change: None }
+        Self { part, number, at, seen, load: None, hot: None, change: None }
+    }
+
+    /// The keys that most records of the driver of a keyed stage are of, about.
+    pub fn hot_keys(&self) -> Vec<HotKey> {
+        self.hot.map(|hot| hot()).unwrap_or_default()
     }
 }
 

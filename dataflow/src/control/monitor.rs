@@ -13,6 +13,7 @@ use updraft_kernel::clock::{self, Nanos};
 
 use super::{Answer, Controller, Instance, Message, Part, Round, View};
 use crate::explain::NodeKind;
+use crate::keyed::HotKey;
 use crate::metrics::JobMetrics;
 use crate::source::Error;
 use crate::time::{Epoch, Punctuation, Time};
@@ -104,6 +105,8 @@ pub struct PartCut {
     pub seen: Seen,
     /// What each driver of a stage has to do, by its number.
     pub loads: Vec<Load>,
+    /// The keys that a tenth of a shard's records or more are of, about, by shard and from the hottest on.
+    pub hot: Vec<HotKey>,
     /// The watermark that the epoch was closed with there; the least of a source's partitions.
     pub watermark: Time,
 }
@@ -178,18 +181,27 @@ pub struct Rate {
     pub blocked: f64,
 }
 
+/// What each instance says.
+#[derive(Debug)]
+pub struct Told {
+    seen: Seen,
+    load: Option<Load>,
+    hot: Vec<HotKey>,
+    at: Punctuation,
+}
+
 /// What each instance is asked: what its part has done.
 #[derive(Debug)]
 pub struct Tell;
 
 impl Message for Tell {
     type Visit = ();
-    type Answer = (Seen, Option<Load>, Punctuation);
+    type Answer = Told;
 
     fn on_init(&self, _: &Part, _: usize) {}
 
     fn on_complete(&self, (): &mut (), instance: &mut Instance<'_>) -> Self::Answer {
-        (instance.seen, instance.load, instance.at)
+        Told { seen: instance.seen, load: instance.load, hot: instance.hot_keys(), at: instance.at }
     }
 }
 
@@ -207,12 +219,13 @@ impl Controller for Monitor {
         self.begun = (epoch, clock::now());
     }
 
-    fn on_next(&mut self, Answer { part, number, said: (seen, load, at) }: Answer<(Seen, Option<Load>, Punctuation)>) {
+    fn on_next(&mut self, Answer { part, number, said: Told { seen, load, hot, at } }: Answer<Told>) {
         let is_source = part.kind == NodeKind::Source;
         let cut = self.seen.entry(part.number).or_insert_with(|| PartCut {
             part,
             seen: Seen::default(),
             loads: Vec::new(),
+            hot: Vec::new(),
             watermark: Time::MAX,
         });
         if let Some(load) = load {
@@ -222,6 +235,7 @@ impl Controller for Monitor {
             cut.loads[number] = load;
         }
         cut.watermark = cut.watermark.min(at.watermark);
+        cut.hot.extend(hot);
         // Drivers of a stage all tell of the whole stage, partitions of a source each of itself.
         if is_source {
             cut.seen.records_in += seen.records_in;
@@ -240,6 +254,7 @@ impl Controller for Monitor {
         let Some((shared, metrics)) = self.job.take() else { return Err("it has not begun".into()) };
         let mut parts: Vec<_> = std::mem::take(&mut self.seen).into_values().collect();
         parts.sort_by_key(|cut| (cut.part.kind, cut.part.number));
+        parts.iter_mut().for_each(|cut| cut.hot.sort_by_key(|hot| hot.shard));
         let (epochs, latencies) = metrics.latencies.after(0);
         Ok(Round::Done(Cut {
             epoch,

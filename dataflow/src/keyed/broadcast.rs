@@ -9,6 +9,7 @@ use crate::stage::{Emit, Keeps, Stage};
 use crate::table::Key;
 use crate::time::{Generation, Punctuation, Time};
 
+use super::hot::HotKey;
 use super::stage::{Due, KeyedStage, Local};
 use super::{Process, TimeToLive};
 
@@ -111,6 +112,10 @@ where
 
     fn part(&self, local: &Self::Local, due: Due, emit: Emit<'_, P::Out>) {
         self.keyed.part(local, due, emit);
+    }
+
+    fn hot_keys(&self, local: &Self::Local) -> Vec<HotKey> {
+        self.keyed.hot_keys(local)
     }
 
     fn state_bytes(&self) -> usize {

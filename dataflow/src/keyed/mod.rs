@@ -9,6 +9,7 @@
 mod broadcast;
 mod context;
 mod entries;
+mod hot;
 mod keys;
 mod saved;
 mod shuffle;
@@ -18,6 +19,7 @@ mod timers;
 
 pub use broadcast::{BroadcastStage, Listen};
 pub use context::Context;
+pub use hot::HotKey;
 pub use shuffle::{Dealt, ShuffleStage, groups_of, owner_of, owner_of_hash, owner_of_key};
 pub use spill::Spill;
 pub use stage::{Aside, KeyedStage, Nothing, Watched};

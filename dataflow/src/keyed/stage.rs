@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use updraft_kernel::{give_up, yield_point};
 
 use super::context::{Context, Moment, Output, Queues};
+use super::hot::{HotKey, HotKeys};
 use super::keys::Keys;
 use super::saved;
 use super::spill::Spill;
@@ -53,6 +54,7 @@ pub(super) struct Owned<K, S, P, X> {
     queues: Queues<K>,
     /// When keys may have to be dropped.
     expiries: TimerQueue<K>,
+    hot: HotKeys<K>,
     opened: bool,
     /// Bytes that states own elsewhere.
     heap: usize,
@@ -342,6 +344,7 @@ where
             keys: Keys::spilling(self.spill.as_ref()),
             queues: Queues::default(),
             expiries: TimerQueue::default(),
+            hot: HotKeys::default(),
             opened: false,
             heap: 0,
             bytes: 0,
@@ -369,6 +372,8 @@ where
                 }
                 let count = records.len().min(BATCH).min(fetched);
                 fetched -= count;
+                let sampled = owned.hot.choose(count);
+                owned.hot.sample(batch[sampled].0, &records.as_slice()[sampled].0);
                 batch[..count].iter_mut().for_each(|(hash, hint)| *hint = owned.keys.prefetch_entry(*hash));
                 let some = batch.into_iter().take(count);
                 for (((hash, hint), (key, record)), time) in some.zip(records.by_ref()).zip(times.by_ref()) {
@@ -424,6 +429,11 @@ where
 
     fn state_bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn hot_keys(&self, local: &Self::Local) -> Vec<HotKey> {
+        // One that is saving has it in hand.
+        lock(&local.owned).as_ref().map(|owned| owned.hot.tell(local.driver)).unwrap_or_default()
     }
 
     fn snapshot(

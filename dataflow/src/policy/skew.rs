@@ -64,12 +64,19 @@ impl Skew {
             let (hot, shard) = loads.iter().enumerate().max_by_key(|(_, shard)| shard.records)?;
             let (share, fair) = (shard.records as f64 / all as f64, 1.0 / by_kernel(&loads).len() as f64);
             let is_hot = share > fair * (1.0 + self.tolerance) && self.told.insert((stage.number, hot));
+            let hottest = now.hot.iter().find(|key| key.shard == hot);
+            let of_keys = || match hottest {
+                Some(key) => {
+                    format!("key {} alone is {} of them, and a key cannot be spread", key.key, percent(key.share))
+                }
+                None => "they are of many keys, which more shards would spread".to_owned(),
+            };
             return is_hot.then(|| Decision {
                 change: Change::Nothing,
                 why: format!(
-                    "{} of the records of {stage} are of shard {hot}, more than a kernel's share: if they are of one key, nothing can be spread; else \
-                     more shards can be",
-                    percent(share)
+                    "{} of the records of {stage} are of shard {hot}, more than a kernel's share: {}",
+                    percent(share),
+                    of_keys()
                 ),
             });
         }

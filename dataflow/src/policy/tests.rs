@@ -6,13 +6,14 @@ use super::skew::{Shard, by_kernel, leveled};
 use super::*;
 use crate::control::{Load, Part, PartCut, Seen};
 use crate::explain::NodeKind;
+use crate::keyed::HotKey;
 use crate::time::Time;
 
 /// A part, after so many seconds.
 fn part(kind: NodeKind, seen: Seen, loads: Vec<Load>) -> PartCut {
     let name = kind.to_string().into();
     let part = Part { number: kind as usize, kind, name, instances: loads.len().max(1), is_keyed: !loads.is_empty() };
-    PartCut { part: Arc::new(part), seen, loads, watermark: Time::MIN }
+    PartCut { part: Arc::new(part), seen, loads, hot: Vec::new(), watermark: Time::MIN }
 }
 
 fn cut(seconds: u64, parts: Vec<PartCut>) -> Cut {
@@ -93,12 +94,13 @@ fn skew_is_told_with_its_figures() {
     assert!(skew.decide(&before, &cut(2, vec![stage([(0, 900), (0, 0), (1, 0), (1, 0)])])).is_empty());
     // A shard that is hot, with a kernel to itself: told once.
     let before = cut(1, vec![stage([(0, 0), (1, 0), (1, 0), (1, 0)])]);
-    let hot = cut(2, vec![stage([(0, 8_000), (1, 1_000), (1, 500), (1, 500)])]);
+    let mut hot = cut(2, vec![stage([(0, 8_000), (1, 1_000), (1, 500), (1, 500)])]);
+    hot.parts[0].hot.push(HotKey { key: "17".into(), shard: 0, share: 0.9 });
     let decided = skew.decide(&before, &hot);
     assert!(matches!(decided[0].change, Change::Nothing), "{decided:?}");
-    assert!(
-        decided[0].why.starts_with("80 % of the records of stage `stage` are of shard 0, more than a kernel's share")
-    );
+    let told = "80 % of the records of stage `stage` are of shard 0, more than a kernel's share: key 17 alone is 90 % of them, and a key cannot be \
+                spread";
+    assert_eq!(why(&decided), [told]);
     assert!(skew.decide(&before, &hot).is_empty());
 }
 

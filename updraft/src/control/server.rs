@@ -17,6 +17,7 @@ use updraft_dataflow::control::{
     Seen, Swap,
 };
 use updraft_dataflow::explain::{Edge, Node};
+use updraft_dataflow::keyed::HotKey;
 use updraft_dataflow::{Epoch, Running, Time};
 use updraft_kernel::clock::{self, Nanos};
 
@@ -254,6 +255,8 @@ pub struct PartView {
     pub seen: Seen,
     /// What each driver of a stage has to do.
     pub loads: Vec<Load>,
+    /// The keys that a tenth of a shard's records or more are of, about.
+    pub hot: Vec<HotKey>,
     /// Its watermark, in milliseconds since 1970; none before the first, and at the end of time.
     pub watermark: Option<i64>,
 }
@@ -275,7 +278,7 @@ impl From<Cut> for CutView {
 }
 
 impl From<PartCut> for PartView {
-    fn from(PartCut { part, seen, loads, watermark }: PartCut) -> Self {
+    fn from(PartCut { part, seen, loads, hot, watermark }: PartCut) -> Self {
         Self {
             kind: part.kind.to_string(),
             name: part.name.to_string(),
@@ -283,6 +286,7 @@ impl From<PartCut> for PartView {
             is_keyed: part.is_keyed,
             seen,
             loads,
+            hot,
             watermark: (![Time::MIN, Time::MAX].contains(&watermark)).then(|| watermark.as_millis()),
         }
     }
@@ -471,6 +475,17 @@ pub fn openapi() -> Value {
     let text = json!({ "type": "string" });
     let or_null = |kind: &str| json!({ "type": [kind, "null"] });
     let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    let hot_key = object(&["key", "shard", "share"], json!({ "key": text, "shard": count, "share": float }));
+    let seen = json!({
+        "kind": { "enum": ["source", "stage", "sink"] }, "name": text, "instances": count,
+        "records_in": count, "records_out": count, "late": count, "rejected": count,
+        "busy": float, "blocked": float, "state": count, "bundle": count, "watermark": or_null("integer"),
+        "loads": { "type": "array", "items": reference("Load") },
+        "hot": { "type": "array", "items": reference("HotKey") }, "is_keyed": { "type": "boolean" },
+    });
+    let required: Vec<_> =
+        seen.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != "watermark").collect();
+    let seen = json!({ "type": "object", "required": required, "properties": seen });
     json!({
         "openapi": "3.1.0",
         "info": { "title": "Updraft: jobs that run", "version": env!("CARGO_PKG_VERSION") },
@@ -505,6 +520,7 @@ pub fn openapi() -> Value {
                 "stage": text,
                 "shards": { "type": "object", "additionalProperties": count },
             })),
+            "HotKey": hot_key,
             "Load": object(&["kernel", "records"], json!({ "kernel": count, "records": count })),
             "Done": object(&["epoch"], json!({ "epoch": count })),
             "Sources": object(&[], json!({ "source": or_null("string") })),
@@ -533,12 +549,7 @@ pub fn openapi() -> Value {
                 })) },
             } }] }),
             "Part": json!({ "allOf": [reference("Seen")], "unevaluatedProperties": false }),
-            "Seen": json!({ "type": "object", "required": ["kind", "name", "instances", "records_in", "records_out", "late", "rejected", "busy", "blocked", "state", "bundle", "loads", "is_keyed"], "properties": {
-                "kind": { "enum": ["source", "stage", "sink"] }, "name": text, "instances": count,
-                "records_in": count, "records_out": count, "late": count, "rejected": count,
-                "busy": float, "blocked": float, "state": count, "bundle": count, "watermark": or_null("integer"),
-                "loads": { "type": "array", "items": reference("Load") }, "is_keyed": { "type": "boolean" },
-            } }),
+            "Seen": seen,
         } },
     })
 }

@@ -118,6 +118,7 @@ mod tests {
                 ..Seen::default()
             },
             loads: Vec::new(),
+            hot: Vec::new(),
             watermark: None,
         }
     }

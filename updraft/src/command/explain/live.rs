@@ -36,6 +36,9 @@ pub(super) fn shown(plan: &PlanView) -> String {
     text
 }
 
+/// Hot keys of a part that are told, at most.
+const HOTTEST: usize = 3;
+
 fn figures(NodeView { part, .. }: &NodeView) -> String {
     let seen = &part.seen;
     let mut figures = match &*part.kind {
@@ -61,6 +64,9 @@ fn figures(NodeView { part, .. }: &NodeView) -> String {
         let share = 100.0 * most as f64 / all as f64;
         figures.push(format!("{share:.0} % of them in the largest of {} shards", records.len()));
     }
+    let hot =
+        part.hot.iter().map(|hot| format!("key {} is {:.0} % of shard {}", hot.key, 100.0 * hot.share, hot.shard));
+    figures.extend(hot.take(HOTTEST));
     figures.extend(part.watermark.map(|millis| format!("watermark {}", updraft::control::at(millis))));
     figures.join(", ")
 }
