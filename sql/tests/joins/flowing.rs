@@ -249,19 +249,20 @@ impl Operator<Side<Hashed, Hashed>> for Ends {
 }
 
 proptest! {
-    /// Each kernel hears of each input's end once, after the last of its rows.
+    /// Each shard hears of each input's end once, after the last of its rows.
     #[test]
-    fn ends_are_heard_of(case in cases(&KINDS), left in scripts(), right in scripts(), driver in drivers()) {
-        let job = Job::new("ends");
+    fn ends_are_heard_of(
+        case in cases(&KINDS), left in scripts(), right in scripts(), shards in 1usize..6, driver in drivers(),
+    ) {
+        let job = Job::new("ends").shards(shards);
         let (sink, out) = gather();
         let [one, other] = [&left, &right].map(|script| job.source("rows", hashed(&case, script)).stream());
         one.deal_with(other).operator("ends", Ends::default()).sink("out", sink);
         driver.run(job);
-        let kernels = match driver { Driver::Threads(kernels) | Driver::Simulated(_, kernels, _) => kernels };
         let heard: Vec<(bool, usize)> = out.take();
         for (is_left, script) in [(true, left), (false, right)] {
             let of: Vec<usize> = heard.iter().filter(|(of, _)| *of == is_left).map(|(_, rows)| *rows).collect();
-            prop_assert_eq!(of.len(), kernels);
+            prop_assert_eq!(of.len(), shards);
             prop_assert_eq!(of.iter().sum::<usize>(), script.concat().concat().len());
         }
     }
