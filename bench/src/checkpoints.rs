@@ -266,7 +266,8 @@ fn recover(args: &Args) {
     );
 }
 
-fn wait(running: &Running, mut is_over: impl FnMut() -> bool) {
+/// Waits for something that comes while a job runs, or for its end.
+pub(crate) fn wait(running: &Running, mut is_over: impl FnMut() -> bool) {
     while !is_over() && !running.is_ended() {
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -12,7 +12,7 @@ use updraft::dataflow::control::Rescale;
 use updraft::kernel::clock;
 use updraft::prelude::*;
 
-use crate::checkpoints::Keep;
+use crate::checkpoints::{Keep, wait};
 use crate::data::mix;
 use crate::median;
 
@@ -94,12 +94,6 @@ fn start(runtime: &Runtime, args: &Args) -> Started {
 }
 
 impl Started {
-    fn wait(&self, is_over: impl Fn() -> bool) {
-        while !is_over() && !self.running.is_ended() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
     /// What happens while something is done, and for a while after that.
     fn look(&self, args: &Args, change: impl FnOnce()) -> Looked {
         let metrics = self.running.metrics();
@@ -107,7 +101,7 @@ impl Started {
         let (epochs, _) = metrics.latencies.after(0);
         self.output.longest_gap.store(0, Ordering::Relaxed);
         change();
-        self.wait(|| begin.elapsed().as_secs_f64() >= args.seconds);
+        wait(&self.running, || begin.elapsed().as_secs_f64() >= args.seconds);
         let (_, latencies) = metrics.latencies.after(epochs);
         Looked {
             gap: Duration::from_nanos(self.output.longest_gap.load(Ordering::Relaxed)),
@@ -122,7 +116,7 @@ pub(crate) fn compare(args: &Args) {
     let _ = std::fs::remove_dir_all(&args.folder);
     let mut started = start(&runtime, args);
     // One partition may be ahead of the other.
-    started.wait(|| started.running.metrics().records() >= args.keys * 2_000);
+    wait(&started.running, || started.running.metrics().records() >= args.keys * 2_000);
     println!("{} MB of state", args.keys * 256 / 1_000);
     println!("{:<22} {:>12} {:>14} {:>8} {:>10}", "", "longest gap", "latest result", "M/s", "done in");
     let (less, all) = ((args.kernels / 2).max(1), args.kernels);
@@ -141,7 +135,7 @@ pub(crate) fn compare(args: &Args) {
         let stopped = Instant::now();
         runtime.block_on(started.running.suspend().expect("it takes checkpoints"));
         started = start(&runtime, args);
-        started.wait(|| started.output.last.load(Ordering::Relaxed) > 0);
+        wait(&started.running, || started.output.last.load(Ordering::Relaxed) > 0);
         outages.push(stopped.elapsed());
         // Its first epochs are long.
         started.look(args, || ());

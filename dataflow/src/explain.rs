@@ -199,18 +199,31 @@ impl Graph {
     }
 }
 
+/// A node, as text for people: its place in the list, what it is, and from which nodes it reads, by which of their outlets and how.
+pub fn described<'a>(
+    number: usize,
+    kind: &impl fmt::Display,
+    name: &str,
+    about: &str,
+    inputs: impl Iterator<Item = (usize, &'a str, impl fmt::Display)>,
+) -> String {
+    let mut text = format!("{number:>3} {kind}: {name}\n");
+    if !about.is_empty() {
+        text += &format!("      {about}\n");
+    }
+    for (from, outlet, exchange) in inputs {
+        let outlet = if outlet.is_empty() { String::new() } else { format!(" ({outlet})") };
+        text += &format!("      from {from}{outlet}, {exchange}\n");
+    }
+    text
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "job {}: {}", self.job, self.about)?;
         for (number, node) in self.nodes.iter().enumerate() {
-            writeln!(f, "{number:>3} {}: {}", node.kind, node.name)?;
-            if !node.about.is_empty() {
-                writeln!(f, "      {}", node.about)?;
-            }
-            for edge in &node.inputs {
-                let outlet = if edge.outlet.is_empty() { String::new() } else { format!(" ({})", edge.outlet) };
-                writeln!(f, "      from {}{outlet}, {}", edge.from, edge.exchange)?;
-            }
+            let inputs = node.inputs.iter().map(|edge| (edge.from, edge.outlet, edge.exchange));
+            f.write_str(&described(number, &node.kind, &node.name, &node.about, inputs))?;
         }
         Ok(())
     }

@@ -620,7 +620,7 @@ impl Running {
 
     /// Has a [policy](crate::policy) watch it and change it, until it has ended or what is given back is dropped.
     pub fn follow<P: Policy>(&self, policy: P, pace: Pace) -> Following {
-        let group = self.handle.group(format!("{} of {}", P::NAME, self.name), policy::CLASS);
+        let group = self.handle.group(format!("{} of {}", P::NAME, self.name), Class::Stream);
         policy::follow(self, group, policy, pace)
     }
 

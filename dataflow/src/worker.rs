@@ -345,6 +345,11 @@ impl<S: Stage> StageRunner<S> {
         }
     }
 
+    /// Whether a kernel may take what lies in the lanes of others.
+    fn helps(&self, kernel: usize) -> bool {
+        self.containers.stealing() && self.placement.has(kernel)
+    }
+
     /// There is work in a lane: wakes its kernel, or one that may help.
     fn ring(&self, lane: usize) {
         self.shared.work.ring_from(lane, |kernel| self.placement.has(kernel));
@@ -496,11 +501,11 @@ impl<S: Stage> Runner for StageRunner<S> {
     }
 
     fn oldest(&self, kernel: usize) -> Option<Epoch> {
-        self.containers.oldest(kernel, self.placement.has(kernel)).filter(|epoch| !self.outlet.is_full(*epoch))
+        self.containers.oldest(kernel, self.helps(kernel)).filter(|epoch| !self.outlet.is_full(*epoch))
     }
 
     fn run(&self, kernel: usize) -> bool {
-        let Some((container, work)) = self.containers.claim(kernel, self.placement.has(kernel)) else { return false };
+        let Some((container, work)) = self.containers.claim(kernel, self.helps(kernel)) else { return false };
         // Half full, so that a source which waits for room is woken once for several bundles.
         let is_half = !self.containers.is_full(self.capacity() / 2, container.epoch);
         if is_half && !self.containers.stealing() {

@@ -230,8 +230,7 @@ impl Controller for Monitor {
         });
         if let Some(load) = load {
             // They come in any order.
-            let missing = (number + 1).saturating_sub(cut.loads.len());
-            cut.loads.extend(std::iter::repeat_n(load, missing));
+            cut.loads.resize(cut.loads.len().max(number + 1), load);
             cut.loads[number] = load;
         }
         cut.watermark = cut.watermark.min(at.watermark);

@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use updraft_kernel::context;
 
 use super::swap::Named;
 use super::versions::Versions;
@@ -51,12 +50,7 @@ impl<T: fmt::Debug> fmt::Debug for Parameter<T> {
 impl<T: Clone> Parameter<T> {
     /// Its value: in an operator that of the epoch that it works on, anywhere else the newest.
     pub fn get(&self) -> T {
-        let values = self.0.values.load();
-        let value = match context::epoch().map(Epoch) {
-            Some(epoch) if !values.is_one() => values.at(epoch),
-            _ => values.newest(),
-        };
-        value.clone()
+        self.0.values.load().here().clone()
     }
 }
 
@@ -123,7 +117,7 @@ impl Parameters {
     where
         V: Clone + Send + Sync + 'static,
     {
-        let named = self.add_any(name.clone(), Named::new(name, version.clone(), value.clone()));
+        let named = self.add_any(name.clone(), Named::new(name, value.clone()));
         named.add(version, value);
         named
     }

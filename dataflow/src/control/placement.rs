@@ -28,9 +28,7 @@ impl Placement {
     /// Who works for a driver in `epoch`.
     #[inline]
     pub(crate) fn kernel(&self, epoch: Epoch, driver: usize) -> usize {
-        let versions = self.0.load();
-        let kernels = if versions.is_one() { versions.newest() } else { versions.at(epoch) };
-        kernels[driver]
+        self.0.load().at(epoch)[driver]
     }
 
     /// Who works for each driver in `epoch`.

@@ -23,7 +23,7 @@ pub struct Rehash {
 }
 
 /// What has moved.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Moved {
     /// The last epoch of which the work was done where it was before.
     pub epoch: Epoch,
@@ -81,7 +81,7 @@ impl Controller for Rehash {
     fn on_next(&mut self, _: Answer<()>) {}
 
     fn on_complete(&mut self) -> Result<Round<Pass, Moved>, Error> {
-        Ok(Round::Done(self.moves.done()))
+        Ok(Round::Done(self.moves.moved))
     }
 }
 
@@ -108,7 +108,7 @@ pub(super) struct Moves {
     control: Option<Arc<Control>>,
     /// By stage: its name, where its drivers are to be, and where they are.
     stages: Vec<(Arc<str>, Arc<[usize]>, Arc<Placement>)>,
-    moved: Option<Moved>,
+    pub(super) moved: Moved,
 }
 
 impl fmt::Debug for Moves {
@@ -132,7 +132,7 @@ impl Moves {
                 stages.push((part.name.clone(), place(part, &placement.newest())?.into(), placement));
             }
         }
-        Ok(Self { control: Some(control.clone()), stages, moved: None })
+        Ok(Self { control: Some(control.clone()), stages, moved: Moved::default() })
     }
 
     pub(super) fn hold_after(&mut self, epoch: Epoch) {
@@ -141,14 +141,10 @@ impl Moves {
             drivers += placement.newest().iter().zip(&**to).filter(|(was, is)| was != is).count();
             placement.set_after(epoch, to.clone());
         }
-        self.moved = Some(Moved { epoch, drivers });
+        self.moved = Moved { epoch, drivers };
         let Some(control) = &self.control else { return };
         control.settings.change(epoch, |kept| {
             kept.placements.extend(self.stages.iter().map(|(name, to, _)| (name.to_string(), to.to_vec())));
         });
-    }
-
-    pub(super) fn done(&self) -> Moved {
-        self.moved.unwrap_or(Moved { epoch: Epoch::default(), drivers: 0 })
     }
 }

@@ -59,6 +59,6 @@ impl Controller for Rescale {
     fn on_next(&mut self, _: Answer<()>) {}
 
     fn on_complete(&mut self) -> Result<Round<Pass, Moved>, Error> {
-        Ok(Round::Done(self.moves.done()))
+        Ok(Round::Done(self.moves.moved))
     }
 }

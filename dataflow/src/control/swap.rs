@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
-use updraft_kernel::context;
 
 use super::parameter::Settable;
 use super::set::{Changing, Set};
@@ -50,10 +49,9 @@ pub(crate) struct Named<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Named<V> {
-    /// With one version, which is at work.
-    pub(crate) fn new(name: Arc<str>, version: String, value: V) -> Self {
-        let at_work = ArcSwap::from_pointee(Versions::new(value.clone()));
-        Self { name, all: Mutex::new(BTreeMap::from([(version, value)])), at_work }
+    /// Without a name for any yet; `value` is at work.
+    pub(super) fn new(name: Arc<str>, value: V) -> Self {
+        Self { name, all: Mutex::default(), at_work: ArcSwap::from_pointee(Versions::new(value)) }
     }
 
     /// One more.
@@ -64,11 +62,7 @@ impl<V: Clone + Send + Sync + 'static> Named<V> {
     /// Has `f` called with what is at work: in an operator in the epoch that it works on, anywhere else now.
     #[inline]
     fn with<T>(&self, f: impl FnOnce(&V) -> T) -> T {
-        let versions = self.at_work.load();
-        f(match context::epoch().map(Epoch) {
-            Some(epoch) if !versions.is_one() => versions.at(epoch),
-            _ => versions.newest(),
-        })
+        f(self.at_work.load().here())
     }
 }
 

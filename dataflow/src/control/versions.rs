@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use updraft_kernel::context;
 
 use crate::time::Epoch;
 
@@ -31,6 +32,15 @@ impl<T> Versions<T> {
         let newer = self.values.partition_point(|(after, _)| after.is_none_or(|after| after < epoch));
         // The first one is for what is before it, too.
         &self.values[newer.max(1) - 1].1
+    }
+
+    /// What it is here: in an operator in the epoch that it works on, anywhere else from now on.
+    #[inline]
+    pub(crate) fn here(&self) -> &T {
+        match context::epoch() {
+            Some(epoch) if !self.is_one() => self.at(Epoch(epoch)),
+            _ => self.newest(),
+        }
     }
 
     /// What it is from now on.

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use updraft_kernel::{Class, Group, KernelId, clock};
+use updraft_kernel::{Group, KernelId, clock};
 
 use crate::control::{ControlError, Cut, Monitor, Rehash, Rescale, Set};
 use crate::job::Running;
@@ -170,9 +170,6 @@ impl Change {
         }
     }
 }
-
-/// Class of the tasks that policies are.
-pub(crate) const CLASS: Class = Class::Stream;
 
 /// A figure as a share of 100.
 fn percent(share: f64) -> String {

@@ -1,9 +1,9 @@
 //! `updraft explain` of a job that runs: what it is made of, and what each part has done.
 
-use std::fmt::Write;
 use std::path::Path;
 
-use updraft::control::{NodeView, PlanView};
+use updraft::control::{PartView, PlanView};
+use updraft::dataflow::explain::described;
 
 use crate::command::control::{Result, one, wait};
 
@@ -23,15 +23,9 @@ pub(super) fn plan(job: &str) -> Result<Option<PlanView>> {
 pub(super) fn shown(plan: &PlanView) -> String {
     let mut text = format!("job {}: {}; epoch {}\n", plan.job, plan.about, plan.epoch);
     for (number, node) in plan.nodes.iter().enumerate() {
-        let _ = writeln!(text, "{number:>3} {}: {}", node.part.kind, node.part.name);
-        if !node.about.is_empty() {
-            let _ = writeln!(text, "      {}", node.about);
-        }
-        for edge in &node.inputs {
-            let outlet = if edge.outlet.is_empty() { String::new() } else { format!(" ({})", edge.outlet) };
-            let _ = writeln!(text, "      from {}{outlet}, {}", edge.from, edge.exchange);
-        }
-        let _ = writeln!(text, "      {}", figures(node));
+        let inputs = node.inputs.iter().map(|edge| (edge.from, &*edge.outlet, &edge.exchange));
+        text += &described(number, &node.part.kind, &node.part.name, &node.about, inputs);
+        text += &format!("      {}\n", figures(&node.part));
     }
     text
 }
@@ -39,7 +33,7 @@ pub(super) fn shown(plan: &PlanView) -> String {
 /// Hot keys of a part that are told, at most.
 const HOTTEST: usize = 3;
 
-fn figures(NodeView { part, .. }: &NodeView) -> String {
+fn figures(part: &PartView) -> String {
     let seen = &part.seen;
     let mut figures = match &*part.kind {
         "source" => {
