@@ -10,6 +10,7 @@ mod engine;
 mod latency;
 mod moves;
 mod records;
+mod skew;
 mod spill;
 mod sql;
 mod start;
@@ -76,6 +77,8 @@ enum Suite {
     Control(control::Args),
     /// What it costs to have another number of kernels work.
     Moves(moves::Args),
+    /// What a hot key costs, and a policy that splits it.
+    Skew(skew::Args),
     /// What state costs that memory has no room for.
     Spill(spill::Args),
     /// How soon the program answers.
@@ -134,6 +137,7 @@ fn main() {
         Some(Suite::Checkpoints(args)) => return checkpoints::compare(args),
         Some(Suite::Control(args)) => return control::compare(args),
         Some(Suite::Moves(args)) => return moves::compare(args),
+        Some(Suite::Skew(args)) => return skew::compare(args),
         Some(Suite::Spill(args)) => return spill::compare(args),
         Some(Suite::Start(args)) => return start::run(args),
         None => {}

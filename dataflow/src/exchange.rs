@@ -8,6 +8,7 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::bundle::{Bundle, Record};
+use crate::control::rewire::Needed;
 use crate::time::{Epoch, Punctuation};
 
 /// The entry of a stage or of a sink.
@@ -26,9 +27,12 @@ pub(crate) trait Port<T>: Send + Sync {
     fn bytes(&self) -> usize;
 }
 
+/// A port, and in which epochs it is given something.
+type Fed<T> = (Needed, Arc<dyn Port<T>>);
+
 /// The exit of a source or of a stage: the ports that it feeds, none for a branch that nobody reads.
 pub(crate) struct Outlet<T> {
-    ports: RwLock<Vec<Arc<dyn Port<T>>>>,
+    ports: RwLock<Vec<Fed<T>>>,
     /// Whether what it gives follows from what it gave before, as results of a keyed stage do: then the stages after it take
     /// up epochs in order.
     pub(crate) in_order: bool,
@@ -48,39 +52,43 @@ impl<T> Outlet<T> {
 
 impl<T: Record> Outlet<T> {
     /// Connects a port, before the first epoch.
-    pub(crate) fn connect(&self, port: Arc<dyn Port<T>>) {
-        self.ports.write().unwrap_or_else(PoisonError::into_inner).push(port);
+    pub(crate) fn connect(&self, needed: Needed, port: Arc<dyn Port<T>>) {
+        self.ports.write().unwrap_or_else(PoisonError::into_inner).push((needed, port));
     }
 
-    fn ports(&self) -> RwLockReadGuard<'_, Vec<Arc<dyn Port<T>>>> {
+    fn ports(&self) -> RwLockReadGuard<'_, Vec<Fed<T>>> {
         self.ports.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Announces one more input to all ports.
     pub(crate) fn add_input(&self) {
-        self.ports().iter().for_each(|port| port.add_input());
+        self.ports().iter().for_each(|(_, port)| port.add_input());
     }
 
-    /// Gives a bundle to all ports.
+    /// Gives a bundle to all ports where it is needed.
     pub(crate) fn add(&self, kernel: usize, epoch: Epoch, bundle: Bundle<T>) {
-        if let Some((last, others)) = self.ports().split_last() {
-            others.iter().for_each(|port| port.add(kernel, epoch, bundle.clone()));
-            last.add(kernel, epoch, bundle);
+        let ports = self.ports();
+        let mut needed = ports.iter().filter(|(needed, _)| needed.in_epoch(epoch)).peekable();
+        while let Some((_, port)) = needed.next() {
+            if needed.peek().is_none() {
+                return port.add(kernel, epoch, bundle);
+            }
+            port.add(kernel, epoch, bundle.clone());
         }
     }
 
     /// Closes an epoch at all ports.
     pub(crate) fn close(&self, kernel: usize, punctuation: Punctuation) {
-        self.ports().iter().for_each(|port| port.close(kernel, punctuation));
+        self.ports().iter().for_each(|(_, port)| port.close(kernel, punctuation));
     }
 
-    /// Whether some port is full.
+    /// Whether some port is full that would be given something.
     pub(crate) fn is_full(&self, epoch: Epoch) -> bool {
-        self.ports().iter().any(|port| port.is_full(epoch))
+        self.ports().iter().any(|(needed, port)| port.is_full(epoch) && needed.in_epoch(epoch))
     }
 
     /// Whether something waits at some port or further on.
     pub(crate) fn has_work(&self) -> bool {
-        self.ports().iter().any(|port| port.has_work())
+        self.ports().iter().any(|(_, port)| port.has_work())
     }
 }

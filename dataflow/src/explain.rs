@@ -1,7 +1,7 @@
 //! What a job is made of, before it runs: its sources, its stages with the operators that are fused in each, how records get from one
 //! to the next, its sinks. As text, and as Graphviz.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -171,6 +171,22 @@ impl Graph {
             layout: drawn.layout.clone(),
         };
         self.nodes.iter().map(named).collect()
+    }
+
+    /// The names of the sinks that what each node is given comes to.
+    pub(crate) fn leads_to(&self) -> Vec<BTreeSet<Arc<str>>> {
+        let mut leads_to = vec![BTreeSet::new(); self.nodes.len()];
+        for sink in (0..self.nodes.len()).filter(|at| self.nodes[*at].kind == NodeKind::Sink) {
+            let name: Arc<str> = self.nodes[sink].name.as_str().into();
+            let mut above = vec![sink];
+            while let Some(at) = above.pop() {
+                if leads_to[at].insert(name.clone()) {
+                    let givers = self.nodes[at].reads.and_then(|(outlet, _)| self.outlets.get(&outlet));
+                    above.extend(givers.into_iter().flatten().map(|(giver, _)| *giver));
+                }
+            }
+        }
+        leads_to
     }
 
     /// The node that was added last gives to `outlet`.

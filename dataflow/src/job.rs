@@ -4,6 +4,7 @@
 //! containers, then all are wired, then the workers, sinks and sources begin.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use crate::checkpoint::ids::{self, Id};
 use crate::checkpoint::{self, Checkpoints, Stages, Taking, read_note};
 use crate::container::{EpochOrder, Service};
 use crate::control::parameter::Parameters;
+use crate::control::rewire::Needed;
 use crate::control::swap::{AnyProcess, Called};
 use crate::control::{self, Ask, Asked, Control, Controller, Function, Parameter, Part, Swappable};
 use crate::epoch::EpochClock;
@@ -83,6 +85,8 @@ pub(crate) struct Plan {
     /// Sinks that are gone, of which others commit what they have prepared.
     committed: Vec<Arc<str>>,
     parameters: Arc<Parameters>,
+    /// Sinks that get nothing at first.
+    detached: BTreeSet<Arc<str>>,
     steps: Vec<Step>,
     graph: Graph,
 }
@@ -98,6 +102,8 @@ pub(crate) struct Assembly {
     checkpoints: Option<Checkpoints>,
     /// What nodes are called in checkpoints.
     ids: Vec<Option<Id>>,
+    /// The sinks that what nodes are given comes to.
+    leads_to: Vec<BTreeSet<Arc<str>>>,
     stages: Vec<Arc<dyn Runner>>,
     /// Those with state, by the part of checkpoints that they are.
     parts: Stages,
@@ -124,7 +130,7 @@ impl Assembly {
         let part = self.stage_part(node, &name, S::KEEPS)?;
         let shared = self.shared.clone();
         let runner = Arc::new(StageRunner::new(name, stage, outlet, shared, metrics, part, upstream.in_order));
-        self.connect(upstream, runner.clone());
+        self.connect(node, upstream, runner.clone());
         part.into_iter().for_each(|part| drop(self.parts.insert(part, runner.clone())));
         self.stages.push(runner);
         Ok(())
@@ -181,11 +187,12 @@ impl Assembly {
         note.map(|note| read_note(id, note)).transpose()
     }
 
-    /// Has a port read from `upstream`.
-    pub(crate) fn connect<T: Record>(&mut self, upstream: &Outlet<T>, port: Arc<dyn Port<T>>) {
+    /// Has the port of a node read from `upstream`.
+    pub(crate) fn connect<T: Record>(&mut self, node: usize, upstream: &Outlet<T>, port: Arc<dyn Port<T>>) {
         let audited = port.clone();
         self.audit.push(Box::new(move || audited.bytes()));
-        upstream.connect(port);
+        let sinks = self.leads_to[node].iter().map(|sink| self.shared.control.attachment(sink));
+        upstream.connect(Needed::by(sinks), port);
     }
 
     pub(crate) fn stage_metrics(&mut self, name: Arc<str>) -> Arc<StageMetrics> {
@@ -241,6 +248,7 @@ impl Job {
             checkpoints: None,
             committed: Vec::new(),
             parameters: Arc::default(),
+            detached: BTreeSet::new(),
             steps: Vec::new(),
             graph: Graph::default(),
         };
@@ -378,6 +386,13 @@ impl Job {
         Swappable::new(self.plan.borrow().parameters.named(name.into(), version.into(), process))
     }
 
+    /// The branch that ends in the sink of that name is not there at first: it gets no records before a [`Rewire`](crate::control::Rewire) adds it.
+    #[must_use]
+    pub fn without(self, sink: impl Into<Arc<str>>) -> Self {
+        self.plan.borrow_mut().detached.insert(sink.into());
+        self
+    }
+
     /// Reads a source.
     pub fn source<S: Source>(&self, name: impl Into<Arc<str>>, source: S) -> Input<S> {
         Input::new(self.clone(), name.into(), source)
@@ -503,6 +518,15 @@ impl Job {
         let (account, spilled) = (group.account().clone(), metrics.spilled.clone());
         let kept = checkpoints.as_ref().map(Checkpoints::control).transpose().map_err(failed)?.unwrap_or_default();
         let control = Arc::new(Control::new(plan.parameters.clone(), kept, taking.clone()));
+        let leads_to = plan.graph.leads_to();
+        for sink in &plan.detached {
+            if !leads_to.iter().any(|sinks| sinks.contains(sink)) {
+                return Err(failed(
+                    format!("it is to begin without the sink `{sink}`, and has none of that name").into(),
+                ));
+            }
+            control.begins_without(sink.clone());
+        }
         let shards = plan.shards.unwrap_or(if kernels == 1 { 1 } else { (SHARDS * kernels).min(GROUPS) });
         let spill = plan.spills.then(|| Arc::new(Spill::new(account, shards, plan.spill_to.take(), spilled)));
         let shared = Arc::new(Shared {
@@ -526,6 +550,7 @@ impl Job {
             metrics,
             checkpoints,
             ids,
+            leads_to,
             parts: Stages::new(),
             stages: Vec::new(),
             audit: Vec::new(),

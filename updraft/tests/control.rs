@@ -136,6 +136,17 @@ fn a_job_is_watched_and_changed() {
         "updraft: set `one` was done before\n"
     );
     assert!(process.told(&["scale", "--kernels", "1"]).contains(" moved after epoch "));
+    process.told(&["rewire", "--remove", "nowhere"]);
+    let plan = process.updraft(&["explain", "numbers"]);
+    assert!(plan.contains(" records written, and removed"), "{plan}");
+    let why = process.updraft(&["explain", "numbers", "--why-no-output"]);
+    assert!(
+        why.contains("sink `nowhere` is removed, and gets nothing: `updraft rewire --add` brings it back"),
+        "{why}"
+    );
+    process.told(&["rewire", "--add", "nowhere"]);
+    let saved = process.told(&["savepoint", "state", "copy", "--now=numbers"]);
+    assert!(saved.contains(" is stored\ncopy: checkpoint "), "{saved}");
     let taken = process.told(&["checkpoint"]);
     assert!(taken.starts_with("checkpoint ") && taken.ends_with(" is stored\n"), "{taken}");
     assert_eq!(process.told(&["cancel"]), "ended\n");
@@ -168,6 +179,10 @@ fn what_cannot_be_done_is_told() {
     let error = process.refused(&["rehash", "--stage", "sums", "--shard", "0=1"]);
     assert!(error.starts_with("updraft: rehash: the job has no stage `sums`; it has "), "{error}");
     assert_eq!(process.refused(&["rehash", "--stage", "x", "--shard", "a=1"]), "updraft: --shard: `a` is no number\n");
+    let error = process.refused(&["rewire", "--remove", "x"]);
+    assert_eq!(error, "updraft: rewire: the job has no sink `x`; it has `nowhere`\n");
+    let error = process.refused(&["split", "--stage", "x", "--key", "1"]);
+    assert!(error.starts_with("updraft: split-key: the job has no stage `x`; it has "), "{error}");
     assert_eq!(process.refused(&["set"]), "updraft: there is nothing to be set: see `updraft set --help`\n");
     let socket = process.socket();
     drop(process);
@@ -224,34 +239,71 @@ fn http_is_answered_in_json() {
     }
 }
 
+/// A process that answers at a TCP address, to whoever names the token.
+struct Tcp {
+    process: Process,
+    port: u16,
+}
+
+const TOKEN: &str = "0123456789abcdef";
+
+impl Tcp {
+    fn start() -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("job.sql"), JOB).unwrap();
+        let mut run = tcp(&folder, port, &["run", "job.sql", "--state", "state"], Some(TOKEN));
+        let child = run.stdout(Stdio::null()).spawn().unwrap();
+        let started = Self { process: Process { folder, child }, port };
+        while !started.command(&["ps"], Some(TOKEN)).output().unwrap().status.success() {
+            sleep(Duration::from_millis(20));
+        }
+        started
+    }
+
+    fn command(&self, args: &[&str], token: Option<&str>) -> Command {
+        tcp(&self.process.folder, self.port, args, token)
+    }
+}
+
+fn tcp(folder: &TempDir, port: u16, args: &[&str], token: Option<&str>) -> Command {
+    let mut updraft = command(folder, args);
+    updraft.env("UPDRAFT_CONTROL", format!("tcp://127.0.0.1:{port}")).env_remove("UPDRAFT_CONTROL_TOKEN");
+    if let Some(token) = token {
+        updraft.env("UPDRAFT_CONTROL_TOKEN", token);
+    }
+    updraft
+}
+
 /// At a TCP address those are answered that name the token, and nobody else.
 #[test]
 fn a_token_opens_a_tcp_port() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("job.sql"), JOB).unwrap();
-    let at = |args: &[&str], token: Option<&str>| {
-        let mut updraft = command(&folder, args);
-        updraft.env("UPDRAFT_CONTROL", format!("tcp://127.0.0.1:{port}")).env_remove("UPDRAFT_CONTROL_TOKEN");
-        if let Some(token) = token {
-            updraft.env("UPDRAFT_CONTROL_TOKEN", token);
-        }
-        updraft
-    };
-    let secret = Some("0123456789abcdef");
-    let child = at(&["run", "job.sql"], secret).stdout(Stdio::null()).spawn().unwrap();
-    let process = Process { folder: tempfile::tempdir().unwrap(), child };
-    while !at(&["ps"], secret).output().unwrap().status.success() {
-        sleep(Duration::from_millis(20));
-    }
-    let listed = stdout(&mut at(&["ps"], secret));
+    let tcp = Tcp::start();
+    let listed = stdout(&mut tcp.command(&["ps"], Some(TOKEN)));
     assert!(listed.contains("numbers"), "{listed}");
-    let refused = failure(&mut at(&["ps"], Some("0123456789abcdeF")));
+    let refused = failure(&mut tcp.command(&["ps"], Some("0123456789abcdeF")));
     assert!(refused.contains("send the token"), "{refused}");
-    let missing = failure(&mut at(&["ps"], None));
+    let missing = failure(&mut tcp.command(&["ps"], None));
     assert!(missing.contains("set UPDRAFT_CONTROL_TOKEN"), "{missing}");
-    let short = failure(&mut at(&["ps"], Some("secret")));
+    let short = failure(&mut tcp.command(&["ps"], Some("secret")));
     assert!(short.contains("UPDRAFT_CONTROL_TOKEN: this is no token"), "{short}");
-    stdout(&mut at(&["cancel", "1"], secret));
-    process.ends();
+    stdout(&mut tcp.command(&["cancel", "1"], Some(TOKEN)));
+    tcp.process.ends();
+}
+
+/// What is answered is what the document says, whatever is asked: schemathesis makes requests from it, good ones and bad ones.
+#[test]
+fn answers_are_as_described() {
+    let schemathesis = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/bin/schemathesis");
+    let tcp = Tcp::start();
+    let (document, token) =
+        (format!("http://127.0.0.1:{}/v1/openapi.json", tcp.port), format!("Authorization: Bearer {TOKEN}"));
+    let mut asks = Command::new(schemathesis);
+    asks.args(["run", &document, "--header", &token, "--max-examples", "40", "--seed", "1", "--no-color"]);
+    // Which names there are depends on the job: what is described well may be refused. And it is not to end.
+    asks.args(["--exclude-checks", "positive_data_acceptance", "--exclude-path-regex", "cancel|drain"]);
+    let asked = asks.current_dir(tcp.process.folder.path()).output();
+    let asked = asked.unwrap_or_else(|error| panic!("{schemathesis}: {error}: run scripts/setup first"));
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stdout));
+    assert!(stdout(&mut tcp.command(&["ps"], Some(TOKEN))).contains("numbers"), "it still runs");
 }

@@ -9,6 +9,7 @@ mod support;
 #[path = "../../connectors/tests/support/processes.rs"]
 mod processes;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -195,6 +196,78 @@ fn who_is_killed_goes_on_as_if_nothing_had_happened() {
         assert!(rows(folder) == expected);
         assert_eq!(left_over(folder), Vec::<String>::new());
     }
+}
+
+/// The same of a job that is re-shaped all the while, by commands from outside: shards move from kernel to kernel, and versions take over that do the same.
+#[test]
+fn who_is_reshaped_and_killed_goes_on_as_if_nothing_had_happened() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut dice = Dice(7);
+    let mut expected = BTreeMap::<String, u64>::new();
+    let (mut text, mut rows) = (String::new(), Vec::new());
+    for _ in 0..160_000 {
+        for _ in 0..5 {
+            // A third of all words are one.
+            let word = if dice.below(3) == 0 { "Hot".into() } else { format!("W{}", spelled(dice.below(5_000))) };
+            let count = expected.entry(word.to_lowercase()).or_default();
+            *count += 1;
+            rows.push(format!("{},{count}", word.to_lowercase()));
+            text += &format!("{word} ");
+        }
+        text.push('\n');
+    }
+    rows.sort();
+    fs::write(folder.join("text"), text).unwrap();
+    let control = folder.join("control");
+    let start = || {
+        let mut job = support::example("06_reshaped");
+        job.args(["text", "words"]).current_dir(folder).env("UPDRAFT_CONTROL", &control);
+        job.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let begun = clock::now();
+    must_end_well(start());
+    let took = clock::now().since(begun);
+    let (mut dice, mut crashes, mut reshaped) = (Dice::new(), crashes(), 0);
+    while crashes > 0 {
+        fs::remove_dir_all(folder.join("words")).unwrap();
+        loop {
+            let mut child = start();
+            let ends = crashes == 0 || dice.below(6) == 0;
+            let until = clock::now() + Duration::from_micros(dice.below(took.as_micros() as u64));
+            while clock::now() < until {
+                let (one, other) = (dice.below(2), dice.below(4));
+                let command = match dice.below(4) {
+                    0 => format!("scale --kernels {}", one + 1),
+                    1 => format!("rehash --stage process --shard {other}={one}"),
+                    2 => format!("swap --version lower={}", ["unicode", "ascii"][one as usize]),
+                    _ => format!("swap --version nth={}", ["first", "second"][one as usize]),
+                };
+                let mut updraft = Command::new(env!("CARGO_BIN_EXE_updraft"));
+                updraft.args(command.split(' ')).env("UPDRAFT_CONTROL", &control).stdin(Stdio::null());
+                // It may not have begun, or have come to its end.
+                reshaped += usize::from(updraft.output().unwrap().status.success());
+            }
+            if ends {
+                must_end_well(child);
+                break;
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            crashes -= 1;
+        }
+        let written = fs::read_to_string(folder.join("words/words.csv")).unwrap();
+        // The first line is the header.
+        let mut written: Vec<_> = written.lines().skip(1).map(str::to_owned).collect();
+        written.sort();
+        assert!(written == rows, "{} rows, expected {}", written.len(), rows.len());
+    }
+    assert!(reshaped > 0, "no command has come while it ran");
+}
+
+/// A number in letters.
+fn spelled(n: u64) -> String {
+    n.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect()
 }
 
 /// Who has been stopped for long, and replaced, does no harm when it goes on.

@@ -6,7 +6,7 @@
 //! no record is read in between. Each instance gives an answer; the [`Controller`] gathers them, and says what came of it when the
 //! last sink has given its own. It may then send another message: [`Round::Again`].
 //!
-//! Operations are one file each: [`monitor`], [`set`], [`pause`], [`drain`], [`rescale`], [`rehash`], [`swap`]. To write one, see [`Controller`]. How messages travel is
+//! Operations are one file each: [`monitor`], [`set`], [`pause`], [`drain`], [`rescale`], [`rehash`], [`split_key`], [`swap`], [`rewire`]. To write one, see [`Controller`]. How messages travel is
 //! in [`ride`]; who goes when, and what becomes of operations that nobody answers, in [`ask`].
 //!
 //! After Mai et al., "Chi: a scalable and programmable control plane for distributed stream processing systems", VLDB 2018, §4; on epochs
@@ -30,9 +30,11 @@ pub mod pause;
 pub(crate) mod placement;
 pub mod rehash;
 pub mod rescale;
+pub mod rewire;
 pub(crate) mod ride;
 pub mod set;
 pub(crate) mod settings;
+pub mod split_key;
 pub mod swap;
 pub(crate) mod versions;
 
@@ -43,9 +45,11 @@ pub use parameter::Parameter;
 pub use pause::{Pause, Resume};
 pub use rehash::{Moved, Rehash};
 pub use rescale::Rescale;
+pub use rewire::Rewire;
 pub(crate) use ride::Control;
 pub use set::Set;
 pub(crate) use set::SourceChange;
+pub use split_key::SplitKey;
 pub use swap::{Function, Swap, Swappable};
 
 /// One operation, where it is asked for: makes the messages, and gathers the answers.
@@ -156,6 +160,8 @@ pub struct Part {
     pub instances: usize,
     /// Whether each of them owns some of the keys.
     pub is_keyed: bool,
+    /// Whether keys can be [split](SplitKey).
+    pub is_splittable: bool,
 }
 
 impl fmt::Display for Part {

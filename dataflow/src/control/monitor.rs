@@ -109,6 +109,8 @@ pub struct PartCut {
     pub hot: Vec<HotKey>,
     /// The watermark that the epoch was closed with there; the least of a source's partitions.
     pub watermark: Time,
+    /// Of a sink, whether it gets what comes after the epoch: see [`Rewire`](super::Rewire).
+    pub is_attached: bool,
 }
 
 /// What each part of a job has done by the end of an epoch.
@@ -227,6 +229,7 @@ impl Controller for Monitor {
             loads: Vec::new(),
             hot: Vec::new(),
             watermark: Time::MAX,
+            is_attached: true,
         });
         if let Some(load) = load {
             // They come in any order.
@@ -253,7 +256,12 @@ impl Controller for Monitor {
         let Some((shared, metrics)) = self.job.take() else { return Err("it has not begun".into()) };
         let mut parts: Vec<_> = std::mem::take(&mut self.seen).into_values().collect();
         parts.sort_by_key(|cut| (cut.part.kind, cut.part.number));
-        parts.iter_mut().for_each(|cut| cut.hot.sort_by_key(|hot| hot.shard));
+        for cut in &mut parts {
+            cut.hot.sort_by_key(|hot| hot.shard);
+            if cut.part.kind == NodeKind::Sink {
+                cut.is_attached = shared.control.attachment(&cut.part.name).holds_at(epoch.next());
+            }
+        }
         let (epochs, latencies) = metrics.latencies.after(0);
         Ok(Round::Done(Cut {
             epoch,

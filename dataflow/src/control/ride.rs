@@ -10,10 +10,12 @@ use updraft_kernel::Bell;
 
 use super::parameter::Parameters;
 use super::placement::Placement;
+use super::rewire::Attachment;
 use super::settings::{Kept, Settings};
 use super::{Answer, Instance, Message, Part};
 use crate::checkpoint::{Schedule, Taking};
 use crate::explain::NodeKind;
+use crate::keyed::Splits;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use crate::time::Epoch;
 
@@ -29,6 +31,10 @@ pub(crate) struct Control {
     over: Notify,
     /// Where stages are worked for, by the numbers of their parts.
     placements: Mutex<BTreeMap<usize, Arc<Placement>>>,
+    /// Whether sinks get what comes, by name.
+    attachments: Mutex<BTreeMap<Arc<str>, Arc<Attachment>>>,
+    /// The keys that are split, by the names of their stages.
+    splits: Mutex<BTreeMap<Arc<str>, Arc<Splits>>>,
     pub(crate) parameters: Arc<Parameters>,
     pub(crate) settings: Settings,
     /// How often checkpoints are taken, in a job that takes any.
@@ -67,8 +73,9 @@ impl Control {
 
     /// One more part of the job.
     pub(crate) fn add_part(&self, kind: NodeKind, name: Arc<str>, instances: usize, is_keyed: bool) -> Arc<Part> {
+        let is_splittable = is_keyed && self.splits_of(&name).is_some();
         let parts = &mut *lock(&self.parts);
-        let part = Arc::new(Part { number: parts.len(), kind, name, instances, is_keyed });
+        let part = Arc::new(Part { number: parts.len(), kind, name, instances, is_keyed, is_splittable });
         parts.push(part.clone());
         part
     }
@@ -89,6 +96,33 @@ impl Control {
     /// Where a stage is worked for; none of what works where it is called.
     pub(super) fn placement(&self, stage: &Part) -> Option<Arc<Placement>> {
         lock(&self.placements).get(&stage.number).cloned()
+    }
+
+    /// Whether a sink gets what comes.
+    pub(crate) fn attachment(&self, sink: &str) -> Arc<Attachment> {
+        self.attached_at_first(sink.into(), true)
+    }
+
+    /// A sink gets nothing at first.
+    pub(crate) fn begins_without(&self, sink: Arc<str>) {
+        self.attached_at_first(sink, false);
+    }
+
+    fn attached_at_first(&self, sink: Arc<str>, is_attached: bool) -> Arc<Attachment> {
+        let was_set = || self.settings.now().attached.get(&*sink).copied();
+        let attachment = || Arc::new(Attachment::new(was_set().unwrap_or(is_attached)));
+        lock(&self.attachments).entry(sink.clone()).or_insert_with(attachment).clone()
+    }
+
+    /// The keys of the stages of that name can be split.
+    pub(crate) fn splits(&self, stage: Arc<str>, splits: Arc<Splits>) {
+        splits.begin(self.settings.now().split.get(&*stage).into_iter().flatten());
+        lock(&self.splits).insert(stage, splits);
+    }
+
+    /// The keys that are split of the stages of that name, if any can be.
+    pub(super) fn splits_of(&self, stage: &str) -> Option<Arc<Splits>> {
+        lock(&self.splits).get(stage).cloned()
     }
 
     /// All parts: sources first, then stages in the order of the data, then sinks.
@@ -120,6 +154,8 @@ impl Control {
         }
         self.parameters.forget(epoch);
         lock(&self.placements).values().for_each(|placement| placement.forget(epoch));
+        lock(&self.attachments).values().for_each(|attachment| attachment.forget(epoch));
+        lock(&self.splits).values().for_each(|splits| splits.forget(epoch));
         if self.taking.is_none() {
             self.settings.forget_before(epoch);
         }

@@ -1,6 +1,6 @@
 //! [`Settings`]: what operations have set, as of each epoch: a job that goes on from a checkpoint has what was set by then.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,12 @@ pub(crate) struct Kept {
     /// The kernels of the drivers of stages, by the stages' names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) placements: BTreeMap<String, Vec<usize>>,
+    /// Whether sinks get what comes, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) attached: BTreeMap<String, bool>,
+    /// The keys that are split, as JSON, by the names of their stages.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) split: BTreeMap<String, BTreeSet<String>>,
     /// How often checkpoints are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) checkpoints: Option<Duration>,

@@ -14,6 +14,7 @@ mod keys;
 mod saved;
 mod shuffle;
 mod spill;
+mod split;
 mod stage;
 mod timers;
 
@@ -22,6 +23,7 @@ pub use context::Context;
 pub use hot::HotKey;
 pub use shuffle::{Dealt, ShuffleStage, groups_of, owner_of, owner_of_hash, owner_of_key};
 pub use spill::Spill;
+pub(crate) use split::{Combiner, Splits};
 pub use stage::{Aside, KeyedStage, Nothing, Watched};
 pub(crate) use timers::TimerQueue;
 

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::split::Combiner;
 use crate::bundle::{Bundle, Record, Times};
 use crate::join::Side;
 use crate::pipe::Pipe;
@@ -63,6 +64,8 @@ impl<K: Key, T: Record, B: Record> Dealt for Side<(K, T), B> {
 pub struct ShuffleStage<In, P: Pipe<In>> {
     pipe: P,
     drivers: usize,
+    /// How records of a key become one, where it is split.
+    combiner: Option<Combiner<P::Out>>,
     /// What all drivers hear when the input has ended.
     end: Option<P::Out>,
     ended: AtomicBool,
@@ -72,7 +75,13 @@ pub struct ShuffleStage<In, P: Pipe<In>> {
 impl<In, P: Pipe<In>> ShuffleStage<In, P> {
     /// What comes out of `pipe`, to so many drivers.
     pub fn new(pipe: P, drivers: usize) -> Self {
-        Self { pipe, drivers, end: None, ended: AtomicBool::new(false), input: PhantomData }
+        Self { pipe, drivers, combiner: None, end: None, ended: AtomicBool::new(false), input: PhantomData }
+    }
+
+    /// Has records of split keys put together.
+    #[must_use]
+    pub(crate) fn combining(self, combiner: Option<Combiner<P::Out>>) -> Self {
+        Self { combiner, ..self }
     }
 
     /// Has all drivers hear of the end of the input, where there are others that have not ended.
@@ -108,15 +117,24 @@ where
         let share = (bundle.len() / self.drivers * 2).min(bundle.len());
         let room = || (Vec::with_capacity(share), Vec::with_capacity(share));
         let mut lanes: Vec<(Vec<P::Out>, Vec<Time>)> = std::iter::repeat_with(room).take(self.drivers).collect();
-        bundle.for_each(|time, record| {
-            pipe.push(time, record, &mut |time, record| {
-                record.deal(self.drivers, &mut |owner, record| {
-                    let (records, times) = &mut lanes[owner];
-                    records.push(record);
-                    times.push(time);
-                });
+        let mut deal = |time, record: P::Out| {
+            record.deal(self.drivers, &mut |owner, record| {
+                let (records, times) = &mut lanes[owner];
+                records.push(record);
+                times.push(time);
             });
-        });
+        };
+        match self.combiner.as_ref().and_then(Combiner::partials) {
+            None => bundle.for_each(|time, record| pipe.push(time, record, &mut deal)),
+            Some(mut partials) => {
+                bundle.for_each(|time, record| {
+                    pipe.push(time, record, &mut |time, record| {
+                        partials.take(time, record).into_iter().for_each(|record| deal(time, record));
+                    });
+                });
+                partials.into_records().for_each(|(time, record)| deal(time, record));
+            }
+        }
         for (owner, (records, times)) in lanes.into_iter().enumerate() {
             if !records.is_empty() {
                 emit(Bundle::from(records).with_times(Times::Each(times)).owned_by(owner));

@@ -71,10 +71,11 @@ where
         let Stream { job, upstream, timed, .. } = stream;
         let outlet = Arc::new(Outlet::new(upstream.in_order && calls.ordered));
         let feeds = outlet.clone();
-        job.draw(|graph| {
+        let place = job.draw(|graph| {
             let about = if calls.ordered { "calls under way, results in order" } else { "calls under way" };
-            graph.reads(NodeKind::Stage, "map_async".into(), about, &upstream, Exchange::Any);
+            let place = graph.reads(NodeKind::Stage, "map_async".into(), about, &upstream, Exchange::Any);
             graph.gives(&outlet, "");
+            place
         });
         job.step(move |assembly| {
             let metrics = assembly.stage_metrics("map_async".into());
@@ -94,7 +95,7 @@ where
                 in_hand: AtomicUsize::new(0),
                 own,
             });
-            assembly.connect(&upstream, node.clone());
+            assembly.connect(place, &upstream, node.clone());
             let outlet = node.outlet.clone();
             assembly.wire(move || outlet.add_input());
             for kernel in 0..node.shared.kernels {

@@ -1,6 +1,6 @@
 //! `process`: keyed state and timers, by a function of the user's.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::bundle::Record;
@@ -8,7 +8,9 @@ use crate::checkpoint::{Column, Layout};
 use crate::exchange::Outlet;
 use crate::job::Job;
 use crate::join::Side;
-use crate::keyed::{BroadcastStage, Dealt, KeyedStage, Listen, Nothing, Process, ShuffleStage, TimeToLive, Watched};
+use crate::keyed::{
+    BroadcastStage, Combiner, Dealt, KeyedStage, Listen, Nothing, Process, ShuffleStage, TimeToLive, Watched,
+};
 use crate::operator::custom::operator_layout;
 use crate::operator::{KeyedStream, Operator, OperatorStage};
 use crate::pipe::{Identity, Pipe};
@@ -45,6 +47,8 @@ struct Deal<D> {
     outlet: Arc<Outlet<D>>,
     timed: bool,
     tick: Option<Duration>,
+    /// How records of split keys are put together, once that is said.
+    combiner: Arc<OnceLock<Combiner<D>>>,
 }
 
 impl<D: Dealt> Deal<D> {
@@ -54,7 +58,7 @@ impl<D: Dealt> Deal<D> {
 
     /// Of no stream yet.
     fn to_come(job: &Job) -> Self {
-        Self { job: job.clone(), outlet: Arc::default(), timed: true, tick: None }
+        Self { job: job.clone(), outlet: Arc::default(), timed: true, tick: None, combiner: Arc::default() }
     }
 
     /// The same with the records of another stream.
@@ -66,18 +70,25 @@ impl<D: Dealt> Deal<D> {
     fn and_end<I: Record, P: Pipe<I, Out = D>>(self, stream: Stream<I, P>, end: Option<D>) -> Self {
         let Stream { job, upstream, pipe, mut names, timed, .. } = stream;
         names.push("shuffle".into());
-        let shuffle = |shared: &Shared| ShuffleStage::new(pipe, shared.shards).telling(end);
+        let combiner = self.combiner.clone();
+        let shuffle = move |shared: &Shared| {
+            ShuffleStage::new(pipe, shared.shards).telling(end).combining(combiner.get().cloned())
+        };
         job.stage(&names, upstream, self.outlet.clone(), shuffle);
         Self { timed: self.timed && timed, ..self }
     }
 
     /// Ends in a stage of which each driver owns some of the keys.
     fn stage<S: Stage<In = D>>(self, name: &str, make: impl FnOnce(&Shared) -> S + 'static) -> Stream<S::Out> {
-        let Self { job, outlet: upstream, timed, tick } = self;
+        let Self { job, outlet: upstream, timed, tick, combiner } = self;
         let outlet = Arc::new(Outlet::new(true));
         let name = Arc::<str>::from(name);
+        let of = name.clone();
         job.stage(std::slice::from_ref(&name), upstream, outlet.clone(), move |shared| {
             tick.into_iter().for_each(|span| shared.clock.tick_every(span));
+            if let Some(combiner) = combiner.get() {
+                shared.control.splits(of, combiner.splits().clone());
+            }
             make(shared)
         });
         Stream::new(job, outlet, Identity, name, timed)
@@ -138,6 +149,37 @@ impl<K: Key, T: Record> Shuffled<K, T> {
         F: Fn(&T) -> K + Clone + Send + Sync + 'static,
     {
         self.and(other.with_keys())
+    }
+
+    /// Says how two records of a key become one: `combine` adds the second to the first. Where a key is [split](crate::control::SplitKey), the process gets
+    /// several of its records as one, with the latest of their times. So it has to be all the same to the process whether it gets records one by one, in
+    /// whatever order, or as one.
+    ///
+    /// ```
+    /// # use updraft_dataflow::{Job, keyed::{Context, Process}, testing::{Scripted, gather}};
+    /// #[derive(Clone)]
+    /// struct Total;
+    /// impl Process<String, u64> for Total {
+    ///     type State = u64;
+    ///     type Out = (String, u64);
+    ///     fn record(&mut self, amount: u64, total: &mut u64, cx: &mut Context<'_, String, Self::Out>) {
+    ///         *total += amount;
+    ///         cx.emit((cx.key().clone(), *total));
+    ///     }
+    /// }
+    /// let job = Job::new("totals");
+    /// let (sink, _) = gather();
+    /// let amounts = job.source("amounts", Scripted(vec![vec![vec![3_u64, 12]]])).stream();
+    /// let by_size = amounts.key_by(|n| if *n < 10 { "small" } else { "large" }.to_owned()).shuffle();
+    /// by_size.combine(|sum, amount| *sum += amount).process(Total).sink("totals", sink);
+    /// // While it runs: running.control(SplitKey::stage("process").split("\"small\""))
+    /// ```
+    ///
+    /// # Panics
+    /// When it was said before.
+    pub fn combine(self, combine: impl Fn(&mut T, T) + Send + Sync + 'static) -> Self {
+        assert!(self.dealt.combiner.set(Combiner::new(combine)).is_ok(), "how records are combined is said once");
+        self
     }
 
     /// Drops the state of keys that no record has come for in a while.

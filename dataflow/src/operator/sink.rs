@@ -25,7 +25,7 @@ where
             let metrics = assembly.sink_metrics(name.clone());
             let part = assembly.sink_part(node)?;
             let port = Arc::new(SinkPort::new(assembly.shared.clone(), metrics, part, stream.upstream.in_order));
-            assembly.connect(&stream.upstream, port.clone());
+            assembly.connect(node, &stream.upstream, port.clone());
             assembly.sink_task(move |group, kernel, metrics| {
                 let (fails, metrics) = (group.clone(), metrics.clone());
                 // From here on it is told if the job fails, even before its task's first turn.

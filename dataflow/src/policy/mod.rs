@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use updraft_kernel::{Group, KernelId, clock};
 
-use crate::control::{ControlError, Cut, Monitor, Rehash, Rescale, Set};
+use crate::control::{ControlError, Cut, Monitor, Rehash, Rescale, Set, SplitKey};
 use crate::job::Running;
 use crate::sync::{Mutex, lock};
 use crate::time::Epoch;
@@ -54,6 +54,8 @@ pub enum Change {
     Rescale(Rescale),
     /// Where shards are.
     Rehash(Rehash),
+    /// Which keys are split.
+    Split(SplitKey),
     /// Nothing: something that an operator should know.
     Nothing,
 }
@@ -166,6 +168,7 @@ impl Change {
             Self::Set(set) => running.control(set).await.map(|_| true),
             Self::Rescale(rescale) => running.control(rescale).await.map(|_| true),
             Self::Rehash(rehash) => running.control(rehash).await.map(|_| true),
+            Self::Split(split) => running.control(split).await.map(|_| true),
             Self::Nothing => Ok(false),
         }
     }

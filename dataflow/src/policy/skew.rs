@@ -1,26 +1,30 @@
-//! [`Skew`]: keeps shards level over the kernels that work for their stage.
+//! [`Skew`]: keeps shards level over the kernels that work for their stage, and splits hot keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Change, Decision, Policy, percent};
-use crate::control::{Cut, PartCut, Rehash};
+use crate::control::{Cut, PartCut, Rehash, SplitKey};
+use crate::keyed::HotKey;
 
-/// Moves shards from kernels that more records come for to those that fewer do.
+/// Moves shards from kernels that more records come for to those that fewer do. Before that, where one key alone has more than half of a kernel's share, that
+/// one is [split](SplitKey), if the stage [says how](crate::operator::Shuffled::combine); it stays split then.
 ///
 /// It is for stages that own their keys. Windows need nothing of the kind: each kernel has a share of each key there, and they are merged when a window fires.
-/// Where a single shard has more than a kernel's share it gets a kernel to itself, and the log says so: a hot key cannot be in two places.
+/// Where a single shard has more than a kernel's share it gets a kernel to itself, and the log says so.
 #[derive(Clone, Debug)]
 pub struct Skew {
     tolerance: f64,
     records: u64,
     /// Stages and shards of which it was told that they cannot be spread.
     told: BTreeSet<(usize, usize)>,
+    /// Stages and keys that it has split.
+    split: BTreeSet<(usize, String)>,
 }
 
 impl Default for Skew {
     /// When a kernel has a tenth more than its share, of a thousand records or more.
     fn default() -> Self {
-        Self { tolerance: 0.1, records: 1_000, told: BTreeSet::new() }
+        Self { tolerance: 0.1, records: 1_000, told: BTreeSet::new(), split: BTreeSet::new() }
     }
 }
 
@@ -57,6 +61,9 @@ impl Skew {
         if all < self.records.max(1) {
             return None;
         }
+        if let Some(split) = self.split(now, &loads, all as f64) {
+            return Some(split);
+        }
         let (moves, after) = leveled(&loads, self.tolerance);
         let most = |loads: &[Shard]| by_kernel(loads).into_values().max().unwrap_or(0) as f64 / all as f64;
         let stage = &now.part;
@@ -67,7 +74,8 @@ impl Skew {
             let hottest = now.hot.iter().find(|key| key.shard == hot);
             let of_keys = || match hottest {
                 Some(key) => {
-                    format!("key {} alone is {} of them, and a key cannot be spread", key.key, percent(key.share))
+                    let remedy = "the stage does not say how its records could be combined";
+                    format!("key {} alone is {} of them, and {remedy}", key.key, percent(key.share))
                 }
                 None => "they are of many keys, which more shards would spread".to_owned(),
             };
@@ -89,6 +97,28 @@ impl Skew {
                 percent(most(&loads)),
                 moved.join(", "),
                 percent(most(&after)),
+            ),
+        })
+    }
+}
+
+impl Skew {
+    /// Splits the hottest key, if that is what a kernel has too much of.
+    fn split(&mut self, now: &PartCut, loads: &[Shard], all: f64) -> Option<Decision> {
+        let sums = by_kernel(loads);
+        let fair = all / sums.len() as f64;
+        let is_skewed = sums.into_values().any(|sum| sum as f64 > fair * (1.0 + self.tolerance));
+        let records = |key: &HotKey| loads.get(key.shard).map_or(0.0, |shard| key.share * shard.records as f64);
+        let hottest = now.hot.iter().max_by(|one, other| records(one).total_cmp(&records(other)))?;
+        let is_hot = is_skewed && now.part.is_splittable && records(hottest) > fair / 2.0;
+        let HotKey { key, shard, .. } = hottest;
+        let is_new = is_hot && self.split.insert((now.part.number, key.clone()));
+        is_new.then(|| Decision {
+            change: Change::Split(SplitKey::stage(&*now.part.name).split(key)),
+            why: format!(
+                "key {key} alone is {} of the records of {}: they are combined before they come to shard {shard}",
+                percent(records(hottest) / all),
+                now.part
             ),
         })
     }

@@ -12,8 +12,9 @@ use crate::time::Time;
 /// A part, after so many seconds.
 fn part(kind: NodeKind, seen: Seen, loads: Vec<Load>) -> PartCut {
     let name = kind.to_string().into();
-    let part = Part { number: kind as usize, kind, name, instances: loads.len().max(1), is_keyed: !loads.is_empty() };
-    PartCut { part: Arc::new(part), seen, loads, hot: Vec::new(), watermark: Time::MIN }
+    let (instances, is_keyed) = (loads.len().max(1), !loads.is_empty());
+    let part = Part { number: kind as usize, kind, name, instances, is_keyed, is_splittable: false };
+    PartCut { part: Arc::new(part), seen, loads, hot: Vec::new(), watermark: Time::MIN, is_attached: true }
 }
 
 fn cut(seconds: u64, parts: Vec<PartCut>) -> Cut {
@@ -98,10 +99,37 @@ fn skew_is_told_with_its_figures() {
     hot.parts[0].hot.push(HotKey { key: "17".into(), shard: 0, share: 0.9 });
     let decided = skew.decide(&before, &hot);
     assert!(matches!(decided[0].change, Change::Nothing), "{decided:?}");
-    let told = "80 % of the records of stage `stage` are of shard 0, more than a kernel's share: key 17 alone is 90 % of them, and a key cannot be \
-                spread";
+    let told = "80 % of the records of stage `stage` are of shard 0, more than a kernel's share: key 17 alone is 90 % of them, and the \
+                stage does not say how its records could be combined";
     assert_eq!(why(&decided), [told]);
     assert!(skew.decide(&before, &hot).is_empty());
+}
+
+#[test]
+fn a_hot_key_is_split_once_where_that_is_possible() {
+    let stage = |records: [u64; 4], hot: f64| {
+        let loads = records.into_iter().enumerate().map(|(at, records)| Load { kernel: at / 2, records }).collect();
+        let mut cut = part(NodeKind::Stage, Seen::default(), loads);
+        let key = |key: &str, shard, share| HotKey { key: key.into(), shard, share };
+        cut.hot = vec![key("\"cold\"", 0, 0.3), key("\"hot\"", 2, hot)];
+        cut.part = Arc::new(Part { is_splittable: true, ..Part::clone(&cut.part) });
+        cut
+    };
+    let before = cut(1, vec![stage([0; 4], 0.0)]);
+    let mut skew = Skew::default();
+    // Not so hot that it would be worth it: shards are moved.
+    let decided = skew.decide(&before, &cut(2, vec![stage([1_000, 1_000, 4_000, 4_000], 0.5)]));
+    assert!(matches!(decided[0].change, Change::Rehash(_)), "{decided:?}");
+    // Hot, and level all the same.
+    assert!(skew.decide(&before, &cut(2, vec![stage([4_000, 4_000, 7_000, 1_000], 0.9)])).is_empty());
+    let hot = cut(2, vec![stage([1_000, 1_000, 7_000, 1_000], 0.8)]);
+    let decided = skew.decide(&before, &hot);
+    let told =
+        "key \"hot\" alone is 56 % of the records of stage `stage`: they are combined before they come to shard 2";
+    assert_eq!(why(&decided), [told]);
+    assert!(matches!(decided[0].change, Change::Split(_)), "{decided:?}");
+    let again = skew.decide(&before, &hot);
+    assert!(matches!(again[0].change, Change::Rehash(_)), "{again:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use updraft::connectors::state_store;
 use updraft::dataflow::checkpoint::Archive;
 
 use super::Outcome;
+use super::control::change::{Which, checkpoint};
 use super::state::{existing, runtime};
 
 /// Copy the newest checkpoint of a job's state to another folder, where it stays.
@@ -13,7 +14,7 @@ use super::state::{existing, runtime};
 /// `updraft run job.sql --state NEW --from TARGET` goes on from it.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  updraft savepoint state/ savepoints/before-upgrade\n  updraft savepoint s3://jobs/orders s3://savepoints/orders-1"
+    after_help = "Examples:\n  updraft savepoint state/ savepoints/before-upgrade\n  updraft savepoint state/ savepoints/of-now --now\n  updraft savepoint s3://jobs/orders s3://savepoints/orders-1"
 )]
 pub(crate) struct Savepoint {
     /// The folder or URL that the job was given with --state.
@@ -22,11 +23,17 @@ pub(crate) struct Savepoint {
     /// A folder or URL without state.
     #[arg(value_name = "TARGET")]
     to: String,
+    /// Have the job take a checkpoint before, so that the copy is of now; it is called as `updraft ps` shows it, and need not be named if there is but one.
+    #[arg(long, value_name = "JOB", num_args = 0..=1, require_equals = true)]
+    now: Option<Option<String>>,
 }
 
 impl Savepoint {
     pub(crate) fn run(self) -> Outcome {
-        let Self { from, to } = self;
+        let Self { from, to, now } = self;
+        if let Some(job) = now {
+            checkpoint(&Which::job(job))?;
+        }
         runtime()?.block_on(async {
             let jobs = existing(&from).await?;
             let (store, root) = state_store(&to)?;

@@ -20,8 +20,8 @@ mod why;
 pub use client::{Client, ClientError};
 pub use place::{Place, Token};
 pub use server::{
-    CutView, Done, EdgeView, Failed, HasMoved, NodeView, PartView, PlanView, Scale, Set, Shards, Sources, Version,
-    openapi,
+    Branches, CutView, Done, EdgeView, Failed, HasMoved, Keys, NodeView, PartView, PlanView, Scale, Set, Shards,
+    Sources, Version, openapi,
 };
 
 pub use why::why;

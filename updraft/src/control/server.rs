@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use updraft_dataflow::control::{
     self, Ask, ControlError, Controller, Cut, Drain, Load, Monitor, Moved, PartCut, Pause, Rehash, Rescale, Resume,
-    Seen, Swap,
+    Rewire, Seen, SplitKey, Swap,
 };
 use updraft_dataflow::explain::{Edge, Node};
 use updraft_dataflow::keyed::HotKey;
@@ -39,6 +39,8 @@ pub(super) fn router(jobs: Jobs) -> Router {
         .route("/v1/jobs/{number}/swap", post(swap))
         .route("/v1/jobs/{number}/scale", post(scale))
         .route("/v1/jobs/{number}/rehash", post(rehash))
+        .route("/v1/jobs/{number}/split", post(split))
+        .route("/v1/jobs/{number}/rewire", post(rewire))
         .fallback(async || Refused(StatusCode::NOT_FOUND, "there is no such path: see /v1/openapi.json".into()))
         .method_not_allowed_fallback(async || {
             Refused(StatusCode::METHOD_NOT_ALLOWED, "this path is asked otherwise: see /v1/openapi.json".into())
@@ -171,6 +173,38 @@ pub struct Shards {
     pub shards: BTreeMap<usize, usize>,
 }
 
+/// Which keys of a stage are to be split.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// A name of this change that no other has: asked for again, it is done once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Of which stage.
+    pub stage: String,
+    /// Those that are to be split, each as JSON.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub split: Vec<String>,
+    /// Those that are to be whole again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub join: Vec<String>,
+}
+
+/// Which branches are to be there.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Branches {
+    /// A name of this change that no other has: asked for again, it is done once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The sinks of those that are added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<String>,
+    /// The sinks of those that are removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+}
+
 /// What has moved, and when: an epoch of the job, the last one before.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HasMoved {
@@ -250,6 +284,10 @@ pub struct PartView {
     pub instances: usize,
     /// Whether each of them owns some of the keys.
     pub is_keyed: bool,
+    /// Whether keys can be split.
+    pub is_splittable: bool,
+    /// Of a sink, whether it gets what comes.
+    pub is_attached: bool,
     /// What it has done; times are in seconds.
     #[serde(flatten)]
     pub seen: Seen,
@@ -278,12 +316,14 @@ impl From<Cut> for CutView {
 }
 
 impl From<PartCut> for PartView {
-    fn from(PartCut { part, seen, loads, hot, watermark }: PartCut) -> Self {
+    fn from(PartCut { part, seen, loads, hot, watermark, is_attached }: PartCut) -> Self {
         Self {
             kind: part.kind.to_string(),
             name: part.name.to_string(),
             instances: part.instances,
             is_keyed: part.is_keyed,
+            is_splittable: part.is_splittable,
+            is_attached,
             seen,
             loads,
             hot,
@@ -315,6 +355,10 @@ async fn plan(State(jobs): State<Jobs>, Path(number): Path<String>) -> Answer<Pl
     let (running, since) = begun(&jobs, &number)?;
     let cut = running.control(Monitor::default()).await?;
     let explained = running.explain();
+    let mut why = why(running.metrics(), clock::now().since(since));
+    for removed in cut.parts.iter().filter(|cut| !cut.is_attached) {
+        why += &format!("- {} is removed, and gets nothing: `updraft rewire --add` brings it back\n", removed.part);
+    }
     let mut of_kind: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
     for cut in cut.parts {
         of_kind.entry(cut.part.kind).or_default().push_back(PartView::from(cut));
@@ -331,7 +375,7 @@ async fn plan(State(jobs): State<Jobs>, Path(number): Path<String>) -> Answer<Pl
         about: explained.about.clone(),
         epoch: cut.epoch.0,
         nodes: explained.nodes.iter().filter_map(node).collect(),
-        why: why(running.metrics(), clock::now().since(since)),
+        why,
     }))
 }
 
@@ -441,12 +485,31 @@ async fn rehash(
     moved(&running, with_id(rehash, id)).await
 }
 
+async fn split(
+    State(jobs): State<Jobs>,
+    Path(number): Path<String>,
+    body: Result<Json<Keys>, JsonRejection>,
+) -> Answer<Done> {
+    let (running, Json(Keys { id, stage, split, join })) = (job(&jobs, &number)?, body?);
+    let keys = split.into_iter().fold(SplitKey::stage(stage), SplitKey::split);
+    done(&running, with_id(join.into_iter().fold(keys, SplitKey::join), id)).await
+}
+
+async fn rewire(
+    State(jobs): State<Jobs>,
+    Path(number): Path<String>,
+    body: Result<Json<Branches>, JsonRejection>,
+) -> Answer<Done> {
+    let (running, Json(Branches { id, add, remove })) = (job(&jobs, &number)?, body?);
+    let added = add.into_iter().fold(Rewire::new(), Rewire::with);
+    done(&running, with_id(remove.into_iter().fold(added, Rewire::without), id)).await
+}
+
 /// What can be asked, as an OpenAPI 3.1 document.
 pub fn openapi() -> Value {
     let answer = |about: &str, schema: Value| json!({ "description": about, "content": { "application/json": { "schema": schema } } });
     let failed = |about: &str| answer(about, json!({ "$ref": "#/components/schemas/Failed" }));
-    let number =
-        json!([{ "name": "number", "in": "path", "required": true, "schema": { "type": "integer", "minimum": 0 } }]);
+    let number = json!([{ "name": "number", "in": "path", "required": true, "schema": { "type": "integer", "minimum": 0 }, "example": 1 }]);
     let done = json!({ "$ref": "#/components/schemas/Done" });
     let operation = |about: &str, outcome: Value, body: Option<&str>| {
         let mut responses = json!({
@@ -475,13 +538,17 @@ pub fn openapi() -> Value {
     let text = json!({ "type": "string" });
     let or_null = |kind: &str| json!({ "type": [kind, "null"] });
     let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    let texts = json!({ "type": "array", "items": text });
+    let keys = object(&["stage"], json!({ "id": or_null("string"), "stage": text, "split": texts, "join": texts }));
+    let branches = object(&[], json!({ "id": or_null("string"), "add": texts, "remove": texts }));
     let hot_key = object(&["key", "shard", "share"], json!({ "key": text, "shard": count, "share": float }));
     let seen = json!({
         "kind": { "enum": ["source", "stage", "sink"] }, "name": text, "instances": count,
         "records_in": count, "records_out": count, "late": count, "rejected": count,
         "busy": float, "blocked": float, "state": count, "bundle": count, "watermark": or_null("integer"),
         "loads": { "type": "array", "items": reference("Load") },
-        "hot": { "type": "array", "items": reference("HotKey") }, "is_keyed": { "type": "boolean" },
+        "hot": { "type": "array", "items": reference("HotKey") },
+        "is_keyed": { "type": "boolean" }, "is_splittable": { "type": "boolean" }, "is_attached": { "type": "boolean" },
     });
     let required: Vec<_> =
         seen.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != "watermark").collect();
@@ -506,20 +573,24 @@ pub fn openapi() -> Value {
                 None,
             ) },
             "/v1/jobs/{number}/set": { "post": operation("Changes settings.", done.clone(), Some("Set")) },
-            "/v1/jobs/{number}/swap": { "post": operation("Has another version of a function or a process take over.", done, Some("Version")) },
+            "/v1/jobs/{number}/swap": { "post": operation("Has another version of a function or a process take over.", done.clone(), Some("Version")) },
             "/v1/jobs/{number}/scale": { "post": operation("Has so many kernels work for stages.", reference("Moved"), Some("Scale")) },
             "/v1/jobs/{number}/rehash": { "post": operation("Moves shards of a stage to other kernels.", reference("Moved"), Some("Shards")) },
+            "/v1/jobs/{number}/split": { "post": operation("Splits keys of a stage, or has them whole again.", done.clone(), Some("Keys")) },
+            "/v1/jobs/{number}/rewire": { "post": operation("Adds branches, and removes others.", done, Some("Branches")) },
         },
         "components": { "schemas": {
             "Failed": object(&["error"], json!({ "error": text })),
             "Moved": object(&["epoch", "drivers"], json!({ "epoch": count, "drivers": count })),
             "Version": object(&["name", "version"], json!({ "id": or_null("string"), "name": text, "version": text })),
-            "Scale": object(&["kernels"], json!({ "id": or_null("string"), "stage": or_null("string"), "kernels": count })),
+            "Scale": object(&["kernels"], json!({ "id": or_null("string"), "stage": or_null("string"), "kernels": { "type": "integer", "minimum": 1 } })),
             "Shards": object(&["stage", "shards"], json!({
                 "id": or_null("string"),
                 "stage": text,
-                "shards": { "type": "object", "additionalProperties": count },
+                "shards": { "type": "object", "patternProperties": { "^[0-9]{1,9}$": count }, "additionalProperties": false },
             })),
+            "Keys": keys,
+            "Branches": branches,
             "HotKey": hot_key,
             "Load": object(&["kernel", "records"], json!({ "kernel": count, "records": count })),
             "Done": object(&["epoch"], json!({ "epoch": count })),

@@ -1,10 +1,10 @@
-//! `updraft pause`, `resume`, `drain`, `cancel`, `checkpoint` and `set`.
+//! `updraft pause`, `resume`, `drain`, `cancel`, `checkpoint`, `set`, `swap` and `rewire`.
 
 use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use updraft::control::{Done, Set, Sources, Version};
+use updraft::control::{Branches, Done, Set, Sources, Version};
 
 use super::{Outcome, Result, one, wait};
 
@@ -13,6 +13,13 @@ use super::{Outcome, Result, one, wait};
 pub(in crate::command) struct Which {
     /// The job, as `updraft ps` shows it: its id, its process or its name. It need not be said if there is but one.
     job: Option<String>,
+}
+
+impl Which {
+    /// The one that is called so; none if there is but one.
+    pub(in crate::command) fn job(job: Option<String>) -> Self {
+        Self { job }
+    }
 }
 
 /// Which job, and which of its sources.
@@ -100,6 +107,25 @@ pub(in crate::command) struct SwapJob {
     id: Option<String>,
 }
 
+/// Add branches to a job while it runs, or remove some: sinks, with all that nothing else needs.
+///
+/// What is removed gets nothing more, commits what it has, and can be added again. `updraft explain JOB` shows the sinks.
+#[derive(Args)]
+#[command(after_help = "Example:\n  updraft rewire orders --remove audit --add alerts")]
+pub(in crate::command) struct RewireJob {
+    #[command(flatten)]
+    which: Which,
+    /// The sink of a branch that is to get what comes.
+    #[arg(long, value_name = "SINK", required_unless_present = "remove")]
+    add: Vec<String>,
+    /// The sink of a branch that is to get nothing.
+    #[arg(long, value_name = "SINK")]
+    remove: Vec<String>,
+    /// A name of this change that no other has: asked for again, it is done once.
+    #[arg(long)]
+    id: Option<String>,
+}
+
 /// Asks a job for something.
 pub(super) fn ask<T: DeserializeOwned>(which: &Which, what: &str, body: impl Serialize) -> Result<T> {
     wait(async {
@@ -109,9 +135,16 @@ pub(super) fn ask<T: DeserializeOwned>(which: &Which, what: &str, body: impl Ser
 }
 
 /// Asks it for something that is done at the end of an epoch.
-fn done(which: &Which, what: &str, body: impl Serialize) -> Outcome {
+pub(super) fn done(which: &Which, what: &str, body: impl Serialize) -> Outcome {
     let Done { epoch } = ask(which, what, body)?;
     eprintln!("done after epoch {epoch}");
+    Ok(())
+}
+
+/// Has it take a checkpoint.
+pub(in crate::command) fn checkpoint(which: &Which) -> Outcome {
+    let taken: Value = ask(which, "/checkpoint", json!({}))?;
+    eprintln!("checkpoint {} is stored", taken["checkpoint"]);
     Ok(())
 }
 
@@ -145,9 +178,7 @@ impl CancelJob {
 
 impl CheckpointJob {
     pub(in crate::command) fn run(self) -> Outcome {
-        let taken: Value = ask(&self.which, "/checkpoint", json!({}))?;
-        eprintln!("checkpoint {} is stored", taken["checkpoint"]);
-        Ok(())
+        checkpoint(&self.which)
     }
 }
 
@@ -179,6 +210,13 @@ impl SwapJob {
         let Self { which, version, id } = self;
         let (name, version) = pair(&version)?;
         done(&which, "/swap", Version { id, name, version: version.to_owned() })
+    }
+}
+
+impl RewireJob {
+    pub(in crate::command) fn run(self) -> Outcome {
+        let Self { which, add, remove, id } = self;
+        done(&which, "/rewire", Branches { id, add, remove })
     }
 }
 

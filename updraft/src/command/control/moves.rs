@@ -1,13 +1,13 @@
-//! `updraft scale` and `updraft rehash`.
+//! `updraft scale`, `rehash` and `split`.
 
 use std::collections::BTreeMap;
 
 use clap::Args;
 use serde::Serialize;
-use updraft::control::{HasMoved, Scale, Shards};
+use updraft::control::{HasMoved, Keys, Scale, Shards};
 
 use super::Outcome;
-use super::change::{Which, ask, pair};
+use super::change::{Which, ask, done, pair};
 
 /// Have so many kernels work for the stages of a job, and the others not.
 ///
@@ -44,6 +44,28 @@ pub(in crate::command) struct RehashJob {
     id: Option<String>,
 }
 
+/// Split hot keys of a stage while the job goes on: all kernels then put their records together before they come to the one that owns the key.
+///
+/// It is for stages that say how records are put together. `updraft explain JOB` shows hot keys.
+#[derive(Args)]
+#[command(after_help = "Example:\n  updraft split orders --stage totals --key '\"ann\"'")]
+pub(in crate::command) struct SplitJob {
+    #[command(flatten)]
+    which: Which,
+    /// Which stage, as `updraft top` shows it.
+    #[arg(long)]
+    stage: String,
+    /// A key that is to be split, as JSON.
+    #[arg(long, value_name = "KEY", required_unless_present = "join")]
+    key: Vec<String>,
+    /// A key that is to be whole again.
+    #[arg(long, value_name = "KEY")]
+    join: Vec<String>,
+    /// A name of this change that no other has: asked for again, it is done once.
+    #[arg(long)]
+    id: Option<String>,
+}
+
 /// Asks for something that moves.
 fn moved(which: &Which, what: &str, body: impl Serialize) -> Outcome {
     let HasMoved { epoch, drivers } = ask(which, what, body)?;
@@ -68,5 +90,12 @@ impl RehashJob {
         });
         let shards = shards.collect::<Result<BTreeMap<_, _>, String>>()?;
         moved(&which, "/rehash", Shards { id, stage, shards })
+    }
+}
+
+impl SplitJob {
+    pub(in crate::command) fn run(self) -> Outcome {
+        let Self { which, stage, key: split, join, id } = self;
+        done(&which, "/split", Keys { id, stage, split, join })
     }
 }

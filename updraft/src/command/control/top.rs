@@ -110,6 +110,8 @@ mod tests {
             name: "x".into(),
             instances: 2,
             is_keyed: false,
+            is_splittable: false,
+            is_attached: true,
             seen: Seen {
                 records_in: records,
                 records_out: records,

@@ -44,7 +44,10 @@ fn figures(part: &PartView) -> String {
             told.extend((waited >= 0.01).then(|| format!("waited for {waited:.2} s")));
             told
         }
-        "sink" => vec![format!("{} records written", seen.records_in)],
+        "sink" => {
+            let removed = if part.is_attached { "" } else { ", and removed" };
+            vec![format!("{} records written{removed}", seen.records_in)]
+        }
         _ => {
             let mut told = vec![format!("{} records in, {} out", seen.records_in, seen.records_out)];
             told.push(format!("{:.2} s of kernels", seen.busy.as_secs_f64()));
