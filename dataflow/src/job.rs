@@ -517,6 +517,7 @@ impl Job {
         let metrics = JobMetrics::default();
         let (account, spilled) = (group.account().clone(), metrics.spilled.clone());
         let kept = checkpoints.as_ref().map(Checkpoints::control).transpose().map_err(failed)?.unwrap_or_default();
+        kept.quantum.into_iter().for_each(|quantum| handle.set_quantum(quantum));
         let control = Arc::new(Control::new(plan.parameters.clone(), kept, taking.clone()));
         let leads_to = plan.graph.leads_to();
         for sink in &plan.detached {

@@ -463,6 +463,8 @@ fn what_cannot_be_set_is_told() {
     let wrong_type = refused(Set::new().parameter("factor", "five"));
     assert!(wrong_type.starts_with("set: parameter `factor` cannot be \"five\": "), "{wrong_type}");
     assert_eq!(refused(Set::new().checkpoints(Duration::from_secs(1))), "set: the job takes no checkpoints");
+    let endless = refused(Set::new().quantum(Duration::MAX));
+    assert_eq!(endless, "set: a task runs between a microsecond and a second at a time");
     sim.block_on(running.join()).unwrap();
     assert_eq!(rows.take(), (0..100).collect::<Vec<_>>());
 }
@@ -502,12 +504,15 @@ fn what_was_set_stays() {
         let (running, _) = start(&sim);
         sim.run_for(Duration::from_millis(500));
         sim.block_on(running.control(double("negative"))).unwrap();
-        sim.block_on(running.control(Set::new().checkpoints(Duration::from_millis(100)))).unwrap();
+        let set = Set::new().checkpoints(Duration::from_millis(100)).quantum(Duration::from_micros(250));
+        sim.block_on(running.control(set)).unwrap();
+        assert_eq!(sim.handle().quantum(), Duration::from_micros(250));
         sim.run_for(Duration::from_secs(1));
         assert!((5..15).contains(&running.metrics().checkpoints.count()));
     }
     let sim = Sim::new(2);
     let (running, rows) = start(&sim);
+    assert_eq!(sim.handle().quantum(), Duration::from_micros(250), "so has the quantum");
     let error = sim.block_on(running.control(double("negative"))).unwrap_err();
     assert_eq!(error.to_string(), "set `negative` was done before");
     sim.run_for(Duration::from_secs(1));

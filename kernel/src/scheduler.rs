@@ -41,10 +41,16 @@ pub(crate) struct Meta {
 
 pub(crate) type Task = Runnable<Arc<Meta>>;
 
+/// A span that fits.
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// A kernel, as other threads see it.
 pub(crate) struct Shared {
     pub(crate) id: KernelId,
-    pub(crate) quantum: Duration,
+    /// In nanoseconds.
+    quantum: AtomicU64,
     pub(crate) metrics: KernelMetrics,
     inbox: Mutex<Vec<Inbound>>,
     /// Whether the inbox may hold something.
@@ -69,7 +75,7 @@ impl Shared {
     pub(crate) fn new(id: KernelId, quantum: Duration) -> Self {
         Self {
             id,
-            quantum,
+            quantum: AtomicU64::new(nanos(quantum)),
             metrics: KernelMetrics::default(),
             inbox: Mutex::default(),
             mail: AtomicBool::new(false),
@@ -79,6 +85,15 @@ impl Shared {
             interrupt: InterruptFlag::new(),
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// How long a task runs before others have their turn.
+    pub(crate) fn quantum(&self) -> Duration {
+        Duration::from_nanos(self.quantum.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_quantum(&self, quantum: Duration) {
+        self.quantum.store(nanos(quantum), Ordering::Relaxed);
     }
 
     /// Runs `birth` on the kernel's thread.
@@ -302,7 +317,7 @@ impl Kernel {
         metrics.ready_to_run[class as usize].record(now.since(since));
         metrics.polls.fetch_add(1, Ordering::Relaxed);
         self.shared.batch_runs.store(class == Class::Batch, Ordering::Relaxed);
-        stackful::begin_slice(now, class, self.shared.quantum);
+        stackful::begin_slice(now, class, self.shared.quantum());
         task.run();
         self.shared.batch_runs.store(false, Ordering::Relaxed);
         let end = clock::now();

@@ -128,10 +128,11 @@ pub(crate) fn ask<C: Controller>(
 ) -> Asked<C::Outcome> {
     let (told, outcome) = oneshot::channel();
     let (shared, metrics, job) = (shared.clone(), metrics.clone(), job.clone());
+    let handle = handle.clone();
     // Not one of the job's own tasks, for those it waits for before it ends.
     let group = handle.group(format!("{} of {}", C::NAME, job.name()), Class::Stream);
     group.spawn(KernelId(0), C::NAME, move || async move {
-        let mut operation = Operation { ask, shared, metrics, told: Some(told) };
+        let mut operation = Operation { ask, handle, shared, metrics, told: Some(told) };
         let outcome = tokio::select! {
             biased;
             outcome = operation.run() => outcome,
@@ -145,6 +146,7 @@ pub(crate) fn ask<C: Controller>(
 
 struct Operation<C: Controller> {
     ask: Ask<C>,
+    handle: Handle,
     shared: Arc<Shared>,
     metrics: Arc<JobMetrics>,
     told: Option<oneshot::Sender<Result<C::Outcome, ControlError>>>,
@@ -171,7 +173,7 @@ impl<C: Controller> Operation<C> {
         {
             return Err(ControlError::Done { operation, id });
         }
-        let view = View { shared: &self.shared, metrics: &self.metrics, parts: &parts };
+        let view = View { shared: &self.shared, handle: &self.handle, metrics: &self.metrics, parts: &parts };
         let refused = |error| ControlError::Refused { operation, error };
         let mut message = self.ask.controller.on_init(&view).map_err(refused)?;
         loop {

@@ -15,6 +15,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use updraft_kernel::Handle;
+
 use crate::explain::NodeKind;
 use crate::keyed::HotKey;
 use crate::metrics::JobMetrics;
@@ -225,6 +227,7 @@ pub struct Answer<T> {
 /// A job, as a [`Controller`] sees it when it begins.
 pub struct View<'a> {
     pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) handle: &'a Handle,
     /// What it has done so far.
     pub metrics: &'a Arc<JobMetrics>,
     /// Its parts: sources first, then stages in the order of the data, then sinks.

@@ -1,11 +1,13 @@
 //! [`Set`]: settings that change while the job runs.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use updraft_kernel::Handle;
 
 use super::settings::{Kept, SourceSettings};
 use super::{Answer, Control, Controller, Instance, Message, Part, Round, View};
@@ -13,6 +15,9 @@ use crate::epoch::Epochs;
 use crate::explain::NodeKind;
 use crate::source::Error;
 use crate::time::Epoch;
+
+/// How long tasks may run at a time.
+const QUANTA: RangeInclusive<Duration> = Duration::from_micros(1)..=Duration::from_secs(1);
 
 /// Changes settings, all of them between the same two epochs. Its outcome is the last epoch with the old ones. A job that goes on from a later checkpoint has
 /// the new ones.
@@ -22,6 +27,7 @@ pub struct Set {
     sources: Vec<(Option<String>, SourceChange)>,
     parameters: BTreeMap<String, Value>,
     checkpoints: Option<Duration>,
+    quantum: Option<Duration>,
     begun: Option<Begun>,
 }
 
@@ -29,6 +35,7 @@ pub struct Set {
 #[derive(Debug)]
 struct Begun {
     control: Arc<Control>,
+    handle: Handle,
     /// The sources that change, by name.
     sources: Vec<(Arc<str>, SourceChange)>,
     epoch: Epoch,
@@ -83,6 +90,14 @@ impl Set {
         self
     }
 
+    /// How long a task of the job's runtime runs before others have their turn, as [`Builder::quantum`](updraft_kernel::Builder::quantum): of other jobs there, too,
+    /// and at once.
+    #[must_use]
+    pub fn quantum(mut self, quantum: Duration) -> Self {
+        self.quantum = Some(quantum);
+        self
+    }
+
     pub(super) fn change(mut self, source: Option<String>, change: SourceChange) -> Self {
         self.sources.push((source, change));
         self
@@ -118,6 +133,9 @@ impl Set {
         if self.checkpoints.is_some() && job.shared.control.schedule().is_none() {
             return Err("the job takes no checkpoints".into());
         }
+        if self.quantum.is_some_and(|quantum| !QUANTA.contains(&quantum)) {
+            return Err("a task runs between a microsecond and a second at a time".into());
+        }
         let mut sources = Vec::new();
         for (name, change) in &self.sources {
             match name {
@@ -130,7 +148,8 @@ impl Set {
             }
         }
         let named = sources.iter().map(|(part, change)| (part.name.clone(), *change)).collect();
-        self.begun = Some(Begun { control: job.shared.control.clone(), sources: named, epoch: Epoch::default() });
+        let (control, handle) = (job.shared.control.clone(), job.handle.clone());
+        self.begun = Some(Begun { control, handle, sources: named, epoch: Epoch::default() });
         Ok(SetSources(sources.into_iter().map(|(part, change)| (part.number, change)).collect()))
     }
 
@@ -143,7 +162,12 @@ impl Set {
         if let Some((every, schedule)) = self.checkpoints.zip(begun.control.schedule()) {
             schedule.every(every);
         }
-        begun.control.settings.change(epoch, |kept| keep(kept, &begun.sources, &self.parameters, self.checkpoints));
+        self.quantum.into_iter().for_each(|quantum| begun.handle.set_quantum(quantum));
+        begun.control.settings.change(epoch, |kept| {
+            keep(kept, &begun.sources, &self.parameters);
+            kept.checkpoints = self.checkpoints.or(kept.checkpoints);
+            kept.quantum = self.quantum.or(kept.quantum);
+        });
     }
 }
 
@@ -186,12 +210,7 @@ impl<C: Changing> Controller for C {
 }
 
 /// Notes what a job that goes on from a checkpoint is to have.
-fn keep(
-    kept: &mut Kept,
-    sources: &[(Arc<str>, SourceChange)],
-    parameters: &BTreeMap<String, Value>,
-    checkpoints: Option<Duration>,
-) {
+fn keep(kept: &mut Kept, sources: &[(Arc<str>, SourceChange)], parameters: &BTreeMap<String, Value>) {
     for (name, SourceChange { settings, .. }) in sources {
         if *settings != SourceSettings::default() {
             let source = kept.sources.entry(name.to_string()).or_default();
@@ -199,5 +218,4 @@ fn keep(
         }
     }
     kept.parameters.extend(parameters.clone());
-    kept.checkpoints = checkpoints.or(kept.checkpoints);
 }

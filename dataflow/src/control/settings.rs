@@ -38,6 +38,9 @@ pub(crate) struct Kept {
     /// How often checkpoints are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) checkpoints: Option<Duration>,
+    /// How long a task runs before others have their turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) quantum: Option<Duration>,
 }
 
 /// What has been set of a source.

@@ -157,6 +157,12 @@ impl fmt::Debug for Runtime {
 #[derive(Clone)]
 pub struct Handle(Arc<Inner>);
 
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("kernels", &self.kernels()).finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     kernels: Arc<[Arc<Shared>]>,
     account: Arc<Account>,
@@ -168,6 +174,16 @@ impl Handle {
     /// How many kernels there are.
     pub fn kernels(&self) -> usize {
         self.0.kernels.len()
+    }
+
+    /// How long a task runs before others have their turn, as [`Builder::quantum`] has said or [`set_quantum`](Self::set_quantum) since.
+    pub fn quantum(&self) -> Duration {
+        self.0.kernels.first().map_or(Duration::ZERO, |kernel| kernel.quantum())
+    }
+
+    /// Changes that, from each kernel's next task on: of all groups. At least a microsecond.
+    pub fn set_quantum(&self, quantum: Duration) {
+        self.0.kernels.iter().for_each(|kernel| kernel.set_quantum(quantum.max(Duration::from_micros(1))));
     }
 
     /// A new group of tasks.

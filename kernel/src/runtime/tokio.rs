@@ -41,7 +41,7 @@ pub(super) fn start(shared: Arc<Shared>, kernels: usize, cores: &Cores) -> io::R
 
 /// One turn of the kernel, between two looks of tokio at its events.
 fn turn(kernel: &Rc<Kernel>, cx: &mut Context<'_>) -> Poll<()> {
-    let idle = kernel.run(kernel.shared.quantum * 2);
+    let idle = kernel.run(kernel.shared.quantum() * 2);
     if kernel.is_over() {
         return Poll::Ready(());
     }

@@ -131,6 +131,9 @@ pub struct Set {
     /// Milliseconds between checkpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<u64>,
+    /// Microseconds that a task runs before others have their turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantum: Option<u64>,
 }
 
 /// Which version of something is to take over.
@@ -430,7 +433,7 @@ async fn set(
     Path(number): Path<String>,
     body: Result<Json<Set>, JsonRejection>,
 ) -> Answer<Done> {
-    let (running, Json(Set { id, parameters, bundle, checkpoints })) = (job(&jobs, &number)?, body?);
+    let (running, Json(Set { id, parameters, bundle, checkpoints, quantum })) = (job(&jobs, &number)?, body?);
     let mut set = control::Set::new();
     for (name, value) in parameters {
         set = set.parameter(name, value);
@@ -440,6 +443,9 @@ async fn set(
     }
     if let Some(millis) = checkpoints {
         set = set.checkpoints(Duration::from_millis(millis));
+    }
+    if let Some(micros) = quantum {
+        set = set.quantum(Duration::from_micros(micros));
     }
     done(&running, with_id(set, id)).await
 }
@@ -600,6 +606,7 @@ pub fn openapi() -> Value {
                 "parameters": { "type": "object" },
                 "bundle": { "type": "object", "additionalProperties": count },
                 "checkpoints": { "type": ["integer", "null"], "minimum": 0 },
+                "quantum": { "type": ["integer", "null"], "minimum": 1, "maximum": 1_000_000 },
             })),
             "Job": object(&["number", "name", "seconds", "records", "results", "memory"], json!({
                 "number": count, "name": text, "seconds": float, "records": count, "results": count, "memory": count,

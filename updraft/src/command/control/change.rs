@@ -88,6 +88,9 @@ pub(in crate::command) struct SetJob {
     /// Milliseconds between checkpoints.
     #[arg(long, value_name = "MILLISECONDS")]
     checkpoints: Option<u64>,
+    /// Microseconds that a task runs before others have their turn, of all jobs of the process.
+    #[arg(long, value_name = "MICROSECONDS")]
+    quantum: Option<u64>,
     /// A name of this change that no other has: asked for again, it is done once.
     #[arg(long)]
     id: Option<String>,
@@ -184,7 +187,7 @@ impl CheckpointJob {
 
 impl SetJob {
     pub(in crate::command) fn run(self) -> Outcome {
-        let Self { which, parameter, bundle, checkpoints, id } = self;
+        let Self { which, parameter, bundle, checkpoints, quantum, id } = self;
         let parameters = parameter.iter().map(|text| {
             let (name, value) = pair(text)?;
             Ok((name, serde_json::from_str(value).unwrap_or_else(|_| value.into())))
@@ -197,7 +200,7 @@ impl SetJob {
             parameters.collect::<std::result::Result<_, String>>()?,
             bundle.collect::<std::result::Result<_, String>>()?,
         );
-        let set = Set { id, parameters, bundle, checkpoints };
+        let set = Set { id, parameters, bundle, checkpoints, quantum };
         if set == (Set { id: set.id.clone(), ..Set::default() }) {
             return Err("there is nothing to be set: see `updraft set --help`".into());
         }

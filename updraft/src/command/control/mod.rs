@@ -73,7 +73,20 @@ async fn all() -> Result<Vec<Found>> {
 /// The job that is meant: by process and number, by process if that has one, by name, or none if there is but one.
 pub(super) async fn one(wanted: Option<&str>) -> Result<Found> {
     let all = all().await?;
-    let names: Vec<_> = all.iter().map(|found| format!("{} ({})", found.id(), found.job.name)).collect();
+    let names = names(&all);
+    meant(all, wanted)?.ok_or_else(|| match wanted {
+        Some(wanted) if !names.is_empty() => format!("there is no job `{wanted}`; there are {names}").into(),
+        _ => "no job runs: `updraft run` starts one".into(),
+    })
+}
+
+/// The job that is called so, if one runs.
+pub(super) async fn called(wanted: &str) -> Result<Option<Found>> {
+    meant(all().await?, Some(wanted))
+}
+
+fn meant(all: Vec<Found>, wanted: Option<&str>) -> Result<Option<Found>> {
+    let names = names(&all);
     let is_meant = |found: &Found| {
         wanted.is_none_or(|wanted| {
             found.id() == wanted
@@ -82,12 +95,14 @@ pub(super) async fn one(wanted: Option<&str>) -> Result<Found> {
         })
     };
     let mut meant: Vec<_> = all.into_iter().filter(is_meant).collect();
-    match (meant.pop(), meant.is_empty()) {
-        (Some(found), true) => Ok(found),
-        (Some(_), false) => Err(format!("several jobs are meant: name one of {}", names.join(", ")).into()),
-        (None, _) if names.is_empty() => Err("no job runs: `updraft run` starts one".into()),
-        (None, _) => {
-            Err(format!("there is no job `{}`; there are {}", wanted.unwrap_or_default(), names.join(", ")).into())
-        }
+    match meant.len() {
+        0 | 1 => Ok(meant.pop()),
+        _ => Err(format!("several jobs are meant: name one of {names}").into()),
     }
+}
+
+/// What jobs are called, for people.
+fn names(jobs: &[Found]) -> String {
+    let name = |found: &Found| format!("{} ({})", found.id(), found.job.name);
+    jobs.iter().map(name).collect::<Vec<_>>().join(", ")
 }

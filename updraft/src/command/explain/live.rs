@@ -5,7 +5,7 @@ use std::path::Path;
 use updraft::control::{PartView, PlanView};
 use updraft::dataflow::explain::described;
 
-use crate::command::control::{Result, one, wait};
+use crate::command::control::{Result, called, wait};
 
 /// The plan of the job that is called so, if one runs: none where it is a file.
 pub(super) fn plan(job: &str) -> Result<Option<PlanView>> {
@@ -13,8 +13,8 @@ pub(super) fn plan(job: &str) -> Result<Option<PlanView>> {
         return Ok(None);
     }
     wait(async {
-        // There may be no job at all: then it is a file that is missing.
-        let Ok(found) = one(Some(job)).await else { return Ok(None) };
+        // Where none is called so it is a file that is missing.
+        let Some(found) = called(job).await? else { return Ok(None) };
         Ok(Some(found.connect().await?.get(&found.path("/plan")).await?))
     })
 }
