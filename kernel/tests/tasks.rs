@@ -101,6 +101,34 @@ fn synchronous_batch_code_gives_way_to_a_stream_task() {
     assert!(runtime.handle().metrics().next().unwrap().suspensions() > 0);
 }
 
+/// How often tasks take turns that never wait depends on how long they may run at a time, which changes while there are some.
+#[test]
+fn a_quantum_that_is_changed_holds() {
+    let runtime = runtime(1);
+    let group = runtime.handle().group("loops", Class::Stream);
+    let turns = |quantum: Duration| {
+        runtime.handle().set_quantum(quantum);
+        assert_eq!(runtime.handle().quantum(), quantum);
+        let (last, turns) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let loops: Vec<_> = (1..=2)
+            .map(|task| {
+                let (last, turns) = (last.clone(), turns.clone());
+                group.spawn_stackful(HERE, "loop", move || {
+                    let begun = clock::now();
+                    while clock::now().since(begun) < Duration::from_millis(200) {
+                        turns.fetch_add(usize::from(last.swap(task, Ordering::Relaxed) != task), Ordering::Relaxed);
+                        yield_point();
+                    }
+                })
+            })
+            .collect();
+        loops.into_iter().for_each(|one| runtime.block_on(one).unwrap());
+        turns.load(Ordering::Relaxed)
+    };
+    let [long, short] = [Duration::from_millis(50), Duration::from_micros(200)].map(turns);
+    assert!(5 * long < short, "{long} turns, and {short}");
+}
+
 #[test]
 fn synchronous_code_waits_without_holding_the_kernel() {
     let runtime = runtime(1);
