@@ -129,11 +129,12 @@ impl<T: Text> Worker<T> {
 
     fn take(&mut self) -> Result<Option<Batch<Rows>>, Error> {
         self.bytes = 0;
-        let any = self.columns.good() > 0;
+        // Also where all that has come is left out: more may follow.
+        let (any, is_more) = (self.columns.good() > 0, self.columns.row() > 0);
         let rows = self.columns.take()?;
         let rejected = std::mem::take(&mut self.rejected);
         let records = if any { vec![Rows::from(rows)] } else { Vec::new() };
-        Ok((any || !rejected.is_empty()).then(|| Batch { records: Bundle::from(records), rejected }))
+        Ok((is_more || !rejected.is_empty()).then(|| Batch { records: Bundle::from(records), rejected }))
     }
 }
 
