@@ -13,30 +13,16 @@ use updraft::dataflow::checkpoint::Checkpoints;
 use updraft::dataflow::keyed::Context;
 use updraft::prelude::*;
 
-/// Counts the words of each key, and tells of each how many there were.
+/// Tells of each word how many there were so far, by a function that counts on.
 #[derive(Clone)]
-struct Nth;
+struct Nth(fn(u64) -> u64);
 
 impl Process<String, String> for Nth {
     type State = u64;
     type Out = (String, u64);
 
     fn record(&mut self, word: String, count: &mut u64, cx: &mut Context<'_, String, Self::Out>) {
-        *count += 1;
-        cx.emit((word, *count));
-    }
-}
-
-/// The same, by a program that somebody has written since.
-#[derive(Clone)]
-struct Counted;
-
-impl Process<String, String> for Counted {
-    type State = u64;
-    type Out = (String, u64);
-
-    fn record(&mut self, word: String, count: &mut u64, cx: &mut Context<'_, String, Self::Out>) {
-        *count = count.saturating_add(1);
+        *count = self.0(*count);
         cx.emit((word, *count));
     }
 }
@@ -56,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let job = Job::new("words").checkpoints(checkpoints).without("long");
     let lower = job.function("lower", "unicode", |word: &str| word.to_lowercase());
     let lower = lower.or("ascii", |word| word.to_ascii_lowercase());
-    let nth = job.swappable("nth", "first", Nth).or("second", Counted);
+    let nth = job.swappable("nth", "first", Nth(|n| n + 1)).or("second", Nth(|n| n.saturating_add(1)));
     let words = job.source("text", Files::path(text).lines()).stream().flat_map(|line: String| {
         let words = line.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
         words.map(str::to_owned).collect::<Vec<_>>()

@@ -86,7 +86,9 @@ pub trait Controller: Send + 'static {
     }
 
     /// An instance has answered.
-    fn on_next(&mut self, answer: Answer<<Self::Message as Message>::Answer>);
+    fn on_next(&mut self, answer: Answer<<Self::Message as Message>::Answer>) {
+        let _ = answer;
+    }
 
     /// All have.
     ///

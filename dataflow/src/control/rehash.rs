@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::placement::Placement;
-use super::{Answer, Control, Controller, Instance, Message, Part, Round, View};
+use super::{Control, Controller, Instance, Message, Part, Round, View};
 use crate::explain::NodeKind;
 use crate::source::Error;
 use crate::time::Epoch;
@@ -77,8 +77,6 @@ impl Controller for Rehash {
     fn on_begin(&mut self, epoch: Epoch) {
         self.moves.hold_after(epoch);
     }
-
-    fn on_next(&mut self, _: Answer<()>) {}
 
     fn on_complete(&mut self) -> Result<Round<Pass, Moved>, Error> {
         Ok(Round::Done(self.moves.moved))

@@ -2,7 +2,7 @@
 
 use super::placement::spread;
 use super::rehash::{Moved, Moves, Pass};
-use super::{Answer, Controller, Part, Round, View};
+use super::{Controller, Part, Round, View};
 use crate::explain::NodeKind;
 use crate::source::Error;
 use crate::time::Epoch;
@@ -55,8 +55,6 @@ impl Controller for Rescale {
     fn on_begin(&mut self, epoch: Epoch) {
         self.moves.hold_after(epoch);
     }
-
-    fn on_next(&mut self, _: Answer<()>) {}
 
     fn on_complete(&mut self) -> Result<Round<Pass, Moved>, Error> {
         Ok(Round::Done(self.moves.moved))

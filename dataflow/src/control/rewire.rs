@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 
 use super::rehash::Pass;
 use super::versions::Versions;
-use super::{Answer, Control, Controller, Part, Round, View};
+use super::{Control, Controller, Part, Round, View};
 use crate::explain::NodeKind;
 use crate::source::Error;
 use crate::time::Epoch;
@@ -75,8 +75,6 @@ impl Controller for Rewire {
         let sinks = self.sinks.iter().map(|(sink, is_attached)| (sink.clone(), *is_attached));
         control.settings.change(epoch, |kept| kept.attached.extend(sinks));
     }
-
-    fn on_next(&mut self, _: Answer<()>) {}
 
     fn on_complete(&mut self) -> Result<Round<Pass, Epoch>, Error> {
         Ok(Round::Done(self.begun.as_ref().map(|(_, epoch)| *epoch).unwrap_or_default()))

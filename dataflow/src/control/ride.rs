@@ -116,7 +116,7 @@ impl Control {
 
     /// The keys of the stages of that name can be split.
     pub(crate) fn splits(&self, stage: Arc<str>, splits: Arc<Splits>) {
-        splits.begin(self.settings.now().split.get(&*stage).into_iter().flatten());
+        splits.set_after(None, self.settings.now().split.get(&*stage).into_iter().flatten());
         lock(&self.splits).insert(stage, splits);
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use updraft_kernel::Handle;
 
 use super::settings::{Kept, SourceSettings};
-use super::{Answer, Control, Controller, Instance, Message, Part, Round, View};
+use super::{Control, Controller, Instance, Message, Part, Round, View};
 use crate::epoch::Epochs;
 use crate::explain::NodeKind;
 use crate::source::Error;
@@ -201,8 +201,6 @@ impl<C: Changing> Controller for C {
     fn on_begin(&mut self, epoch: Epoch) {
         self.set().hold_after(epoch);
     }
-
-    fn on_next(&mut self, _: Answer<()>) {}
 
     fn on_complete(&mut self) -> Result<Round<SetSources, Epoch>, Error> {
         Ok(Round::Done(self.set().begun.as_ref().map(|begun| begun.epoch).unwrap_or_default()))

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::rehash::Pass;
-use super::{Answer, Control, Controller, Part, Round, View};
+use super::{Control, Controller, Part, Round, View};
 use crate::explain::NodeKind;
 use crate::keyed::Splits;
 use crate::source::Error;
@@ -87,10 +87,8 @@ impl Controller for SplitKey {
             keys.extend(self.keys.iter().filter(|(_, is_split)| **is_split).map(|(key, _)| key.clone()));
             split = keys.clone();
         });
-        begun.splits.set_after(epoch, split.iter());
+        begun.splits.set_after(Some(epoch), split.iter());
     }
-
-    fn on_next(&mut self, _: Answer<()>) {}
 
     fn on_complete(&mut self) -> Result<Round<Pass, Epoch>, Error> {
         Ok(Round::Done(self.begun.as_ref().map(|begun| begun.epoch).unwrap_or_default()))

@@ -5,7 +5,6 @@
 //! of it: partial results, which the owner of the key merges. (The combiner of Dean and Ghemawat, "MapReduce: simplified data processing on large clusters", OSDI 2004, §4.3; for
 //! the keys alone that are worth it, which changes while the job runs.)
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -20,7 +19,7 @@ use crate::time::{Epoch, Time};
 pub(crate) struct Splits {
     /// Reads a key from JSON: as it is written, and its hash.
     read: fn(&str) -> Result<(String, u64), Error>,
-    hashes: ArcSwap<Versions<Arc<BTreeMap<String, u64>>>>,
+    hashes: ArcSwap<Versions<Arc<[u64]>>>,
 }
 
 impl Splits {
@@ -38,19 +37,11 @@ impl Splits {
         (self.read)(text).map(|(key, _)| key)
     }
 
-    fn hashes<'a>(&self, keys: impl Iterator<Item = &'a String>) -> Arc<BTreeMap<String, u64>> {
+    /// These, in the epochs after `epoch`; in all, if it is none.
+    pub(crate) fn set_after<'a>(&self, epoch: Option<Epoch>, keys: impl Iterator<Item = &'a String>) {
         // What was a key before the job was changed may be none now.
-        Arc::new(keys.filter_map(|key| (self.read)(key).ok()).collect())
-    }
-
-    /// These, from the beginning on.
-    pub(crate) fn begin<'a>(&self, keys: impl Iterator<Item = &'a String>) {
-        Versions::change(&self.hashes, None, self.hashes(keys));
-    }
-
-    /// These, in the epochs after `epoch`.
-    pub(crate) fn set_after<'a>(&self, epoch: Epoch, keys: impl Iterator<Item = &'a String>) {
-        Versions::change(&self.hashes, Some(epoch), self.hashes(keys));
+        let hashes = keys.filter_map(|key| (self.read)(key).ok()).map(|(_, hash)| hash);
+        Versions::change(&self.hashes, epoch, hashes.collect());
     }
 
     /// All epochs up to `epoch` are complete.
@@ -59,8 +50,8 @@ impl Splits {
     }
 
     /// The hashes of those that are split in the epoch that is worked on.
-    fn here(&self) -> Vec<u64> {
-        self.hashes.load().here().values().copied().collect()
+    fn here(&self) -> Arc<[u64]> {
+        self.hashes.load().here().clone()
     }
 }
 
@@ -119,7 +110,7 @@ impl<K: Key, T: Record, F: Fn(&mut T, T) + Send + Sync> Combine<(K, T)> for F {
 /// Records of split keys that are being put together.
 pub(super) struct Partials<'a, D> {
     how: &'a dyn Combine<D>,
-    hashes: Vec<u64>,
+    hashes: Arc<[u64]>,
     /// By hash: the records so far as one, and the latest of their times.
     records: Vec<(u64, Time, D)>,
 }
