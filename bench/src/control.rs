@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use updraft::dataflow::control::{Answer, Asked, Controller, Instance, Message, Monitor, Part, Round, View};
+use updraft::dataflow::control::{Asked, Controller, Instance, Message, Monitor, Part, Round, View};
 use updraft::dataflow::{Epoch, Error};
 use updraft::kernel::clock::{self, Nanos};
 use updraft::prelude::*;
@@ -78,7 +78,6 @@ impl Controller for Ping {
     fn on_begin(&mut self, _: Epoch) {
         self.0 = Some(clock::now());
     }
-    fn on_next(&mut self, _: Answer<()>) {}
     fn on_complete(&mut self) -> Result<Round<Pinged, Duration>, Error> {
         Ok(Round::Done(clock::now().since(self.0.unwrap_or_default())))
     }
